@@ -1,0 +1,27 @@
+/** Label, annotation and resource names that more than one process must agree on. */
+
+export const API_GROUP = "fission.io";
+export const API_VERSION = "v1";
+export const API_GROUP_VERSION = "fission.io/v1";
+
+/** Labels on pods and EndpointSlices of functions. */
+export const LABEL_FUNCTION_NAME = "isotope.dev/function";
+export const LABEL_FUNCTION_UID = "isotope.dev/function-uid";
+export const LABEL_REVISION = "isotope.dev/revision";
+export const LABEL_ENVIRONMENT = "isotope.dev/environment";
+export const LABEL_ENVIRONMENT_UID = "isotope.dev/environment-uid";
+/** `generic` | `claimed` | `specialised` | `retired`. */
+export const LABEL_POD_STATE = "isotope.dev/pod-state";
+/** `executor` on everything the executor owns, `builder` on builder pods. */
+export const LABEL_COMPONENT = "app.kubernetes.io/component";
+export const LABEL_MANAGED_BY = "app.kubernetes.io/managed-by";
+export const MANAGED_BY = "isotope";
+
+/** On a pod of a system without own addresses per pod (localkube outside Linux): the port its process listens on. */
+export const ANNOTATION_HOST_PORT = "localkube.dev/host-port";
+
+/** The port of the environment contract: user requests and control calls. */
+export const FUNCTION_PORT = 8888;
+
+/** Set by `isotope deploy`: the folder deployment that owns a resource, for pruning. */
+export const LABEL_DEPLOYMENT = "isotope.dev/deployment";

@@ -1,0 +1,64 @@
+import { z } from "zod";
+import { ErrorBody } from "./error.ts";
+
+/**
+ * The executor's API for routers (signed calls, JSON).
+ *
+ *   POST /v2/acquire   `AcquireRequest` → 200 `AcquireReply` once there is room, or an `ErrorBody` with its table status
+ *                      (429 capacity_exceeded, 503 pool_exhausted, 502 specialization_failed, 504 specialization_timeout, 404 function_not_found …).
+ *   POST /v2/suspect   `SuspectReport` → 202. The executor looks at the pod itself and replaces it if it does not answer.
+ *   GET  /v2/debug     what it holds: pools, revisions, pods.
+ */
+export const AcquireRequest = z.object({
+  namespace: z.string(),
+  name: z.string(),
+  uid: z.string(),
+  revision: z.string(),
+  /** Pod UIDs that this router knows for the revision; the reply names one that is not among them, or whose load the executor knows to be free. */
+  known: z.array(z.string()).max(2000),
+  /** How many requests wait in this router for the revision: the executor may start several pods at once for them. */
+  waiting: z.number().int().positive(),
+  requestId: z.string(),
+  /** How long the router is willing to wait. */
+  waitMs: z.number().int().positive(),
+});
+export type AcquireRequest = z.infer<typeof AcquireRequest>;
+
+export const Endpoint = z.object({
+  podUid: z.string(),
+  podName: z.string(),
+  /** `ip:port`. */
+  address: z.string(),
+  revision: z.string(),
+  requestsPerPod: z.number().int().positive(),
+});
+export type Endpoint = z.infer<typeof Endpoint>;
+
+export const AcquireReply = z.object({ endpoints: z.array(Endpoint).min(1) });
+export type AcquireReply = z.infer<typeof AcquireReply>;
+
+export const SuspectReport = z.object({
+  namespace: z.string(),
+  podUid: z.string(),
+  podName: z.string(),
+  revision: z.string(),
+  reason: z.enum([
+    "connect_failed",
+    "timeout",
+    "reset",
+    "wrong-pod",
+    "wrong-revision",
+    "retired",
+    "not-specialised",
+  ]),
+});
+export type SuspectReport = z.infer<typeof SuspectReport>;
+
+export const AcquireError = ErrorBody;
+
+/**
+ * EndpointSlices of functions, written by the executor, watched by routers: one or more per revision, in the function's namespace,
+ * labels LABEL_FUNCTION_NAME, LABEL_FUNCTION_UID, LABEL_REVISION, MANAGED_BY; addressType IPv4; `ports: [{name: "http", port}]`;
+ * each endpoint: `addresses: [ip]`, `conditions.ready`, `targetRef: {kind: "Pod", name, namespace, uid}`. Annotation REQUESTS_PER_POD.
+ */
+export const ANNOTATION_REQUESTS_PER_POD = "isotope.dev/requests-per-pod";
