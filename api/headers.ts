@@ -37,6 +37,8 @@ export const HEADER_DEBUG = "x-fission-debug";
 export const HEADER_AUTH_TIMESTAMP = "x-isotope-auth-timestamp";
 export const HEADER_AUTH_NONCE = "x-isotope-auth-nonce";
 export const HEADER_AUTH_AUDIENCE = "x-isotope-auth-audience";
+/** sha256 (hex) of the body; part of what is signed, so that the head can be verified before the body is read. */
+export const HEADER_AUTH_DIGEST = "x-isotope-auth-digest";
 export const HEADER_AUTH_SIGNATURE = "x-isotope-auth-signature";
 
 /** Prefixes that a request from outside may never carry to a function or to a process of the platform. */
