@@ -25,8 +25,8 @@ const pathRules = (field: "relativeurl" | "prefix") => {
     { rule: `${unset} || self.${field}.startsWith('/')`, message: `${field} must start with /` },
     { rule: `${unset} || !self.${field}.contains('..')`, message: `${field} must not contain ..` },
     {
-      rule: `${unset} || !self.${field}.matches('[\\\\x00-\\\\x20\\\\x7f?#]')`,
-      message: `${field} must not contain spaces, control characters, ? or #`,
+      rule: `${unset} || !self.${field}.matches('[\\\\x00-\\\\x20\\\\x7f]')`,
+      message: `${field} must not contain spaces or control characters`,
     },
     {
       rule: `${unset} || !(self.${field} in [${RESERVED_PATHS.map((path) => `'${path}'`).join(", ")}])`,
