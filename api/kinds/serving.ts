@@ -11,6 +11,8 @@ export const ServingRef = z.object({
   name: z.string().max(253),
   mountPath: z.string().max(1024).optional(),
   resourceVersion: z.string().max(64),
+  /** False: variables come from it, but the function does not get it as files. Absent = true. */
+  mounted: z.boolean().optional(),
 });
 
 /** An environment variable whose value is given, or comes from a key of a secret or config map. */
