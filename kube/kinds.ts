@@ -1,0 +1,30 @@
+import {
+  type Environment,
+  type Function as FunctionObject,
+  type HTTPTrigger,
+  type KindDefinition,
+  KINDS,
+  type Package,
+} from "../api/kinds/index.ts";
+import { API_GROUP_VERSION } from "../api/names.ts";
+import type { KubeObject } from "./object.ts";
+import { type ResourceType, resourceType } from "./resource.ts";
+
+export const FUNCTIONS = resourceType<FunctionObject>(API_GROUP_VERSION, "Function", "functions");
+export const ENVIRONMENTS = resourceType<Environment>(API_GROUP_VERSION, "Environment", "environments");
+export const PACKAGES = resourceType<Package>(API_GROUP_VERSION, "Package", "packages");
+export const HTTP_TRIGGERS = resourceType<HTTPTrigger>(API_GROUP_VERSION, "HTTPTrigger", "httptriggers");
+
+/** Any of the platform's kinds, for code that treats them alike. */
+export interface PlatformObject extends KubeObject {
+  spec?: unknown;
+  status?: { conditions?: import("../api/kinds/index.ts").Condition[] };
+}
+
+/** The resource type of a kind of `KINDS`. */
+export function platformType(kind: KindDefinition): ResourceType<PlatformObject> {
+  return resourceType(API_GROUP_VERSION, kind.kind, kind.plural, { namespaced: kind.scope === "Namespaced" });
+}
+
+/** All of the platform's kinds. */
+export const PLATFORM_TYPES: ResourceType<PlatformObject>[] = KINDS.map(platformType);
