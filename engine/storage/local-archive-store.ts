@@ -1,0 +1,263 @@
+import { createHash, randomUUID } from "node:crypto";
+import {
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  unlink,
+  utimes,
+} from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Readable } from "node:stream";
+import { PlatformError } from "../../api/errors.ts";
+import {
+  type ArchiveStore,
+  archiveId,
+  type ByteRange,
+  DEFAULT_MAX_ARCHIVE_BYTES,
+  digestOf,
+  type PutOptions,
+  type StoredArchive,
+} from "./archive-store.ts";
+import { verifiedContent } from "./verified-content.ts";
+
+/*
+ * Archives in a folder: `archives/<first two digits>/<digest>`, with `tmp/` and `trash/` on the same file system.
+ * Invariants:
+ * 1. A file under `archives/` is complete: it was written to `tmp/`, synced and checked before it got its name.
+ * 2. An upload is reported as stored only after its folder entry is synced, so it survives the loss of power.
+ * 3. An upload of content that is there refreshes its time BEFORE it relies on it; a removal moves the file to `trash/`
+ *    and looks at its time THEN. Whichever comes first, content that was reported as stored is under `archives/`.
+ * 4. A start empties `tmp/` and brings `trash/` back: a crash inside a removal removes nothing.
+ */
+
+export interface LocalArchiveStoreOptions {
+  readonly root: string;
+  readonly maxArchiveBytes?: number;
+  /** Opens files for writing; tests put a full disk here. */
+  readonly openFile?: typeof open;
+  readonly now?: () => number;
+}
+
+interface Folders {
+  readonly archives: string;
+  readonly tmp: string;
+  readonly trash: string;
+  readonly corrupt: string;
+}
+
+/** An archive store in a folder of this machine. One process owns the folder. */
+export async function openLocalArchiveStore(options: LocalArchiveStoreOptions): Promise<ArchiveStore> {
+  const folders: Folders = {
+    archives: join(options.root, "archives"),
+    tmp: join(options.root, "tmp"),
+    trash: join(options.root, "trash"),
+    corrupt: join(options.root, "corrupt"),
+  };
+  await rm(folders.tmp, { recursive: true, force: true });
+  for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 });
+  await restoreTrash(folders);
+  const now = options.now ?? Date.now;
+  const maxBytes = options.maxArchiveBytes ?? DEFAULT_MAX_ARCHIVE_BYTES;
+  return {
+    kind: { type: "local", bucket: "" },
+    put: (content, expected = {}) =>
+      put({ folders, now, maxBytes, openFile: options.openFile ?? open }, content, expected),
+    find: (digest) => find(folders, digest),
+    open: (digest, range) => openArchive(folders, digest, range),
+    list: () => list(folders),
+    remove: (digest, uploadedBeforeMs) => remove(folders, digest, uploadedBeforeMs),
+  };
+}
+
+const pathOf = (folders: Folders, digest: string): string =>
+  join(folders.archives, digest.slice(0, 2), digest);
+
+interface PutContext {
+  readonly folders: Folders;
+  readonly maxBytes: number;
+  readonly openFile: typeof open;
+  readonly now: () => number;
+}
+
+async function put(
+  context: PutContext,
+  content: AsyncIterable<Uint8Array>,
+  expected: PutOptions,
+): Promise<{ archive: StoredArchive; created: boolean }> {
+  if ((expected.sizeBytes ?? 0) > context.maxBytes) throw tooLarge(context.maxBytes);
+  const temporary = join(context.folders.tmp, randomUUID());
+  try {
+    const written = await write(context, temporary, content);
+    checkExpected(written, expected);
+    const created = await commit(context, temporary, written.digest);
+    return { archive: { ...written, uploadedAtMs: context.now() }, created };
+  } catch (error) {
+    throw storageError(error);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+async function write(
+  context: PutContext,
+  path: string,
+  content: AsyncIterable<Uint8Array>,
+): Promise<{ digest: string; sizeBytes: number }> {
+  const hash = createHash("sha256");
+  let sizeBytes = 0;
+  const file = await context.openFile(path, "wx", 0o600);
+  try {
+    for await (const chunk of content) {
+      sizeBytes += chunk.byteLength;
+      if (sizeBytes > context.maxBytes) throw tooLarge(context.maxBytes);
+      hash.update(chunk);
+      await writeAll(file, chunk);
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  return { digest: hash.digest("hex"), sizeBytes };
+}
+
+async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
+  for (let at = 0; at < chunk.byteLength; ) {
+    const { bytesWritten } = await file.write(chunk, at, chunk.byteLength - at);
+    at += bytesWritten;
+  }
+}
+
+function checkExpected(written: { digest: string; sizeBytes: number }, expected: PutOptions): void {
+  if (expected.sizeBytes !== undefined && expected.sizeBytes !== written.sizeBytes) {
+    throw new PlatformError(
+      "archive_invalid",
+      `Cannot store the archive: ${expected.sizeBytes} bytes were announced, ${written.sizeBytes} arrived`,
+    );
+  }
+  if (expected.sha256 !== undefined && expected.sha256 !== written.digest) {
+    throw new PlatformError(
+      "archive_invalid",
+      `Cannot store the archive: its sha256 is ${written.digest}, announced was ${expected.sha256}`,
+    );
+  }
+}
+
+/** Gives a complete file its name (invariants 1 to 3). Returns false when the content was there. */
+async function commit(context: PutContext, temporary: string, digest: string): Promise<boolean> {
+  const target = pathOf(context.folders, digest);
+  const seconds = context.now() / 1000;
+  await utimes(temporary, seconds, seconds);
+  await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+  for (;;) {
+    // `link` refuses to replace, so of two uploads at once one creates and the other one finds.
+    const created = await link(temporary, target).then(() => true, unless("EEXIST", false));
+    if (created || (await utimes(target, seconds, seconds).then(() => true, unless("ENOENT", false)))) {
+      await syncFolder(dirname(target));
+      await syncFolder(context.folders.archives);
+      return created;
+    }
+  }
+}
+
+/** A rejection handler that turns one errno into a value. */
+const unless =
+  <T>(code: string, value: T) =>
+  (error: unknown): T => {
+    if (errno(error) === code) return value;
+    throw error;
+  };
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+async function find(folders: Folders, digest: string): Promise<StoredArchive | undefined> {
+  const info = await stat(pathOf(folders, digest)).catch(unless("ENOENT", undefined));
+  return info && { digest, sizeBytes: info.size, uploadedAtMs: info.mtimeMs };
+}
+
+async function openArchive(folders: Folders, digest: string, range?: ByteRange): Promise<Readable> {
+  const path = pathOf(folders, digest);
+  const file = await open(path, "r").catch((error: unknown) => {
+    throw errno(error) === "ENOENT" ? notFound(digest) : storageError(error);
+  });
+  const onCorrupt = async (): Promise<void> => {
+    // Out of the way, so that an upload of the right content heals it.
+    await rename(path, join(folders.corrupt, `${digest}-${randomUUID()}`)).catch(unless("ENOENT", undefined));
+  };
+  try {
+    const { size } = await file.stat();
+    return Readable.from(verifiedContent(file, digest, size, range, onCorrupt), { objectMode: false });
+  } catch (error) {
+    await file.close();
+    throw storageError(error);
+  }
+}
+
+async function list(folders: Folders): Promise<StoredArchive[]> {
+  const found: StoredArchive[] = [];
+  for (const prefix of (await readdir(folders.archives)).sort()) {
+    for (const name of (await readdir(join(folders.archives, prefix))).sort()) {
+      const digest = digestOf(name);
+      const archive = digest === undefined ? undefined : await find(folders, digest);
+      if (archive) found.push(archive);
+    }
+  }
+  return found;
+}
+
+async function remove(folders: Folders, digest: string, uploadedBeforeMs?: number): Promise<boolean> {
+  const path = pathOf(folders, digest);
+  const trashed = join(folders.trash, `${digest}-${randomUUID()}`);
+  if (uploadedBeforeMs === undefined) {
+    return await unlink(path).then(() => true, unless("ENOENT", false));
+  }
+  const before = await find(folders, digest);
+  if (!before || before.uploadedAtMs >= uploadedBeforeMs) return false;
+  if (!(await rename(path, trashed).then(() => true, unless("ENOENT", false)))) return false;
+  // Invariant 3: an upload may have refreshed the time between the look and the move.
+  const moved = await stat(trashed);
+  const refreshed = moved.mtimeMs >= uploadedBeforeMs;
+  if (refreshed) await link(trashed, path).catch(unless("EEXIST", undefined));
+  await unlink(trashed);
+  return !refreshed;
+}
+
+async function restoreTrash(folders: Folders): Promise<void> {
+  for (const name of await readdir(folders.trash)) {
+    const digest = digestOf(name.slice(0, 64));
+    const trashed = join(folders.trash, name);
+    if (digest !== undefined) {
+      await mkdir(dirname(pathOf(folders, digest)), { recursive: true, mode: 0o700 });
+      await link(trashed, pathOf(folders, digest)).catch(unless("EEXIST", undefined));
+    }
+    await unlink(trashed);
+  }
+}
+
+const errno = (error: unknown): unknown =>
+  error instanceof Error && "code" in error ? error.code : undefined;
+
+const notFound = (digest: string): PlatformError =>
+  new PlatformError("archive_not_found", `Archive "${archiveId(digest)}" does not exist`);
+
+const tooLarge = (maxBytes: number): PlatformError =>
+  new PlatformError("archive_too_large", `Cannot store the archive: at most ${maxBytes} bytes are allowed`);
+
+function storageError(error: unknown): unknown {
+  const code = errno(error);
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new PlatformError("storage_full", undefined, { cause: error });
+  }
+  return error;
+}
