@@ -25,3 +25,8 @@ export const FUNCTION_PORT = 8888;
 
 /** Set by `isotope deploy`: the folder deployment that owns a resource, for pruning. */
 export const LABEL_DEPLOYMENT = "isotope.dev/deployment";
+
+/** On a Package: the entry file inside its source archive, when it is not to be looked up. Goes into `BuildRequest.entry`. */
+export const ANNOTATION_ENTRY = "isotope.dev/entry";
+/** On a Package, `"true"`: type-check when building. Goes into `BuildRequest.typeCheck`. */
+export const ANNOTATION_TYPE_CHECK = "isotope.dev/type-check";

@@ -17,7 +17,7 @@ export const BuildRequest = z.object({
   source: z.object({ sha256: z.string(), sizeBytes: z.number().int().nonnegative(), filename: z.string() }),
   /** The environment's build command; only "" and "build" run the bundler, others are refused by our own image. */
   command: z.string(),
-  /** Entry file; "" = looked up: config, package.json main/exports, deno.json exports, index/main/mod.{ts,tsx,js,mjs,cjs}. */
+  /** Entry file, from the Package annotation ANNOTATION_ENTRY; "" = looked up: package.json main/exports, deno.json exports, index/main/mod.{ts,tsx,js,mjs,cjs}. */
   entry: z.string(),
   typeCheck: z.boolean(),
   timeoutMs: z.number().int().positive(),
