@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Resource } from "./metadata.ts";
 import { EnvironmentReference } from "./references.ts";
-import { Conditions, text, Time, withRules } from "./schema.ts";
+import { Conditions, int64, text, Time, withRules } from "./schema.ts";
 
 /** Largest archive that may be written into the Package itself. */
 export const LITERAL_MAX_BYTES = 256 * 1024;
@@ -62,6 +62,7 @@ export const PackageStatus = z.object({
   buildstatus: z.enum(BUILD_STATUSES).default("pending").optional(),
   buildlog: text(262_144).optional(),
   contentHash: text(128).optional().describe("sha256 of what was built or deployed last"),
+  sizeBytes: int64().optional().describe("Size of the archive that contentHash names"),
   sourceDigest: text(128)
     .optional()
     .describe("sha256 of the source that the deployment archive was built from"),

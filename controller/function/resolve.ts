@@ -1,0 +1,323 @@
+import { isDirectImage } from "../../api/direct-image.ts";
+import {
+  type Environment,
+  FUNCTION_DEFAULTS,
+  type Function as FunctionObject,
+  type FunctionSpec,
+  type Package,
+  RESERVED_ENV_NAMES,
+  RESERVED_ENV_PREFIXES,
+  type Serving,
+} from "../../api/kinds/index.ts";
+import { type ConditionUpdate, findCondition } from "../../kube/conditions.ts";
+import { type RevisionContent, revisionOf } from "./revision.ts";
+
+/** What a function refers to, looked up in the function's own namespace. */
+export interface References {
+  environment(name: string): Environment | undefined;
+  package(name: string): Package | undefined;
+  /** The resourceVersion. */
+  secret(name: string): string | undefined;
+  configMap(name: string): string | undefined;
+}
+
+/** Why a function cannot serve (or cannot take up its newest state), for its conditions. */
+export interface Problem {
+  reason: string;
+  message: string;
+}
+
+export type Resolution =
+  | { kind: "serving"; serving: Omit<Serving, "since">; package: ConditionUpdate; notes: string[] }
+  | { kind: "blocked"; problem: Problem; package: ConditionUpdate };
+
+/** Finds everything that a function needs; says the first thing that is missing otherwise. Pure. */
+export function resolveFunction(fn: FunctionObject, references: References): Resolution {
+  const pkg = resolvePackage(fn, references);
+  const checks = [crossNamespace(fn), executorProblem(fn.spec), environmentProblem(fn, references)];
+  const problem =
+    checks.find((found) => found !== undefined) ??
+    (pkg.kind === "blocked" ? pkg.problem : undefined) ??
+    referenceProblem(fn, references) ??
+    variableProblem(fn.spec);
+  const environment = references.environment(fn.spec.environment.name ?? "");
+  if (problem || pkg.kind === "blocked" || !environment) {
+    return { kind: "blocked", problem: problem ?? missingEnvironment(fn), package: pkg.condition };
+  }
+  const content = contentOf(fn, environment, pkg.content, references);
+  return {
+    kind: "serving",
+    serving: { revision: revisionOf(content), generation: fn.metadata.generation ?? 0, ...content },
+    package: pkg.condition,
+    notes: notesOf(fn.spec),
+  };
+}
+
+type PackageResolution =
+  | { kind: "found"; content: Serving["package"]; condition: ConditionUpdate }
+  | { kind: "blocked"; problem: Problem; condition: ConditionUpdate };
+
+function resolvePackage(fn: FunctionObject, references: References): PackageResolution {
+  const blocked = (reason: string, message: string): PackageResolution => ({
+    kind: "blocked",
+    problem: { reason, message },
+    condition: { type: "PackageReady", status: "False", reason, message },
+  });
+  const name = fn.spec.package.packageref?.name;
+  if (!name) {
+    return blocked("PackageMissing", "No package is named: set spec.package.packageref, or deploy with isotope deploy");
+  }
+  const pkg = references.package(name);
+  if (!pkg) {
+    return blocked(
+      "PackageNotFound",
+      `Package "${name}" not found in namespace "${namespaceOf(fn)}": create it with isotope pkg create --name ${name}`,
+    );
+  }
+  const ready = findCondition(pkg.status?.conditions, "Ready");
+  const current = ready?.observedGeneration === pkg.metadata.generation;
+  const digest = pkg.status?.contentHash;
+  if (!ready || !current || ready.status !== "True" || !digest) return packageNotReady(pkg, blocked);
+  return {
+    kind: "found",
+    content: { name, digest, sizeBytes: pkg.status?.sizeBytes ?? 0 },
+    condition: { type: "PackageReady", status: "True", reason: "PackageReady", message: `Package "${name}" is ready` },
+  };
+}
+
+function packageNotReady(
+  pkg: Package,
+  blocked: (reason: string, message: string) => PackageResolution,
+): PackageResolution {
+  const name = pkg.metadata.name;
+  const ready = findCondition(pkg.status?.conditions, "Ready");
+  if (ready?.status === "False" && ready.observedGeneration === pkg.metadata.generation && ready.reason !== "Building") {
+    return blocked(ready.reason, `Package "${name}" is not ready: ${ready.message}`);
+  }
+  return blocked("PackageBuilding", `Package "${name}" is not built yet: ${pkg.status?.buildstatus || "pending"}`);
+}
+
+function namespaceOf(fn: FunctionObject): string {
+  return fn.metadata.namespace ?? "default";
+}
+
+/** References across namespaces would let one tenant read another's code and secrets; admission refuses them, and so do we. */
+function crossNamespace(fn: FunctionObject): Problem | undefined {
+  const own = namespaceOf(fn);
+  const { environment, package: pkg, secrets, configmaps } = fn.spec;
+  const references = [
+    { what: "Environment", name: environment.name, namespace: environment.namespace },
+    { what: "Package", name: pkg.packageref?.name, namespace: pkg.packageref?.namespace },
+    ...(secrets ?? []).map((ref) => ({ what: "Secret", ...ref })),
+    ...(configmaps ?? []).map((ref) => ({ what: "ConfigMap", ...ref })),
+  ];
+  const foreign = references.find((ref) => ref.namespace && ref.namespace !== own);
+  if (!foreign) return undefined;
+  return {
+    reason: "CrossNamespaceReference",
+    message: `${foreign.what} "${foreign.name ?? ""}" is in namespace "${foreign.namespace ?? ""}": a function may refer to its own namespace "${own}" only`,
+  };
+}
+
+function executorProblem(spec: FunctionSpec): Problem | undefined {
+  const type = executorType(spec);
+  if (type === "poolmgr" || type === "auto") return undefined;
+  return {
+    reason: "ExecutorNotAvailable",
+    message: `Executor type "${type}" comes with the cluster release: use poolmgr or auto`,
+  };
+}
+
+function executorType(spec: FunctionSpec): string {
+  return spec.InvokeStrategy.ExecutionStrategy?.ExecutorType || "poolmgr";
+}
+
+function missingEnvironment(fn: FunctionObject): Problem {
+  const name = fn.spec.environment.name ?? "";
+  if (name === "") {
+    return { reason: "EnvironmentNotFound", message: "No environment is named: set spec.environment.name" };
+  }
+  return {
+    reason: "EnvironmentNotFound",
+    message: `Environment "${name}" not found in namespace "${namespaceOf(fn)}": create it with isotope env create --name ${name} --image isotope/deno-env`,
+  };
+}
+
+function environmentProblem(fn: FunctionObject, references: References): Problem | undefined {
+  const environment = references.environment(fn.spec.environment.name ?? "");
+  if (!environment) return missingEnvironment(fn);
+  const image = environment.spec.runtime.image;
+  if (isDirectImage(image, environment.metadata.annotations)) return undefined;
+  if ((fn.spec.env?.length ?? 0) === 0 && (fn.spec.envFrom?.length ?? 0) === 0) return undefined;
+  return {
+    reason: "VariablesNotSupported",
+    message: `Environment "${environment.metadata.name}" runs image "${image}", whose pooled pods cannot be given env or envFrom: use secrets and configmaps as files, or an environment with isotope/deno-env`,
+  };
+}
+
+function referenceProblem(fn: FunctionObject, references: References): Problem | undefined {
+  const wanted = dataReferences(fn.spec);
+  const namespace = namespaceOf(fn);
+  for (const { name, optional } of wanted.secrets) {
+    if (optional || references.secret(name) !== undefined) continue;
+    return {
+      reason: "SecretNotFound",
+      message: `Secret "${name}" not found in namespace "${namespace}": create it with kubectl create secret generic ${name} -n ${namespace} --from-literal=KEY=VALUE`,
+    };
+  }
+  for (const { name, optional } of wanted.configMaps) {
+    if (optional || references.configMap(name) !== undefined) continue;
+    return {
+      reason: "ConfigMapNotFound",
+      message: `ConfigMap "${name}" not found in namespace "${namespace}": create it with kubectl create configmap ${name} -n ${namespace} --from-literal=KEY=VALUE`,
+    };
+  }
+  return undefined;
+}
+
+interface DataReference {
+  name: string;
+  mountPath?: string | undefined;
+  mounted: boolean;
+  optional: boolean;
+}
+
+/** Every secret and config map of a spec once: as files, as single variables or as a whole set of variables. */
+export function dataReferences(spec: FunctionSpec): { secrets: DataReference[]; configMaps: DataReference[] } {
+  const secrets = new Map<string, DataReference>();
+  const configMaps = new Map<string, DataReference>();
+  const add = (map: Map<string, DataReference>, reference: DataReference) => {
+    const old = map.get(reference.name);
+    map.set(reference.name, {
+      name: reference.name,
+      mounted: reference.mounted || (old?.mounted ?? false),
+      mountPath: reference.mountPath ?? old?.mountPath,
+      optional: reference.optional && (old?.optional ?? true),
+    });
+  };
+  for (const { name, mountPath } of spec.secrets ?? []) add(secrets, { name, mountPath, mounted: true, optional: false });
+  for (const { name, mountPath } of spec.configmaps ?? []) {
+    add(configMaps, { name, mountPath, mounted: true, optional: false });
+  }
+  const asVariable = (ref: { name: string; optional?: boolean | undefined }): DataReference => ({
+    name: ref.name,
+    mounted: false,
+    optional: ref.optional ?? false,
+  });
+  for (const { valueFrom } of spec.env ?? []) {
+    if (valueFrom?.secretKeyRef) add(secrets, asVariable(valueFrom.secretKeyRef));
+    if (valueFrom?.configMapKeyRef) add(configMaps, asVariable(valueFrom.configMapKeyRef));
+  }
+  for (const { secretRef, configMapRef } of spec.envFrom ?? []) {
+    if (secretRef) add(secrets, asVariable(secretRef));
+    if (configMapRef) add(configMaps, asVariable(configMapRef));
+  }
+  return { secrets: [...secrets.values()], configMaps: [...configMaps.values()] };
+}
+
+const VARIABLE_NAME = /^[-._a-zA-Z][-._a-zA-Z0-9]*$/;
+
+function variableProblem(spec: FunctionSpec): Problem | undefined {
+  for (const { name } of spec.env ?? []) {
+    const reserved =
+      RESERVED_ENV_NAMES.some((taken) => taken === name) ||
+      RESERVED_ENV_PREFIXES.some((prefix) => name.startsWith(prefix));
+    if (reserved) {
+      return {
+        reason: "ReservedVariable",
+        message: `Variable "${name}" belongs to the platform: choose another name (reserved: ${[...RESERVED_ENV_PREFIXES.map((p) => `${p}*`), ...RESERVED_ENV_NAMES].join(", ")})`,
+      };
+    }
+    if (!VARIABLE_NAME.test(name)) {
+      return {
+        reason: "InvalidVariable",
+        message: `Variable "${name}" is no name of an environment variable: allowed are letters, digits, "_", "-" and ".", not starting with a digit`,
+      };
+    }
+  }
+  return undefined;
+}
+
+function contentOf(
+  fn: FunctionObject,
+  environment: Environment,
+  pkg: Serving["package"],
+  references: References,
+): RevisionContent {
+  const { spec } = fn;
+  const namespace = namespaceOf(fn);
+  const wanted = dataReferences(spec);
+  const refsOf = (list: DataReference[], versionOf: (name: string) => string | undefined) =>
+    list
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+      .map(({ name, mountPath, mounted }) => ({
+        namespace,
+        name,
+        ...(mountPath ? { mountPath } : {}),
+        resourceVersion: versionOf(name) ?? "",
+        ...(mounted ? {} : { mounted }),
+      }));
+  return {
+    package: pkg,
+    functionName: spec.package.functionName ?? "",
+    environment: {
+      name: environment.metadata.name,
+      uid: environment.metadata.uid ?? "",
+      image: environment.spec.runtime.image,
+      version: environment.spec.version,
+    },
+    executorType: "poolmgr",
+    env: (spec.env ?? []).map(({ name, value, valueFrom }) => ({
+      name,
+      ...(valueFrom?.secretKeyRef
+        ? { secret: valueFrom.secretKeyRef }
+        : valueFrom?.configMapKeyRef
+          ? { configMap: valueFrom.configMapKeyRef }
+          : { value: value ?? "" }),
+    })),
+    envFrom: (spec.envFrom ?? []).map(({ prefix, secretRef, configMapRef }) => ({
+      ...(prefix ? { prefix } : {}),
+      ...(secretRef ? { secret: secretRef } : {}),
+      ...(configMapRef ? { configMap: configMapRef } : {}),
+    })),
+    secrets: refsOf(wanted.secrets, references.secret),
+    configMaps: refsOf(wanted.configMaps, references.configMap),
+    limits: limitsOf(spec),
+  };
+}
+
+const STREAM_IDLE_DEFAULT_S = 60;
+
+function limitsOf(spec: FunctionSpec): Serving["limits"] {
+  const strategy = spec.InvokeStrategy.ExecutionStrategy;
+  return {
+    concurrency: spec.concurrency || FUNCTION_DEFAULTS.concurrency,
+    requestsPerPod: spec.onceOnly ? 1 : spec.requestsPerPod || FUNCTION_DEFAULTS.requestsPerPod,
+    onceOnly: spec.onceOnly ?? false,
+    retainPods: spec.retainPods ?? 0,
+    timeoutMs: (spec.functionTimeout || FUNCTION_DEFAULTS.functionTimeoutS) * 1000,
+    idleTimeoutMs: (spec.idletimeout ?? FUNCTION_DEFAULTS.idleTimeoutS) * 1000,
+    specializationTimeoutMs: (strategy?.SpecializationTimeout || FUNCTION_DEFAULTS.specializationTimeoutS) * 1000,
+    maxBodyBytes: FUNCTION_DEFAULTS.maxBodyBytes,
+    ...(spec.streaming
+      ? {
+          streaming: {
+            idleTimeoutMs: (spec.streaming.idleTimeoutSeconds || STREAM_IDLE_DEFAULT_S) * 1000,
+            maxDurationMs: (spec.streaming.maxDurationSeconds ?? 0) * 1000,
+          },
+        }
+      : {}),
+  };
+}
+
+/** What is accepted but has no effect yet, so that nobody waits for it. */
+function notesOf(spec: FunctionSpec): string[] {
+  const later: [unknown, string][] = [
+    [spec.provisionedConcurrency, "provisionedConcurrency"],
+    [spec.tool, "tool"],
+    [spec.state, "state"],
+    [spec.invocation, "invocation"],
+    [spec.versioning, "versioning"],
+  ];
+  return later.filter(([value]) => value !== undefined).map(([, name]) => `spec.${name} has no effect in this release`);
+}
