@@ -65,7 +65,10 @@ function resolvePackage(fn: FunctionObject, references: References): PackageReso
   });
   const name = fn.spec.package.packageref?.name;
   if (!name) {
-    return blocked("PackageMissing", "No package is named: set spec.package.packageref, or deploy with isotope deploy");
+    return blocked(
+      "PackageMissing",
+      "No package is named: set spec.package.packageref, or deploy with isotope deploy",
+    );
   }
   const pkg = references.package(name);
   if (!pkg) {
@@ -81,7 +84,12 @@ function resolvePackage(fn: FunctionObject, references: References): PackageReso
   return {
     kind: "found",
     content: { name, digest, sizeBytes: pkg.status?.sizeBytes ?? 0 },
-    condition: { type: "PackageReady", status: "True", reason: "PackageReady", message: `Package "${name}" is ready` },
+    condition: {
+      type: "PackageReady",
+      status: "True",
+      reason: "PackageReady",
+      message: `Package "${name}" is ready`,
+    },
   };
 }
 
@@ -91,10 +99,17 @@ function packageNotReady(
 ): PackageResolution {
   const name = pkg.metadata.name;
   const ready = findCondition(pkg.status?.conditions, "Ready");
-  if (ready?.status === "False" && ready.observedGeneration === pkg.metadata.generation && ready.reason !== "Building") {
+  if (
+    ready?.status === "False" &&
+    ready.observedGeneration === pkg.metadata.generation &&
+    ready.reason !== "Building"
+  ) {
     return blocked(ready.reason, `Package "${name}" is not ready: ${ready.message}`);
   }
-  return blocked("PackageBuilding", `Package "${name}" is not built yet: ${pkg.status?.buildstatus || "pending"}`);
+  return blocked(
+    "PackageBuilding",
+    `Package "${name}" is not built yet: ${pkg.status?.buildstatus || "pending"}`,
+  );
 }
 
 function namespaceOf(fn: FunctionObject): string {
@@ -183,7 +198,10 @@ interface DataReference {
 }
 
 /** Every secret and config map of a spec once: as files, as single variables or as a whole set of variables. */
-export function dataReferences(spec: FunctionSpec): { secrets: DataReference[]; configMaps: DataReference[] } {
+export function dataReferences(spec: FunctionSpec): {
+  secrets: DataReference[];
+  configMaps: DataReference[];
+} {
   const secrets = new Map<string, DataReference>();
   const configMaps = new Map<string, DataReference>();
   const add = (map: Map<string, DataReference>, reference: DataReference) => {
@@ -195,7 +213,8 @@ export function dataReferences(spec: FunctionSpec): { secrets: DataReference[]; 
       optional: reference.optional && (old?.optional ?? true),
     });
   };
-  for (const { name, mountPath } of spec.secrets ?? []) add(secrets, { name, mountPath, mounted: true, optional: false });
+  for (const { name, mountPath } of spec.secrets ?? [])
+    add(secrets, { name, mountPath, mounted: true, optional: false });
   for (const { name, mountPath } of spec.configmaps ?? []) {
     add(configMaps, { name, mountPath, mounted: true, optional: false });
   }
@@ -297,7 +316,8 @@ function limitsOf(spec: FunctionSpec): Serving["limits"] {
     retainPods: spec.retainPods ?? 0,
     timeoutMs: (spec.functionTimeout || FUNCTION_DEFAULTS.functionTimeoutS) * 1000,
     idleTimeoutMs: (spec.idletimeout ?? FUNCTION_DEFAULTS.idleTimeoutS) * 1000,
-    specializationTimeoutMs: (strategy?.SpecializationTimeout || FUNCTION_DEFAULTS.specializationTimeoutS) * 1000,
+    specializationTimeoutMs:
+      (strategy?.SpecializationTimeout || FUNCTION_DEFAULTS.specializationTimeoutS) * 1000,
     maxBodyBytes: FUNCTION_DEFAULTS.maxBodyBytes,
     ...(spec.streaming
       ? {
@@ -319,5 +339,7 @@ function notesOf(spec: FunctionSpec): string[] {
     [spec.invocation, "invocation"],
     [spec.versioning, "versioning"],
   ];
-  return later.filter(([value]) => value !== undefined).map(([, name]) => `spec.${name} has no effect in this release`);
+  return later
+    .filter(([value]) => value !== undefined)
+    .map(([, name]) => `spec.${name} has no effect in this release`);
 }
