@@ -42,5 +42,12 @@ export const BuildResult = z.discriminatedUnion("outcome", [
 ]);
 export type BuildResult = z.infer<typeof BuildResult>;
 
+/** Types of the reply's frames. */
+export const BUILD_FRAME = { log: 1, result: 2, artifact: 3 } as const;
+/** Largest JSON head of a build message, in bytes. */
+export const BUILD_HEAD_MAX_BYTES = 64 * 1024;
+/** Port of a builder pod. */
+export const BUILDER_PORT = 8001;
+
 /** The artifact: a zip (entries stored or deflated) with `index.js`, `index.js.map` and asset files. */
 export const ARTIFACT_ENTRY = "index.js";
