@@ -2,31 +2,28 @@
  * The node agent: runs the pods of the one node as processes on this machine.
  * 1. Every pod that is bound to the node, or to none, has one worker from its first sight until nothing of it is left.
  * 2. A process whose pod is gone is killed; a folder whose pod is gone is removed.
- * 3. Losing the shim ends all processes; a new shim is started before anything else is.
  */
-import { mkdirSync, readdirSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { RunningPart } from "../part.ts";
-import type { KubeObject } from "../store/kube-object.ts";
-import type { Store, StoreEvent } from "../store/store.ts";
 import type { PodLogs } from "../logs/pod-logs.ts";
+import type { RunningPart } from "../part.ts";
+import type { Store, StoreEvent } from "../store/store.ts";
 import { makeAddressPool } from "./addresses.ts";
 import { readConfigSources } from "./config-sources.ts";
+import { errorText } from "./error-text.ts";
 import { makeEventRecorder } from "./event-recorder.ts";
+import { housekeep } from "./housekeeping.ts";
 import type { ImageTable } from "./images.ts";
 import type { KubeletContext } from "./kubelet-context.ts";
-import { boundLogs } from "./log-bounds.ts";
 import { asPod, type Pod } from "./pod.ts";
 import { makePodLogs } from "./pod-logs.ts";
 import { type PodWorker, startPodWorker } from "./pod-worker.ts";
 import { type BackoffSettings, RESTART_BACKOFF } from "./restart-backoff.ts";
-import type { PodFolders } from "./run-spec.ts";
-import { connectRuntime, type Runtime } from "./runtime.ts";
-import type { ExitRecord, Life, ProcessRecord } from "./shim/messages.ts";
+import { type PodFolders, podUidOf } from "./run-spec.ts";
+import { keepRuntime, type RuntimeKeeper } from "./runtime-keeper.ts";
+import type { Life } from "./shim/messages.ts";
 
 const HOUSEKEEPING_MS = 30_000;
-const RECONNECT_MS = 500;
 
 export interface KubeletSettings {
   nodeName: string;
@@ -54,15 +51,86 @@ export interface Kubelet extends RunningPart {
   logs: PodLogs;
 }
 
-function uidOf(processId: string): string {
-  return processId.slice(0, processId.indexOf("/"));
-}
-
 function folderPair(stateDir: string, pod: Pod): PodFolders {
   const { namespace = "default", name, uid } = pod.metadata;
   return {
     podDir: join(stateDir, "pods", uid),
     logDir: join(stateDir, "logs", "pods", `${namespace}_${name}_${uid}`),
+  };
+}
+
+function makeContext(
+  store: Store,
+  settings: KubeletSettings,
+  keeper: RuntimeKeeper,
+  log: (message: string) => void,
+): KubeletContext {
+  const { stateDir, podCidr } = settings;
+  return {
+    store,
+    runtime: () => keeper.get(),
+    images: settings.images,
+    sources: readConfigSources(store),
+    events: makeEventRecorder(store, "kubelet", log),
+    addresses:
+      podCidr === undefined
+        ? undefined
+        : makeAddressPool(podCidr, join(stateDir, "kubelet", "address-cursor")),
+    nodeName: settings.nodeName,
+    hostIP: "127.0.0.1",
+    backoff: settings.backoff ?? RESTART_BACKOFF,
+    maxLogBytes: settings.maxLogBytes ?? MAX_LOG_BYTES,
+    folders: (pod) => folderPair(stateDir, pod),
+    log,
+  };
+}
+
+function isOurs(pod: Pod, ownName: string): boolean {
+  const { nodeName = "", schedulerName = "default-scheduler" } = pod.spec;
+  return nodeName === "" ? schedulerName === "default-scheduler" : nodeName === ownName;
+}
+
+/** Follows pods, Secrets and ConfigMaps; returns the function that ends it. */
+function followStore(
+  store: Store,
+  context: KubeletContext,
+  keeper: RuntimeKeeper,
+  workers: Map<string, PodWorker>,
+): () => void {
+  const namespaces = new Map<string, string>();
+  const onPod = ({ type, object }: StoreEvent): void => {
+    const pod = asPod(object);
+    const { uid, namespace = "default" } = pod.metadata;
+    const worker = workers.get(uid);
+    if (type === "DELETED") {
+      worker?.removed();
+    } else if (worker) {
+      worker.update(pod);
+    } else if (isOurs(pod, context.nodeName)) {
+      namespaces.set(uid, namespace);
+      const own = keeper.found.filter(({ id }) => podUidOf(id) === uid);
+      const onGone = (): void => {
+        workers.delete(uid);
+        namespaces.delete(uid);
+      };
+      workers.set(uid, startPodWorker(pod, own, context, onGone));
+    }
+  };
+  const onSource =
+    (kind: "secret" | "configmap") =>
+    ({ object: { metadata } }: StoreEvent): void => {
+      for (const [uid, worker] of workers) {
+        if (namespaces.get(uid) === metadata.namespace) worker.sourceChanged(`${kind}/${metadata.name}`);
+      }
+    };
+  const fromNow = (resource: string): string => store.list(resource).resourceVersion;
+  const ends = [
+    store.watch("secrets", fromNow("secrets"), onSource("secret")),
+    store.watch("configmaps", fromNow("configmaps"), onSource("configmap")),
+    store.watch("pods", undefined, onPod),
+  ];
+  return () => {
+    for (const end of ends) end();
   };
 }
 
@@ -72,151 +140,31 @@ export async function startKubelet(
   settings: KubeletSettings,
   log: (message: string) => void,
 ): Promise<Kubelet> {
-  const { stateDir, nodeName } = settings;
+  const { stateDir } = settings;
   const podsDir = join(stateDir, "pods");
   const logsDir = join(stateDir, "logs", "pods");
-  const ownDir = join(stateDir, "kubelet");
-  for (const folder of [podsDir, logsDir, ownDir]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const dir = join(stateDir, "kubelet");
+  for (const folder of [podsDir, logsDir, dir]) mkdirSync(folder, { recursive: true, mode: 0o700 });
 
   const workers = new Map<string, PodWorker>();
-  const pods = new Map<string, Pod>();
-  const running = new Set<string>();
-  let found: ProcessRecord[] = [];
-  let stopped = false;
-
-  const onExit = (id: string, exit: ExitRecord): void => {
-    running.delete(id);
-    const record = found.find((one) => one.id === id);
-    if (record) record.exit = exit;
-    workers.get(uidOf(id))?.exited(id, exit);
-  };
-  const connectOnce = (): Promise<Runtime> =>
-    connectRuntime({ dir: ownDir, podsDir, life: settings.life, onExit, onLost });
-  let runtime = connectOnce();
-
-  function onLost(): void {
-    if (stopped) return;
-    log("the process shim has ended and all pods with it; starting another");
-    runtime = reconnect();
-    runtime.then(
-      () => {
-        running.clear();
-        for (const worker of workers.values()) worker.lostProcesses();
-      },
-      () => {},
-    );
-  }
-  async function reconnect(): Promise<Runtime> {
-    for (;;) {
-      try {
-        return await connectOnce();
-      } catch (error) {
-        log(error instanceof Error ? error.message : String(error));
-        if (stopped) throw error;
-        await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
-      }
-    }
-  }
-
-  const first = await runtime;
-  found = first.found;
-  for (const record of found) if (!record.exit) running.add(record.id);
-
-  const context: KubeletContext = {
-    store,
-    runtime: async () => {
-      const connected = await runtime;
-      return {
-        ...connected,
-        run: async (spec) => {
-          const record = await connected.run(spec);
-          if (!record.exit) running.add(spec.id);
-          return record;
-        },
-      };
+  const keeper = await keepRuntime({
+    dir,
+    podsDir,
+    life: settings.life,
+    onExit: (id, exit) => workers.get(podUidOf(id))?.exited(id, exit),
+    onReplaced: () => {
+      for (const worker of workers.values()) worker.lostProcesses();
     },
-    images: settings.images,
-    sources: readConfigSources(store),
-    events: makeEventRecorder(store, "kubelet", log),
-    addresses:
-      settings.podCidr === undefined
-        ? undefined
-        : makeAddressPool(settings.podCidr, join(ownDir, "address-cursor")),
-    nodeName,
-    hostIP: "127.0.0.1",
-    backoff: settings.backoff ?? RESTART_BACKOFF,
-    maxLogBytes: settings.maxLogBytes ?? MAX_LOG_BYTES,
-    folders: (pod) => folderPair(stateDir, pod),
     log,
-  };
+  });
+  const context = makeContext(store, settings, keeper, log);
+  const unfollow = followStore(store, context, keeper, workers);
 
-  const isOurs = (pod: Pod): boolean => {
-    const { nodeName: wanted, schedulerName = "default-scheduler" } = pod.spec;
-    return wanted === undefined || wanted === ""
-      ? schedulerName === "default-scheduler"
-      : wanted === nodeName;
-  };
-
-  const onPod = ({ type, object }: StoreEvent): void => {
-    const pod = asPod(object);
-    const { uid } = pod.metadata;
-    const worker = workers.get(uid);
-    if (type === "DELETED") {
-      pods.delete(uid);
-      worker?.removed();
-      return;
-    }
-    if (!isOurs(pod)) return;
-    pods.set(uid, pod);
-    if (worker) {
-      worker.update(pod);
-      return;
-    }
-    const own = found.filter(({ id }) => uidOf(id) === uid);
-    workers.set(
-      uid,
-      startPodWorker(pod, own, context, () => workers.delete(uid)),
-    );
-  };
-
-  const onSource =
-    (kind: "secret" | "configmap") =>
-    ({ object }: { object: KubeObject }): void => {
-      for (const [uid, worker] of workers) {
-        if (pods.get(uid)?.metadata.namespace === object.metadata.namespace) {
-          worker.sourceChanged(`${kind}/${object.metadata.name}`);
-        }
-      }
-    };
-
-  const dropOrphans = async (): Promise<void> => {
-    const connected = await runtime;
-    for (const record of found) {
-      const uid = uidOf(record.id);
-      if (workers.has(uid)) continue;
-      if (!record.exit) await connected.signal(record.id, "SIGKILL");
-      await connected.forget(record.id);
-    }
-    found = found.filter(({ id, exit }) => !exit && !workers.has(uidOf(id)));
-    for (const uid of readdirSync(podsDir)) {
-      if (!workers.has(uid)) await rm(join(podsDir, uid), { recursive: true, force: true });
-    }
-  };
-  const housekeep = async (): Promise<void> => {
-    await dropOrphans();
-    await boundLogs(logsDir, new Set(workers.keys()), settings.maxOldLogBytes ?? MAX_OLD_LOG_BYTES);
-  };
-
-  const secretsFrom = store.list("secrets").resourceVersion;
-  const configMapsFrom = store.list("configmaps").resourceVersion;
-  const unwatch = [
-    store.watch("pods", undefined, onPod),
-    store.watch("secrets", secretsFrom, onSource("secret")),
-    store.watch("configmaps", configMapsFrom, onSource("configmap")),
-  ];
   const tidy = (): void => {
-    housekeep().catch((error: unknown) =>
-      log(`housekeeping: ${error instanceof Error ? error.message : String(error)}`),
+    const maxOldLogBytes = settings.maxOldLogBytes ?? MAX_OLD_LOG_BYTES;
+    const isKnown = (uid: string): boolean => workers.has(uid);
+    housekeep({ podsDir, logsDir, maxOldLogBytes, keeper, isKnown }).catch((error: unknown) =>
+      log(`housekeeping: ${errorText(error)}`),
     );
   };
   tidy();
@@ -225,16 +173,13 @@ export async function startKubelet(
   return {
     logs: makePodLogs({
       logDir: (pod) => context.folders(pod).logDir,
-      isOver: (uid, container, attempt) => !running.has(`${uid}/${container}/${attempt}`),
+      isOver: (uid, container, attempt) => !keeper.isRunning(`${uid}/${container}/${attempt}`),
     }),
     async stop() {
-      stopped = true;
       clearInterval(timer);
-      for (const end of unwatch) end();
+      unfollow();
       for (const worker of workers.values()) worker.abandon();
-      const connected = await runtime.catch(() => undefined);
-      if (settings.podsOutliveStop) connected?.disconnect();
-      else await connected?.shutdown();
+      await keeper.close(settings.podsOutliveStop);
       await context.events.flush();
     },
   };

@@ -21,15 +21,15 @@ async function measure(folder: string): Promise<OldLog> {
 
 /**
  * Removes the logs of pods that are gone, oldest first, until those left are no more than `maxBytes` together.
- * Folders under `logsDir` are named `<namespace>_<name>_<uid>`; those of `liveUids` stay.
+ * Folders under `logsDir` are named `<namespace>_<name>_<uid>`; those of known pods stay.
  */
 export async function boundLogs(
   logsDir: string,
-  liveUids: ReadonlySet<string>,
+  isKnown: (uid: string) => boolean,
   maxBytes: number,
 ): Promise<void> {
   const names = await readdir(logsDir);
-  const gone = names.filter((name) => !liveUids.has(name.slice(name.lastIndexOf("_") + 1)));
+  const gone = names.filter((name) => !isKnown(name.slice(name.lastIndexOf("_") + 1)));
   const logs = await Promise.all(gone.map((name) => measure(join(logsDir, name))));
   let total = logs.reduce((sum, { bytes }) => sum + bytes, 0);
   for (const { folder, bytes } of logs.sort((left, right) => left.changedMs - right.changedMs)) {

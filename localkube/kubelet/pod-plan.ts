@@ -65,7 +65,7 @@ export function planPod(
       case "starting":
       case "running":
         return "hold";
-      case "ended":
+      default:
         if (!willRestart(restartOn, phase.exitCode)) return "over";
         startWhenDue(container, phase.retryAtMs);
         return "hold";

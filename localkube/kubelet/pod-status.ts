@@ -61,8 +61,7 @@ function stateOf(
         waiting: { reason: "CrashLoopBackOff", message: `back-off ${wait} restarting failed ${where}` },
       };
     }
-    case "new":
-    case "starting":
+    default:
       return { waiting: { reason: initialized ? "ContainerCreating" : "PodInitializing" } };
   }
 }
@@ -193,7 +192,7 @@ export function reportStatus(report: PodReport): PodStatus {
   const phase = phaseOf(report);
   return {
     phase,
-    ...(report.failure ?? {}),
+    ...report.failure,
     conditions: conditionsOf(report, phase),
     hostIP: report.hostIP,
     ...(podIP !== undefined ? { podIP, podIPs: [{ ip: podIP }] } : {}),

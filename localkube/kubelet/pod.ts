@@ -198,7 +198,19 @@ export interface PodStatus {
 
 /** Reads a stored object as a pod: the API server has validated it against the pod schema already. */
 export function asPod(object: KubeObject): Pod {
-  return object as unknown as Pod;
+  if (!isPod(object))
+    throw new TypeError(`Cannot read "${object.metadata.name}" as a pod: it is a ${object.kind}`);
+  return object;
+}
+
+function isPod(object: unknown): object is Pod {
+  return (
+    typeof object === "object" &&
+    object !== null &&
+    "kind" in object &&
+    object.kind === "Pod" &&
+    "spec" in object
+  );
 }
 
 /** RFC 3339 with whole seconds, as Kubernetes writes times. */

@@ -50,6 +50,11 @@ export function processId(pod: Pod, container: string, attempt: number): string 
   return `${pod.metadata.uid}/${container}/${attempt}`;
 }
 
+/** The pod of a process. */
+export function podUidOf(id: string): string {
+  return id.slice(0, id.indexOf("/"));
+}
+
 function findRule(images: ImageTable, image: string): ImageRule {
   const rule = images.find(image);
   if (rule) return rule;
@@ -68,20 +73,14 @@ function commandLine(
 ): string[] {
   const command = (container.command ?? []).map((word) => expandReferences(word, env));
   const args = (container.args ?? []).map((word) => expandReferences(word, env));
-  switch (rule.containerCommand) {
-    case "ignore":
-      return rule.command;
-    case "append":
-      return [...rule.command, ...command, ...args];
-    case "replace":
-      return command.length > 0 ? [...command, ...args] : [...rule.command, ...args];
-    case "refuse":
-      if (command.length + args.length === 0) return rule.command;
-      throw new StartProblem(
-        "CreateContainerError",
-        `Cannot start container "${container.name}": image "${container.image}" takes no command or args in local mode, got ${JSON.stringify([...command, ...args])}`,
-      );
-  }
+  if (rule.containerCommand === "ignore" || command.length + args.length === 0) return rule.command;
+  if (rule.containerCommand === "append") return [...rule.command, ...command, ...args];
+  if (rule.containerCommand === "replace")
+    return command.length > 0 ? [...command, ...args] : [...rule.command, ...args];
+  throw new StartProblem(
+    "CreateContainerError",
+    `Cannot start container "${container.name}": image "${container.image}" takes no command or args in local mode, got ${JSON.stringify([...command, ...args])}`,
+  );
 }
 
 function memoryLimit(container: ContainerSpec): number | undefined {

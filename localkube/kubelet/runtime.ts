@@ -11,6 +11,7 @@ import { tmpdir, userInfo } from "node:os";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readJsonLines, writeJsonLine } from "./shim/json-lines.ts";
+import { isNotice, isReply } from "./shim/messages.ts";
 import type {
   ExecResult,
   ExecSpec,
@@ -19,7 +20,6 @@ import type {
   Life,
   ProcessRecord,
   RunSpec,
-  ShimNotice,
   ShimReply,
 } from "./shim/messages.ts";
 import { processStartMark, readProcStat, signalGroup } from "./shim/process-identity.ts";
@@ -46,9 +46,9 @@ export interface RuntimeOptions {
   /** `<state>/pods`: pid files of what may have been left behind. */
   podsDir: string;
   life: Life;
-  onExit(id: string, exit: ExitRecord): void;
+  onExit: (id: string, exit: ExitRecord) => void;
   /** The shim is gone and all processes with it. */
-  onLost(): void;
+  onLost: () => void;
 }
 
 /** Unix socket paths are short (104 bytes on some systems): a deep state folder gets a socket under the temporary folder. */
@@ -152,11 +152,12 @@ function openLink(socket: Socket, onExit: RuntimeOptions["onExit"], onClose: () 
     onClose();
   });
   readJsonLines(socket, (message) => {
-    const reply = message as ShimReply | ShimNotice;
-    if ("notice" in reply) {
-      onExit(reply.id, reply.exit);
+    if (isNotice(message)) {
+      onExit(message.id, message.exit);
       return;
     }
+    if (!isReply(message)) return;
+    const reply = message;
     const asked = waiting.get(reply.seq);
     waiting.delete(reply.seq);
     if (reply.ok) asked?.resolve(reply);

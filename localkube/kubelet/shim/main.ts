@@ -8,7 +8,7 @@ import { rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { parseArgs } from "node:util";
 import { readJsonLines, writeJsonLine } from "./json-lines.ts";
-import type { ShimReply, ShimRequest } from "./messages.ts";
+import { isRequest, type ShimReply, type ShimRequest } from "./messages.ts";
 import { isAlive } from "./process-identity.ts";
 import { makeProcesses } from "./processes.ts";
 
@@ -58,6 +58,8 @@ async function answer(request: ShimRequest): Promise<ShimReply> {
       return { seq, ok: true };
     case "shutdown":
       return end();
+    default:
+      return { seq, ok: false, error: "Cannot answer: the request is not known" };
   }
 }
 
@@ -69,7 +71,11 @@ const server = createServer((socket) => {
     if (kubelet === socket) kubelet = undefined;
   });
   readJsonLines(socket, (message) => {
-    const request = message as ShimRequest;
+    if (!isRequest(message)) {
+      socket.destroy();
+      return;
+    }
+    const request = message;
     answer(request).then(
       (reply) => writeJsonLine(socket, reply),
       (error: unknown) =>

@@ -80,4 +80,24 @@ export type ShimReply =
   | { seq: number; ok: true; hello?: Hello; process?: ProcessRecord; exec?: ExecResult }
   | { seq: number; ok: false; error: string };
 
+export function isRequest(message: unknown): message is ShimRequest {
+  return isNumbered(message) && "op" in message && typeof message.op === "string";
+}
+
+export function isReply(message: unknown): message is ShimReply {
+  return isNumbered(message) && "ok" in message && typeof message.ok === "boolean";
+}
+
+export function isNotice(message: unknown): message is ShimNotice {
+  return (
+    typeof message === "object" && message !== null && "notice" in message && message.notice === "exited"
+  );
+}
+
+function isNumbered(message: unknown): message is { seq: number } {
+  return (
+    typeof message === "object" && message !== null && "seq" in message && typeof message.seq === "number"
+  );
+}
+
 export type ShimNotice = { notice: "exited"; id: string; exit: ExitRecord };

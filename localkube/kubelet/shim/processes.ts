@@ -66,7 +66,7 @@ function spawnGroup(prefix: string[], spec: Pick<RunSpec, "argv" | "env" | "cwd"
   if (!statSync(spec.cwd, { throwIfNoEntry: false })?.isDirectory()) {
     throw new Error(`Cannot start "${file}": its working directory "${spec.cwd}" does not exist`);
   }
-  const [command = executable, ...rest] = [...prefix, executable];
+  const [command, ...rest] = [...prefix, executable];
   const options = {
     cwd: spec.cwd,
     env: spec.env,
