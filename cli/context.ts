@@ -1,0 +1,89 @@
+import type { Readable } from "node:stream";
+import { type KubeClient, kubeClientOf } from "../kube/client.ts";
+import { type KubeConnection, loadKubeConnection } from "../kube/connection.ts";
+import { type Connection, findLocalPlatform } from "../net/local-connection.ts";
+import { CliError, type GlobalValues } from "./command.ts";
+import { type OpsClient, opsClient } from "./ops-client.ts";
+
+/** Where a command runs and what it may use; tests build one around buffers. */
+export interface CliContext {
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdin: Readable;
+  /** Whether stdout is a terminal: colours and live views only then. */
+  readonly interactive: boolean;
+  readonly verbosity: number;
+  /** Aborts on Ctrl-C. */
+  readonly signal: AbortSignal;
+  /** Results, on stdout. */
+  out(text: string): void;
+  /** Remarks and progress, one line on stderr. */
+  note(line: string): void;
+  kube(): Promise<KubeClient>;
+  namespace(): Promise<string>;
+  /** The running local platform that the command works on, if it does not work on a cluster. */
+  platform(): Connection | undefined;
+  ops(): Promise<OpsClient>;
+}
+
+export interface Surroundings {
+  cwd: string;
+  env: Readonly<Record<string, string | undefined>>;
+  stdin: Readable;
+  interactive: boolean;
+  signal: AbortSignal;
+  write(text: string): void;
+  writeError(text: string): void;
+}
+
+/** The context of one command run. */
+export function createContext(surroundings: Surroundings, globals: GlobalValues): CliContext {
+  const { cwd, env } = surroundings;
+  let connection: Promise<KubeConnection> | undefined;
+  let client: Promise<KubeClient> | undefined;
+  const platform = (): Connection | undefined =>
+    globals.kubeconfig || globals["kube-context"]
+      ? undefined
+      : findLocalPlatform({ home: globals.home, cwd, env });
+  const connect = (): Promise<KubeConnection> => {
+    connection ??= loadKubeConnection({
+      kubeconfig: globals.kubeconfig ?? platform()?.kubeconfig,
+      context: globals["kube-context"],
+      env: { ...env },
+    }).catch((error: unknown) => {
+      throw new CliError(
+        "No platform found: start one with `isotope start` or `isotope dev`, or give --kubeconfig for a cluster",
+        { cause: error },
+      );
+    });
+    return connection;
+  };
+  return {
+    cwd,
+    env,
+    stdin: surroundings.stdin,
+    interactive: surroundings.interactive,
+    verbosity: globals.verbosity,
+    signal: surroundings.signal,
+    out: (text) => surroundings.write(text),
+    note: (line) => surroundings.writeError(`${line}\n`),
+    platform,
+    kube: () => {
+      client ??= connect().then(kubeClientOf);
+      return client;
+    },
+    namespace: async () =>
+      globals.namespace ??
+      env.ISOTOPE_NAMESPACE ??
+      env.FISSION_DEFAULT_NAMESPACE ??
+      (await connect()).namespace,
+    ops: async () => {
+      const url = env.ISOTOPE_OPS_URL ?? platform()?.opsUrl;
+      if (!url)
+        throw new CliError(
+          "The operations API is not known: start a local platform, or set ISOTOPE_OPS_URL to its address",
+        );
+      return opsClient(url, (await connect()).authorization);
+    },
+  };
+}

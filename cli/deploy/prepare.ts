@@ -1,0 +1,34 @@
+import { writeZip } from "../../net/archive/write-zip.ts";
+import type { OpsClient } from "../ops-client.ts";
+import { collectSources } from "./collect-sources.ts";
+import { desiredObjects, type FunctionObjects, type Target } from "./desired-objects.ts";
+import type { FoundFunction, Project } from "./find-functions.ts";
+import { uploadArchive } from "./upload.ts";
+
+export interface Prepared {
+  name: string;
+  objects: FunctionObjects;
+  /** Files whose change changes the function. */
+  watched: string[];
+}
+
+/** Collects a function's sources, uploads them, and says which resources it stands for. */
+export async function prepareFunction(
+  project: Project,
+  found: FoundFunction,
+  ops: OpsClient,
+  target: Target,
+): Promise<Prepared> {
+  const sources = collectSources(project, found);
+  // Stored, not compressed: it goes over loopback or a LAN once, and is unpacked at once.
+  const archive = await writeZip(
+    sources.files.map((file) => ({ ...file, compress: file.bytes.byteLength > 65_536 })),
+  );
+  const digest = await uploadArchive(ops, archive);
+  const name = sources.config.name ?? found.name;
+  return {
+    name,
+    objects: desiredObjects(name, sources.config, { digest, entry: sources.entry }, target),
+    watched: sources.watched,
+  };
+}

@@ -1,0 +1,62 @@
+import type { Condition, Function as FunctionObject, HTTPTrigger, Package } from "../../api/kinds/index.ts";
+import type { FunctionObjects } from "./desired-objects.ts";
+
+/** How far one function's deployment has come. */
+export type Progress =
+  | { state: "waiting"; what: string }
+  | { state: "ready"; revision: string }
+  | { state: "failed"; why: string };
+
+export interface LiveFunction {
+  package: Package | undefined;
+  function: FunctionObject | undefined;
+  triggers: (HTTPTrigger | undefined)[];
+}
+
+const condition = (conditions: readonly Condition[] | undefined, type: string): Condition | undefined =>
+  conditions?.find((candidate) => candidate.type === type);
+
+/** A condition that speaks of the object as it is now, not of an earlier generation. */
+const current = (found: Condition | undefined, generation: number | undefined): boolean =>
+  found !== undefined && (found.observedGeneration ?? 0) >= (generation ?? 0);
+
+function buildProgress(wanted: FunctionObjects, live: Package | undefined): Progress | undefined {
+  const digest = wanted.package.spec.source?.checksum?.sum;
+  if (!live || live.spec.source?.checksum?.sum !== digest) return { state: "waiting", what: "package" };
+  const { buildstatus, sourceDigest } = live.status ?? {};
+  const built = condition(live.status?.conditions, "BuildSucceeded");
+  if (buildstatus === "failed" && built?.status === "False" && current(built, live.metadata.generation))
+    return { state: "failed", why: built.message };
+  if (buildstatus !== "succeeded" || sourceDigest !== digest) return { state: "waiting", what: "build" };
+  return undefined;
+}
+
+/** Reads from the live objects whether the wanted ones serve. Pure. */
+export function deploymentProgress(wanted: FunctionObjects, live: LiveFunction): Progress {
+  const build = buildProgress(wanted, live.package);
+  if (build) return build;
+  const serving = live.function?.status?.serving;
+  const generation = live.function?.metadata.generation ?? 0;
+  const ready = condition(live.function?.status?.conditions, "Ready");
+  if (
+    !serving ||
+    serving.generation < generation ||
+    serving.package.digest !== live.package?.spec.deployment?.checksum?.sum
+  ) {
+    if (
+      ready?.status === "False" &&
+      current(ready, generation) &&
+      ready.reason !== "PackageNotReady" &&
+      ready.reason !== "PackageBuilding"
+    )
+      return { state: "failed", why: ready.message };
+    return { state: "waiting", what: "function" };
+  }
+  for (const trigger of live.triggers) {
+    const admitted = condition(trigger?.status?.conditions, "RouteAdmitted");
+    if (!trigger || !current(admitted, trigger.metadata.generation))
+      return { state: "waiting", what: "route" };
+    if (admitted?.status === "False") return { state: "failed", why: admitted.message };
+  }
+  return { state: "ready", revision: serving.revision };
+}

@@ -1,0 +1,145 @@
+import { type Expression, type ObjectExpression, parseSync, type Program } from "oxc-parser";
+import type { z } from "zod";
+import { FunctionConfig } from "../../api/function-config.ts";
+import { CliError } from "../command.ts";
+
+/** A place in a file, for messages. */
+const place = (file: string, code: string, offset: number): string => {
+  const before = code.slice(0, offset).split("\n");
+  return `${file}:${before.length}:${(before.at(-1)?.length ?? 0) + 1}`;
+};
+
+export interface ParsedModule {
+  config: z.infer<typeof FunctionConfig>;
+  /** Specifiers of everything imported, statically or by a literal `import()`, without type-only imports. */
+  imports: string[];
+  /** Literal arguments of `new URL("./x", import.meta.url)`: assets beside the code. */
+  assets: string[];
+}
+
+/** Parses a module; reads `config` without running anything. @throws {CliError} naming file, line and column. */
+export function parseModule(file: string, code: string): ParsedModule {
+  const parsed = parseSync(file, code);
+  const failure = parsed.errors.find((error) => error.severity === "Error");
+  if (failure)
+    throw new CliError(`Cannot read ${place(file, code, failure.labels[0]?.start ?? 0)}: ${failure.message}`);
+  const imports: string[] = [];
+  for (const { moduleRequest, entries } of parsed.module.staticImports) {
+    if (entries.length === 0 || entries.some((entry) => !entry.isType)) imports.push(moduleRequest.value);
+  }
+  for (const { entries } of parsed.module.staticExports) {
+    for (const entry of entries)
+      if (entry.moduleRequest && !entry.isType) imports.push(entry.moduleRequest.value);
+  }
+  for (const { moduleRequest } of parsed.module.dynamicImports) {
+    const literal = /^["'`]([^"'`$]+)["'`]$/.exec(code.slice(moduleRequest.start, moduleRequest.end))?.[1];
+    if (literal) imports.push(literal);
+  }
+  for (const match of code.matchAll(/\brequire\(\s*["']([^"']+)["']\s*\)/g))
+    if (match[1]) imports.push(match[1]);
+  const assets = [...code.matchAll(/new URL\(\s*["'`]([^"'`$]+)["'`]\s*,\s*import\.meta\.url\s*\)/g)].map(
+    (match) => match[1] ?? "",
+  );
+  return { config: readConfig(file, code, parsed.program), imports: [...new Set(imports)], assets };
+}
+
+function configNode(program: Program): Expression | undefined {
+  for (const statement of program.body) {
+    if (statement.type !== "ExportNamedDeclaration" || statement.declaration?.type !== "VariableDeclaration")
+      continue;
+    for (const { id, init } of statement.declaration.declarations) {
+      if (id.type === "Identifier" && id.name === "config" && init) return init;
+    }
+  }
+  return undefined;
+}
+
+function readConfig(file: string, code: string, program: Program): ParsedModule["config"] {
+  const node = configNode(program);
+  if (!node) return {};
+  const value = literal(node, (offset, problem) => {
+    throw new CliError(
+      `Cannot read config at ${place(file, code, offset)}: ${problem}; it is read without running the code, so only literals are allowed`,
+    );
+  });
+  const result = FunctionConfig.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const path = (issue?.path ?? []).join(".");
+  throw new CliError(
+    `Cannot use config at ${place(file, code, node.start)}: ${path ? `"${path}": ` : ""}${issueText(issue)}`,
+  );
+}
+
+/** The most telling message of an issue: of a union, that of the branch that got furthest. */
+function issueText(issue: z.core.$ZodIssue | undefined): string {
+  if (issue?.code !== "invalid_union") return issue?.message ?? "is not valid";
+  const branches = issue.errors.map((errors) => errors[0]).filter((error) => error !== undefined);
+  const deepest = branches.toSorted((a, b) => b.path.length - a.path.length)[0];
+  if (deepest && deepest.path.length > 0) return `${deepest.path.join(".")}: ${deepest.message}`;
+  return [...new Set(branches.map((error) => error.message))].join("; or ");
+}
+
+type Refuse = (offset: number, problem: string) => never;
+
+/** The value of a static literal expression. */
+function literal(node: Expression, refuse: Refuse): unknown {
+  switch (node.type) {
+    case "Literal":
+      if ("regex" in node && node.regex) return refuse(node.start, "a regular expression is no literal");
+      return node.value;
+    case "TemplateLiteral":
+      if (node.expressions.length > 0) return refuse(node.start, "a template with ${} is no literal");
+      return node.quasis[0]?.value.cooked ?? "";
+    case "UnaryExpression":
+      if (
+        (node.operator === "-" || node.operator === "+") &&
+        node.argument.type === "Literal" &&
+        typeof node.argument.value === "number"
+      ) {
+        return node.operator === "-" ? -node.argument.value : node.argument.value;
+      }
+      return refuse(node.start, `the operator ${node.operator} is no literal`);
+    case "Identifier":
+      if (node.name === "undefined") return undefined;
+      return refuse(node.start, `the variable "${node.name}" is no literal`);
+    case "ArrayExpression":
+      return node.elements.map((element) =>
+        element === null || element.type === "SpreadElement"
+          ? refuse(node.start, "holes and spreads are no literals")
+          : literal(element, refuse),
+      );
+    case "ObjectExpression":
+      return objectLiteral(node, refuse);
+    case "TSAsExpression":
+    case "TSSatisfiesExpression":
+    case "TSTypeAssertion":
+    case "TSNonNullExpression":
+    case "ParenthesizedExpression":
+      return literal(node.expression, refuse);
+    default:
+      return refuse(node.start, `${node.type} is no literal`);
+  }
+}
+
+function objectLiteral(node: ObjectExpression, refuse: Refuse): Record<string, unknown> {
+  const value: Record<string, unknown> = {};
+  for (const property of node.properties) {
+    if (property.type === "SpreadElement") return refuse(property.start, "a spread is no literal");
+    if (property.computed || property.method || property.shorthand || property.kind !== "init")
+      return refuse(property.start, "only `key: value` is allowed");
+    const key =
+      property.key.type === "Identifier"
+        ? property.key.name
+        : property.key.type === "Literal"
+          ? String(property.key.value)
+          : refuse(property.start, "this key is no literal");
+    Object.defineProperty(value, key, {
+      value: literal(property.value, refuse),
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    });
+  }
+  return value;
+}

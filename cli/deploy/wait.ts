@@ -1,0 +1,61 @@
+import type { FunctionObjects } from "./desired-objects.ts";
+import type { LiveObjects } from "./live.ts";
+import { deploymentProgress, type Progress } from "./progress.ts";
+
+export interface WaitOptions {
+  timeoutMs: number;
+  signal: AbortSignal;
+  /** New text of the build log. */
+  onLog: (text: string) => void;
+}
+
+/** What follows `seen` in a log of which only the tail may be left. */
+export function newLogText(seen: string, log: string): string {
+  if (log.startsWith(seen)) return log.slice(seen.length);
+  // The head was cut off: continue after the longest end of `seen` that the tail still begins with.
+  const line = seen.slice(seen.lastIndexOf("\n", seen.length - 2) + 1);
+  const at = line ? log.indexOf(line) : -1;
+  return at < 0 ? log : log.slice(at + line.length);
+}
+
+/** Resolves when the function serves what was deployed, or has failed, or after `timeoutMs` with how far it has come. */
+export function waitForFunction(
+  live: LiveObjects,
+  objects: FunctionObjects,
+  options: WaitOptions,
+): Promise<Progress> {
+  return new Promise((resolve) => {
+    let seenLog = "";
+    let end: () => void = () => undefined;
+    let ended = false;
+    const finish = (progress: Progress): void => {
+      ended = true;
+      clearTimeout(timer);
+      options.signal.removeEventListener("abort", look);
+      end();
+      resolve(progress);
+    };
+    const look = (): void => {
+      if (ended) return;
+      const now = live.functionOf(objects);
+      const progress = deploymentProgress(objects, now);
+      const log =
+        now.package?.spec.source?.checksum?.sum === objects.package.spec.source?.checksum?.sum
+          ? (now.package?.status?.buildlog ?? "")
+          : "";
+      const fresh = newLogText(seenLog, log);
+      seenLog = log;
+      // The log of an earlier build of the same source is old news.
+      if (fresh && progress.state !== "ready") options.onLog(fresh);
+      if (progress.state !== "waiting" || options.signal.aborted) finish(progress);
+    };
+    const timer = setTimeout(
+      () => finish(deploymentProgress(objects, live.functionOf(objects))),
+      options.timeoutMs,
+    );
+    options.signal.addEventListener("abort", look);
+    end = live.onChange(look);
+    if (ended) end();
+    else look();
+  });
+}

@@ -1,0 +1,99 @@
+import { KubeError } from "../kube/kube-error.ts";
+import { CliError, type Command, type CommandInput, type GlobalValues, UsageError } from "./command.ts";
+import { COMMANDS, NOUNS } from "./commands/index.ts";
+import { createContext, type Surroundings } from "./context.ts";
+import { commandHelp, commandName, nounHelp, programHelp } from "./help.ts";
+import { parseCommandLine, requireComplete } from "./parse-flags.ts";
+import { didYouMean } from "./suggest.ts";
+
+/** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
+const FAILED = 1;
+const USAGE = 2;
+const INTERRUPTED = 130;
+
+interface Chosen {
+  command: Command;
+  args: string[];
+}
+
+/** What the words before the flags mean: a command, or a help text to print. */
+function choose(argv: readonly string[]): Chosen | { help: string } {
+  const [first, second] = argv;
+  if (first === undefined || first === "help" || first === "--help" || first === "-h") {
+    const [, ...rest] = argv;
+    return first === "help" && rest.length > 0
+      ? choose([...rest, "--help"])
+      : { help: programHelp(NOUNS, COMMANDS) };
+  }
+  if (first === "--version") return choose(["version", "--client-only"]);
+  const plain = COMMANDS.find(
+    (command) => command.noun === "" && (command.verb === first || command.aliases?.includes(first)),
+  );
+  if (plain) return { command: plain, args: argv.slice(1) };
+  const noun = NOUNS.find(({ name, aliases }) => name === first || aliases.includes(first));
+  if (!noun) {
+    const words = [
+      ...NOUNS.flatMap(({ name, aliases }) => [name, ...aliases]),
+      ...COMMANDS.filter((command) => command.noun === "").map((command) => command.verb),
+    ];
+    throw new UsageError(`unknown command "${first}"${didYouMean(first, words)}`);
+  }
+  const verbs = COMMANDS.filter((command) => command.noun === noun.name);
+  if (second === undefined || second === "--help" || second === "-h")
+    return { help: nounHelp(noun, COMMANDS) };
+  const command = verbs.find(({ verb, aliases }) => verb === second || aliases?.includes(second));
+  if (!command) {
+    const words = verbs.flatMap(({ verb, aliases }) => [verb, ...(aliases ?? [])]);
+    throw new UsageError(`unknown verb "${second}" for ${noun.name}${didYouMean(second, words)}`);
+  }
+  return { command, args: argv.slice(2) };
+}
+
+const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+function report(error: unknown, surroundings: Surroundings, label: string, verbosity: number): number {
+  const say = (line: string): void => surroundings.writeError(`${line}\n`);
+  if (surroundings.signal.aborted) return INTERRUPTED;
+  if (error instanceof UsageError) {
+    say(`Error: ${error.message}`);
+    say(`Run \`isotope ${label ? `${label} ` : ""}--help\` for usage`);
+    return USAGE;
+  }
+  say(`Error: ${firstLine(error)}`);
+  if (error instanceof KubeError || error instanceof CliError) {
+    if (verbosity > 0 && error.cause) say(`Cause: ${firstLine(error.cause)}`);
+    return error instanceof CliError ? error.exitCode : FAILED;
+  }
+  if (verbosity > 0 && error instanceof Error && error.stack) say(error.stack);
+  return FAILED;
+}
+
+/** Runs one command line (without the program's name) and resolves to the exit code. Never throws. */
+export async function run(argv: readonly string[], surroundings: Surroundings): Promise<number> {
+  let label = "";
+  let globals: GlobalValues | undefined;
+  try {
+    const chosen = choose(argv);
+    if ("help" in chosen) {
+      surroundings.write(chosen.help);
+      return 0;
+    }
+    label = commandName(chosen.command);
+    if (chosen.args.some((argument) => argument === "--help" || argument === "-h")) {
+      surroundings.write(commandHelp(chosen.command));
+      return 0;
+    }
+    const parsed = parseCommandLine(chosen.command, chosen.args);
+    globals = parsed.globals;
+    requireComplete(chosen.command, parsed);
+    const context = createContext(surroundings, parsed.globals);
+    const input: CommandInput<Command["flags"]> = {
+      flags: parsed.flags as CommandInput<Command["flags"]>["flags"],
+      positionals: [...parsed.positionals, ...parsed.rest],
+      given: parsed.given,
+    };
+    return (await chosen.command.run(input, context)) ?? 0;
+  } catch (error) {
+    return report(error, surroundings, label, globals?.verbosity ?? 0);
+  }
+}
