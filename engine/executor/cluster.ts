@@ -1,0 +1,163 @@
+/**
+ * What the executor needs of a Kubernetes API, and no more. The composition root adapts `kube/` to it.
+ * Objects are plain JSON as the API server sends them; fields that the executor does not read are left out.
+ */
+export interface ObjectMeta {
+  readonly name: string;
+  readonly namespace: string;
+  readonly uid: string;
+  readonly resourceVersion?: string;
+  readonly generation?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly deletionTimestamp?: unknown;
+}
+
+export interface ContainerStatus {
+  readonly ready?: boolean;
+  readonly restartCount?: number;
+  readonly state?: {
+    readonly waiting?: { readonly reason?: string; readonly message?: string };
+    readonly terminated?: { readonly reason?: string; readonly message?: string; readonly exitCode?: number };
+  };
+}
+
+export interface KubePod {
+  readonly metadata: ObjectMeta;
+  readonly status?: {
+    readonly phase?: string;
+    readonly reason?: string;
+    readonly message?: string;
+    readonly podIP?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+    readonly containerStatuses?: readonly ContainerStatus[];
+  };
+}
+
+/** A Function as far as the executor reads it: `status.serving` is parsed with `api/kinds/serving.ts`. */
+export interface KubeFunction {
+  readonly metadata: ObjectMeta;
+  readonly status?: { readonly serving?: unknown };
+}
+
+export interface KubeEnvironment {
+  readonly metadata: ObjectMeta;
+  readonly spec: EnvironmentSpec;
+}
+
+export interface EnvironmentSpec {
+  readonly version: number;
+  readonly runtime: { readonly image: string; readonly container?: unknown; readonly podspec?: unknown };
+  readonly resources?: unknown;
+  readonly poolsize?: number;
+  readonly terminationGracePeriod?: number;
+  readonly imagepullsecret?: string;
+}
+
+export interface KubeSlice {
+  readonly metadata: Omit<ObjectMeta, "uid"> & { readonly uid?: string };
+  readonly endpoints?: readonly {
+    readonly addresses: readonly string[];
+    readonly targetRef?: { readonly name?: string; readonly uid?: string };
+  }[];
+}
+
+/** A secret or config map: values as text or bytes in base64, as the API has them. */
+export interface KubeData {
+  readonly data?: Readonly<Record<string, string>>;
+  readonly binaryData?: Readonly<Record<string, string>>;
+}
+
+export interface WatchEvents<T> {
+  upsert(object: T): void;
+  remove(object: T): void;
+}
+
+/** A kind that is listed and watched; reconnecting is the implementation's business. */
+export interface Watched<T> {
+  /** Resolves when the first list was delivered. */
+  start(events: WatchEvents<T>): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface DeletePodOptions {
+  /** Only the pod with this UID; a successor of the same name stays. */
+  readonly uid: string;
+  /** Seconds between SIGTERM and SIGKILL; undefined = the pod's own. */
+  readonly graceSeconds?: number;
+}
+
+export interface Cluster {
+  readonly functions: Watched<KubeFunction>;
+  readonly environments: Watched<KubeEnvironment>;
+  /** Pods labelled as the executor's only. */
+  readonly pods: Watched<KubePod>;
+  readonly getFunction: (namespace: string, name: string) => Promise<KubeFunction | undefined>;
+  readonly getSecret: (namespace: string, name: string) => Promise<KubeData | undefined>;
+  readonly getConfigMap: (namespace: string, name: string) => Promise<KubeData | undefined>;
+  readonly createPod: (manifest: PodManifest) => Promise<KubePod>;
+  /** Merge patch of labels; false when the pod is gone. */
+  readonly labelPod: (namespace: string, name: string, labels: Record<string, string>) => Promise<boolean>;
+  /** A pod that is gone already is no error. */
+  readonly deletePod: (namespace: string, name: string, options: DeletePodOptions) => Promise<void>;
+  /** All EndpointSlices that the executor wrote. */
+  readonly listSlices: () => Promise<readonly KubeSlice[]>;
+  /** Creates the slice or makes it equal to this one. */
+  readonly applySlice: (slice: SliceManifest) => Promise<void>;
+  /** A slice that is gone already is no error. */
+  readonly deleteSlice: (namespace: string, name: string) => Promise<void>;
+  /** A Kubernetes Event about an object; failures are logged by the implementation. */
+  readonly emitEvent: (event: EventAbout) => void;
+}
+
+export interface EventAbout {
+  readonly kind: "Environment" | "Function";
+  readonly metadata: ObjectMeta;
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface OwnerReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly controller?: boolean;
+  readonly blockOwnerDeletion?: boolean;
+}
+
+export interface ManifestMeta {
+  readonly name: string;
+  readonly namespace: string;
+  readonly labels: Record<string, string>;
+  readonly annotations?: Record<string, string>;
+  readonly ownerReferences?: readonly OwnerReference[];
+}
+
+export interface PodManifest {
+  readonly apiVersion: "v1";
+  readonly kind: "Pod";
+  readonly metadata: ManifestMeta;
+  readonly spec: Record<string, unknown>;
+}
+
+export interface SliceManifest {
+  readonly apiVersion: "discovery.k8s.io/v1";
+  readonly kind: "EndpointSlice";
+  readonly metadata: ManifestMeta;
+  readonly addressType: "IPv4" | "IPv6";
+  readonly ports: readonly { readonly name: string; readonly port: number; readonly protocol: "TCP" }[];
+  readonly endpoints: readonly SliceEndpoint[];
+}
+
+export interface SliceEndpoint {
+  readonly addresses: readonly string[];
+  readonly conditions: { readonly ready: boolean };
+  readonly targetRef: {
+    readonly kind: "Pod";
+    readonly name: string;
+    readonly namespace: string;
+    readonly uid: string;
+  };
+}

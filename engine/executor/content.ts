@@ -1,0 +1,130 @@
+import { PlatformError } from "../../api/errors.ts";
+import type { Serving } from "../../api/kinds/serving.ts";
+import type { MountedData } from "../../api/wire/specialize.ts";
+import type { ArchiveCache } from "./archives.ts";
+import type { Cluster, KubeData } from "./cluster.ts";
+
+/** All that a revision's pods are given besides its settings. */
+export interface Content {
+  readonly archive: Uint8Array;
+  readonly env: Record<string, string>;
+  readonly secrets: MountedData[];
+  readonly configMaps: MountedData[];
+}
+
+export interface ContentSource {
+  /**
+   * Reads archive, secrets and config maps of a revision. Throws `archive_unavailable`, or `specialization_failed` when a secret, a
+   * config map or a key in it does not exist.
+   */
+  read(namespace: string, serving: Serving): Promise<Content>;
+}
+
+type DataReader = Pick<Cluster, "getSecret" | "getConfigMap">;
+/** Values of a secret or config map as bytes in base64. */
+type Data = Readonly<Record<string, string>>;
+
+export function contentSource(cluster: DataReader, archives: ArchiveCache): ContentSource {
+  return {
+    read: async (namespace, serving) => {
+      const reader = dataReader(cluster, namespace);
+      const [archive, secrets, configMaps, env] = await Promise.all([
+        archives.read(serving.package.digest),
+        mounted(serving.secrets, reader.secret),
+        mounted(serving.configMaps, reader.configMap),
+        variables(serving, reader),
+      ]);
+      return { archive, env, secrets, configMaps };
+    },
+  };
+}
+
+interface Reader {
+  secret(name: string): Promise<Data | undefined>;
+  configMap(name: string): Promise<Data | undefined>;
+}
+
+/** Reads each object once, however many variables come from it. References never leave the function's namespace. */
+function dataReader(cluster: DataReader, namespace: string): Reader {
+  const once = (read: (name: string) => Promise<Data | undefined>) => {
+    const reads = new Map<string, Promise<Data | undefined>>();
+    return (name: string) => {
+      let made = reads.get(name);
+      if (!made) reads.set(name, (made = read(name)));
+      return made;
+    };
+  };
+  return {
+    secret: once(async (name) => (await cluster.getSecret(namespace, name).then(dataOf))?.data),
+    configMap: once(async (name) => {
+      const found = await cluster.getConfigMap(namespace, name);
+      if (!found) return undefined;
+      const text = Object.entries(found.data ?? {}).map(([key, value]) => [
+        key,
+        Buffer.from(value).toString("base64"),
+      ]);
+      return { ...Object.fromEntries(text), ...found.binaryData };
+    }),
+  };
+}
+
+const dataOf = (found: KubeData | undefined) => (found ? { data: found.data ?? {} } : undefined);
+
+async function mounted(
+  refs: Serving["secrets"],
+  read: (name: string) => Promise<Data | undefined>,
+): Promise<MountedData[]> {
+  const wanted = refs.filter((ref) => ref.mounted !== false);
+  return Promise.all(
+    wanted.map(async ({ namespace, name, mountPath }) => {
+      const data = await read(name);
+      if (!data) throw missing(`"${name}" does not exist in namespace "${namespace}"`);
+      return { namespace, name, data: { ...data }, ...(mountPath === undefined ? {} : { mountPath }) };
+    }),
+  );
+}
+
+/** As Kubernetes does it: `envFrom` first, later ones win, `env` over all; then `$(NAME)` of earlier variables is filled in. */
+async function variables(serving: Serving, reader: Reader): Promise<Record<string, string>> {
+  const result: Record<string, string> = {};
+  for (const { prefix, secret, configMap } of serving.envFrom) {
+    const ref = secret ?? configMap;
+    if (!ref) continue;
+    const data = await (secret ? reader.secret(ref.name) : reader.configMap(ref.name));
+    if (!data && ref.optional !== true) throw missing(`"${ref.name}" (envFrom) does not exist`);
+    for (const [key, value] of Object.entries(data ?? {})) result[`${prefix ?? ""}${key}`] = decode(value);
+  }
+  for (const { name, value, secret, configMap } of serving.env) {
+    const ref = secret ?? configMap;
+    if (!ref) {
+      result[name] = expand(value ?? "", result);
+      continue;
+    }
+    const data = await (secret ? reader.secret(ref.name) : reader.configMap(ref.name));
+    const found = data?.[ref.key];
+    if (found !== undefined) result[name] = decode(found);
+    else if (ref.optional !== true)
+      throw missing(
+        data
+          ? `"${ref.name}" has no key "${ref.key}" (variable "${name}")`
+          : `"${ref.name}" (variable "${name}") does not exist`,
+      );
+  }
+  return result;
+}
+
+const decode = (value: string): string => Buffer.from(value, "base64").toString("utf8");
+
+/** `$(NAME)` → the variable's value, `$$(NAME)` → `$(NAME)`; unknown names stay as they are. */
+export function expand(value: string, known: Readonly<Record<string, string>>): string {
+  return value.replace(/\$\$|\$\(([^)]*)\)/g, (whole, name: string | undefined) => {
+    if (name === undefined) return "$";
+    return Object.hasOwn(known, name) ? (known[name] ?? "") : whole;
+  });
+}
+
+const missing = (what: string) =>
+  new PlatformError(
+    "specialization_failed",
+    `Cannot give the function its settings: secret or config map ${what}`,
+  );

@@ -1,0 +1,115 @@
+import { PlatformError } from "../../api/errors.ts";
+import type { EventAbout, KubeEnvironment } from "./cluster.ts";
+import type { ExecutorLog } from "./executor-log.ts";
+import type { Pod } from "./pod.ts";
+import type { PodTemplate } from "./pod-manifest.ts";
+import { createPool, type Pool, type PoolSnapshot } from "./pool.ts";
+import type { ExecutorSettings } from "./settings.ts";
+import type { Ticket } from "./ticket-queue.ts";
+
+/** The Environments and their pools, by key `namespace/name`. */
+export interface Environments {
+  readonly upsert: (object: KubeEnvironment) => void;
+  readonly remove: (object: KubeEnvironment) => void;
+  readonly pool: (key: string) => Pool | undefined;
+  readonly take: (
+    key: string,
+    owner: string,
+    deliver: (pod: Pod) => void,
+    fail: (error: PlatformError) => void,
+  ) => Ticket;
+  /** Pools may create pods from now on. */
+  readonly open: () => void;
+  readonly snapshot: () => PoolSnapshot[];
+  readonly close: () => void;
+}
+
+export interface EnvironmentsOptions {
+  readonly log: ExecutorLog;
+  readonly settings: Pick<ExecutorSettings, "parallelStarts" | "maxPodsPerEnvironment" | "poolGrowth">;
+  readonly create: (environment: KubeEnvironment, template: PodTemplate) => Pod;
+  readonly discard: (pod: Pod, reason: string, graceSeconds?: number) => void;
+  readonly population: (key: string) => number;
+  readonly emitEvent: (event: EventAbout) => void;
+  readonly onDeleted: (key: string) => void;
+}
+
+interface Entry {
+  readonly uid: string;
+  readonly pool: Pool;
+}
+
+export function createEnvironments(options: EnvironmentsOptions): Environments {
+  const { log, settings } = options;
+  const entries = new Map<string, Entry>();
+  let opened = false;
+
+  const onTrouble = (environment: KubeEnvironment, message: string | undefined) => {
+    const { namespace, name } = environment.metadata;
+    if (message === undefined) {
+      log.info("pods of environment start again", { namespace, environment: name });
+      return;
+    }
+    log.warn("pods of environment do not start", { namespace, environment: name, message });
+    options.emitEvent({
+      kind: "Environment",
+      metadata: environment.metadata,
+      type: "Warning",
+      reason: "PoolFailing",
+      message,
+    });
+  };
+
+  const remove = ({ metadata }: KubeEnvironment) => {
+    const key = `${metadata.namespace}/${metadata.name}`;
+    const entry = entries.get(key);
+    if (!entry) return;
+    entries.delete(key);
+    entry.pool.close();
+    options.onDeleted(key);
+  };
+
+  const upsert = (environment: KubeEnvironment) => {
+    const { metadata } = environment;
+    const key = `${metadata.namespace}/${metadata.name}`;
+    const entry = entries.get(key);
+    if (metadata.deletionTimestamp !== undefined || (entry && entry.uid !== metadata.uid))
+      remove(environment);
+    if (metadata.deletionTimestamp !== undefined) return;
+    const known = entries.get(key);
+    if (known) return known.pool.configure(environment);
+    const pool = createPool({
+      environment,
+      log,
+      create: options.create,
+      discard: options.discard,
+      population: () => options.population(key),
+      onTrouble,
+      parallelStarts: settings.parallelStarts,
+      maxPods: settings.maxPodsPerEnvironment,
+      growth: settings.poolGrowth,
+    });
+    entries.set(key, { uid: metadata.uid, pool });
+    if (opened) pool.open();
+  };
+
+  return {
+    upsert,
+    remove,
+    pool: (key) => entries.get(key)?.pool,
+    take: (key, owner, deliver, fail) => {
+      const entry = entries.get(key);
+      if (entry) return entry.pool.take(owner, deliver, fail);
+      fail(new PlatformError("function_not_ready", `Environment "${key}" does not exist`));
+      return { cancel: () => undefined };
+    },
+    open: () => {
+      opened = true;
+      for (const { pool } of entries.values()) pool.open();
+    },
+    snapshot: () => [...entries.values()].map(({ pool }) => pool.snapshot()),
+    close: () => {
+      for (const { pool } of entries.values()) pool.stop();
+    },
+  };
+}

@@ -1,0 +1,215 @@
+import { API_GROUP_VERSION, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
+import type { Environment } from "../../api/kinds/environment.ts";
+import type { KubeClient } from "../../kube/client.ts";
+import { CONFIG_MAPS, type ConfigMap, ENDPOINT_SLICES, type Pod, PODS, SECRETS } from "../../kube/core.ts";
+import { createEventRecorder } from "../../kube/events.ts";
+import { createInformer, type Informer } from "../../kube/informer.ts";
+import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
+import { isAlreadyExists, isConflict, isNotFound } from "../../kube/kube-error.ts";
+import type { KubeObject } from "../../kube/object.ts";
+import type {
+  Cluster,
+  EnvironmentSpec,
+  KubeData,
+  KubeEnvironment,
+  KubeFunction,
+  KubePod,
+  ObjectMeta,
+  SliceManifest,
+  Watched,
+} from "./cluster.ts";
+import type { ExecutorLog } from "./executor-log.ts";
+import { COMPONENT } from "./pod-manifest.ts";
+
+export interface KubeClusterOptions {
+  readonly client: KubeClient;
+  readonly log: ExecutorLog;
+}
+
+const OWN = `${LABEL_MANAGED_BY}=${MANAGED_BY},${LABEL_COMPONENT}=${COMPONENT}`;
+const PAGE_SIZE = 500;
+
+/** The executor's view of a Kubernetes API, over `kube/`. */
+export function kubeCluster({ client, log }: KubeClusterOptions): Cluster {
+  const onError = (kind: string) => (error: unknown, failures: number) => {
+    if (failures === 0 || failures === 3) log.warn(`trouble with the watch of ${kind}`, { error, failures });
+  };
+  const recorder = createEventRecorder({
+    client,
+    component: "isotope-executor",
+    onError: (error) => log.warn("cannot write Event", { error }),
+  });
+  return {
+    functions: watched(
+      createInformer({ client, type: FUNCTIONS, onError: onError("Functions") }),
+      (object): KubeFunction => ({ metadata: metaOf(object), status: { serving: object.status?.serving } }),
+    ),
+    environments: watched(
+      createInformer({ client, type: ENVIRONMENTS, onError: onError("Environments") }),
+      (object): KubeEnvironment => ({ metadata: metaOf(object), spec: environmentSpec(object.spec) }),
+    ),
+    pods: watched(
+      createInformer({
+        client,
+        type: PODS,
+        labelSelector: OWN,
+        transform: withoutSpec,
+        onError: onError("pods"),
+      }),
+      podOf,
+    ),
+    getFunction: async (namespace, name) => {
+      const found = await client.find(FUNCTIONS, { namespace, name });
+      return found && { metadata: metaOf(found), status: { serving: found.status?.serving } };
+    },
+    getSecret: async (namespace, name) => dataOf(await client.find(SECRETS, { namespace, name })),
+    getConfigMap: async (namespace, name) => dataOf(await client.find(CONFIG_MAPS, { namespace, name })),
+    createPod: async ({ metadata, spec }) =>
+      podOf(
+        await client.create(PODS, {
+          metadata: {
+            name: metadata.name,
+            namespace: metadata.namespace,
+            labels: metadata.labels,
+            ownerReferences: [...(metadata.ownerReferences ?? [])],
+          },
+          spec: { containers: [], ...spec },
+        }),
+      ),
+    labelPod: async (namespace, name, labels) => {
+      try {
+        await client.patch(PODS, { namespace, name }, { metadata: { labels } });
+        return true;
+      } catch (error) {
+        if (isNotFound(error)) return false;
+        throw error;
+      }
+    },
+    deletePod: async (namespace, name, { uid, graceSeconds }) => {
+      try {
+        await client.delete(
+          PODS,
+          { namespace, name },
+          {
+            preconditions: { uid },
+            ...(graceSeconds === undefined ? {} : { gracePeriodSeconds: graceSeconds }),
+          },
+        );
+      } catch (error) {
+        // Another pod has the name by now: ours is gone.
+        if (!isConflict(error)) throw error;
+      }
+    },
+    listSlices: async () => {
+      const found = [];
+      let next: string | undefined;
+      do {
+        const page = await client.list(ENDPOINT_SLICES, {
+          labelSelector: OWN,
+          limit: PAGE_SIZE,
+          ...(next === undefined ? {} : { continue: next }),
+        });
+        for (const slice of page.items) found.push({ metadata: metaOf(slice) });
+        next = page.continue === "" ? undefined : page.continue;
+      } while (next !== undefined);
+      return found;
+    },
+    applySlice: (slice) => applySlice(client, slice),
+    deleteSlice: (namespace, name) => client.delete(ENDPOINT_SLICES, { namespace, name }),
+    emitEvent: ({ kind, metadata, type, reason, message }) =>
+      recorder.record(
+        { apiVersion: API_GROUP_VERSION, kind, metadata: { ...plain(metadata) } },
+        type,
+        reason,
+        message,
+      ),
+  };
+}
+
+/** Patches what exists, creates what does not; both orders of a race end in one slice with this content. */
+async function applySlice(client: KubeClient, slice: SliceManifest): Promise<void> {
+  const { metadata, addressType } = slice;
+  const ports = slice.ports.map((port) => ({ ...port }));
+  const endpoints = slice.endpoints.map((endpoint) => ({ ...endpoint, addresses: [...endpoint.addresses] }));
+  const ref = { namespace: metadata.namespace, name: metadata.name };
+  const meta = { ...ref, labels: metadata.labels, annotations: metadata.annotations ?? {} };
+  try {
+    await client.patch(ENDPOINT_SLICES, ref, { metadata: meta, ports, endpoints });
+    return;
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+  try {
+    const ownerReferences = [...(metadata.ownerReferences ?? [])];
+    await client.create(ENDPOINT_SLICES, {
+      metadata: { ...meta, ownerReferences },
+      addressType,
+      ports,
+      endpoints,
+    });
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error;
+    await client.patch(ENDPOINT_SLICES, ref, { metadata: meta, ports, endpoints });
+  }
+}
+
+function watched<K extends KubeObject, T>(informer: Informer<K>, convert: (object: K) => T): Watched<T> {
+  return {
+    start: async (events) => {
+      informer.subscribe({
+        onAdd: (object) => events.upsert(convert(object)),
+        onUpdate: (object) => events.upsert(convert(object)),
+        onDelete: (object) => events.remove(convert(object)),
+      });
+      informer.start();
+      await informer.synced;
+    },
+    stop: () => informer.stop(),
+  };
+}
+
+function metaOf({ metadata }: KubeObject): ObjectMeta {
+  return {
+    name: metadata.name,
+    namespace: metadata.namespace ?? "default",
+    uid: metadata.uid ?? "",
+    ...(metadata.resourceVersion === undefined ? {} : { resourceVersion: metadata.resourceVersion }),
+    ...(metadata.generation === undefined ? {} : { generation: metadata.generation }),
+    ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
+    ...(metadata.annotations === undefined ? {} : { annotations: metadata.annotations }),
+    ...(metadata.deletionTimestamp === undefined ? {} : { deletionTimestamp: metadata.deletionTimestamp }),
+  };
+}
+
+const plain = ({ name, namespace, uid }: ObjectMeta) => ({ name, namespace, uid });
+
+/** The executor reads no pod's spec, and ten thousand of them would fill its memory. */
+function withoutSpec(pod: Pod): Pod {
+  return { metadata: pod.metadata, spec: { containers: [] }, ...(pod.status ? { status: pod.status } : {}) };
+}
+
+function podOf(pod: Pod): KubePod {
+  return { metadata: metaOf(pod), ...(pod.status ? { status: pod.status } : {}) };
+}
+
+function dataOf(
+  found: (KubeObject & Pick<ConfigMap, "data" | "binaryData">) | undefined,
+): KubeData | undefined {
+  if (!found) return undefined;
+  return {
+    ...(found.data ? { data: found.data } : {}),
+    ...(found.binaryData ? { binaryData: found.binaryData } : {}),
+  };
+}
+
+function environmentSpec(spec: Environment["spec"]): EnvironmentSpec {
+  const { version, runtime, resources, poolsize, terminationGracePeriod, imagepullsecret } = spec;
+  return {
+    version,
+    runtime,
+    ...(resources === undefined ? {} : { resources }),
+    ...(poolsize === undefined ? {} : { poolsize }),
+    ...(terminationGracePeriod === undefined ? {} : { terminationGracePeriod }),
+    ...(imagepullsecret === undefined ? {} : { imagepullsecret }),
+  };
+}

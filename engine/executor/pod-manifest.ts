@@ -1,0 +1,234 @@
+import { createHash, randomBytes } from "node:crypto";
+import {
+  API_GROUP_VERSION,
+  FUNCTION_PORT,
+  LABEL_COMPONENT,
+  LABEL_ENVIRONMENT,
+  LABEL_ENVIRONMENT_UID,
+  LABEL_MANAGED_BY,
+  LABEL_POD_STATE,
+  MANAGED_BY,
+} from "../../api/names.ts";
+import { POD_ENV } from "../../api/wire/pod.ts";
+import type { KubeEnvironment, PodManifest } from "./cluster.ts";
+
+/** Fingerprint of the template that a pod was made from; a pod with another one than its Environment's is replaced. */
+export const LABEL_TEMPLATE = "isotope.dev/pod-template";
+/** Value of LABEL_COMPONENT on the executor's pods. */
+export const COMPONENT = "executor";
+export const CONTAINER_NAME = "runtime";
+
+/** Fields of `runtime.podspec` that a user may set; all others could reach the node or another tenant. */
+const POD_FIELDS = [
+  "affinity",
+  "nodeSelector",
+  "priorityClassName",
+  "runtimeClassName",
+  "tolerations",
+  "topologySpreadConstraints",
+] as const;
+const CONTAINER_FIELDS = ["imagePullPolicy"] as const;
+const RESERVED_ENV = /^(ISOTOPE_|DENO_|LD_|NODE_OPTIONS$)/;
+const DEFAULT_GRACE_SECONDS = 90;
+/** Share of the memory limit that JavaScript's heap may fill; the rest is the process's own and its buffers. */
+const HEAP_SHARE = 0.75;
+
+export interface PodTemplate {
+  /** Fingerprint of `spec`. */
+  readonly hash: string;
+  readonly spec: Record<string, unknown>;
+  readonly image: string;
+  /** Paths of the Environment's fields that were left out because they are not allowed. */
+  readonly ignored: readonly string[];
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+const isFields = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const fieldsOf = (value: unknown): Fields => (isFields(value) ? value : {});
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+
+/** Pod template of an Environment: restricted, without credentials, with what the user may set merged in by an allow-list. */
+export function podTemplate(environment: KubeEnvironment): PodTemplate {
+  const { spec } = environment;
+  const ignored: string[] = [];
+  const podspec = fieldsOf(spec.runtime.podspec);
+  const extra = pick(podspec, POD_FIELDS, "runtime.podspec", ignored, ["containers", "imagePullSecrets"]);
+  const containers = [
+    { fields: fieldsOf(spec.runtime.container), path: "runtime.container" },
+    { fields: fieldsOf(listOf(podspec["containers"])[0]), path: "runtime.podspec.containers[0]" },
+  ];
+  for (let index = 1; index < listOf(podspec["containers"]).length; index += 1)
+    ignored.push(`runtime.podspec.containers[${index}]`);
+  let container: Fields = {};
+  let env: Fields[] = [];
+  let resources = spec.resources;
+  for (const { fields, path } of containers) {
+    container = {
+      ...container,
+      ...pick(fields, CONTAINER_FIELDS, path, ignored, ["env", "resources", "name", "image"]),
+    };
+    env = [...env, ...allowedEnv(fields["env"], path, ignored)];
+    resources = fields["resources"] ?? resources;
+  }
+  const pullSecrets = [
+    ...(spec.imagepullsecret ? [{ name: spec.imagepullsecret }] : []),
+    ...listOf(podspec["imagePullSecrets"]),
+  ];
+  const heap = heapFlag(resources);
+  const built = {
+    ...extra,
+    restartPolicy: "Never",
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    terminationGracePeriodSeconds: spec.terminationGracePeriod ?? DEFAULT_GRACE_SECONDS,
+    securityContext: {
+      runAsNonRoot: true,
+      runAsUser: 65532,
+      runAsGroup: 65532,
+      fsGroup: 65532,
+      seccompProfile: { type: "RuntimeDefault" },
+    },
+    ...(pullSecrets.length > 0 ? { imagePullSecrets: pullSecrets } : {}),
+    volumes: [
+      { name: "tmp", emptyDir: { sizeLimit: "256Mi" } },
+      { name: "userfunc", emptyDir: { sizeLimit: "512Mi" } },
+    ],
+    containers: [
+      {
+        ...container,
+        name: CONTAINER_NAME,
+        image: spec.runtime.image,
+        ports: [{ name: "http", containerPort: FUNCTION_PORT }],
+        env: [
+          ...env,
+          ...(heap === undefined ? [] : [{ name: "DENO_V8_FLAGS", value: heap }]),
+          ...IDENTITY_ENV,
+        ],
+        ...(resources === undefined ? {} : { resources }),
+        volumeMounts: [
+          { name: "tmp", mountPath: "/tmp" },
+          { name: "userfunc", mountPath: "/userfunc" },
+        ],
+        readinessProbe: {
+          httpGet: { path: "/_isotope/healthz", port: FUNCTION_PORT },
+          periodSeconds: 5,
+          timeoutSeconds: 2,
+          failureThreshold: 3,
+        },
+        securityContext: {
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ["ALL"] },
+        },
+      },
+    ],
+  };
+  const hash = createHash("sha256").update(JSON.stringify(built)).digest("hex").slice(0, 16);
+  return { hash, spec: built, image: spec.runtime.image, ignored };
+}
+
+const IDENTITY_ENV = [
+  { name: POD_ENV.podUid, valueFrom: { fieldRef: { fieldPath: "metadata.uid" } } },
+  { name: POD_ENV.podName, valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
+  { name: POD_ENV.namespace, valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },
+];
+
+/** Name of a new pod: the Environment's, shortened, and ten random letters. */
+export const podName = (environment: string): string =>
+  `${environment
+    .slice(0, 40)
+    .replace(/[^a-z0-9-]/g, "-")
+    .replace(/-+$/, "")}-${randomBytes(5).toString("hex")}`;
+
+/** One pod of the template. `token` is what its control calls must bear. */
+export function podManifest(
+  environment: KubeEnvironment,
+  template: PodTemplate,
+  name: string,
+  token: string,
+): PodManifest {
+  const { metadata } = environment;
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: {
+      name,
+      namespace: metadata.namespace,
+      labels: {
+        [LABEL_MANAGED_BY]: MANAGED_BY,
+        [LABEL_COMPONENT]: COMPONENT,
+        [LABEL_ENVIRONMENT]: metadata.name,
+        [LABEL_ENVIRONMENT_UID]: metadata.uid,
+        [LABEL_POD_STATE]: "generic",
+        [LABEL_TEMPLATE]: template.hash,
+      },
+      ownerReferences: [
+        {
+          apiVersion: API_GROUP_VERSION,
+          kind: "Environment",
+          name: metadata.name,
+          uid: metadata.uid,
+          controller: true,
+        },
+      ],
+    },
+    spec: withToken(template.spec, token),
+  };
+}
+
+/** The token is each pod's own, so it is no part of the template. */
+function withToken(spec: Record<string, unknown>, token: string): Record<string, unknown> {
+  const containers = listOf(spec["containers"]).map((entry) => {
+    const container = fieldsOf(entry);
+    return { ...container, env: [...listOf(container["env"]), { name: POD_ENV.token, value: token }] };
+  });
+  return { ...spec, containers };
+}
+
+function pick(
+  from: Fields,
+  allowed: readonly string[],
+  path: string,
+  ignored: string[],
+  handledElsewhere: readonly string[],
+): Fields {
+  const result: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(from)) {
+    if (allowed.includes(name)) result[name] = value;
+    else if (!handledElsewhere.includes(name)) ignored.push(`${path}.${name}`);
+  }
+  return result;
+}
+
+function allowedEnv(value: unknown, path: string, ignored: string[]): Fields[] {
+  const result: Fields[] = [];
+  for (const entry of listOf(value)) {
+    const fields = fieldsOf(entry);
+    const name = fields["name"];
+    if (typeof name !== "string" || RESERVED_ENV.test(name)) ignored.push(`${path}.env[${String(name)}]`);
+    else result.push(fields);
+  }
+  return result;
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+};
+
+/** V8's flag that keeps the heap inside the container's memory limit; undefined when there is no limit. */
+function heapFlag(resources: unknown): string | undefined {
+  const limit = fieldsOf(fieldsOf(resources)["limits"])["memory"];
+  const match = /^(\d+(?:\.\d+)?)(k|M|G|T|Ki|Mi|Gi|Ti)?$/.exec(String(limit ?? ""));
+  if (!match) return undefined;
+  const bytes = Number(match[1]) * (UNITS[match[2] ?? ""] ?? 1);
+  return `--max-old-space-size=${Math.max(16, Math.floor((bytes * HEAP_SHARE) / 2 ** 20))}`;
+}

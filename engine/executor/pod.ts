@@ -1,0 +1,31 @@
+import type { PodCalls } from "./pod-calls.ts";
+
+/**
+ * Where a pod is in its one-way life: `starting` → `generic` → `claimed` → `specialised` → `leaving`; every phase may go to `leaving`.
+ * `claimed` = a specialisation is under way.
+ */
+export type PodPhase = "starting" | "generic" | "claimed" | "specialised" | "leaving";
+
+/** A pod as the executor holds it. Only `fleet.ts` makes and ends one; its phase is set by whoever owns the pod in that phase. */
+export interface Pod {
+  readonly namespace: string;
+  /** Unique for ever: names carry random letters and are not used again. */
+  readonly name: string;
+  /** Key of its Environment, `namespace/name`. */
+  readonly environment: string;
+  /** Fingerprint of the pod template that it was made from. */
+  readonly template: string;
+  readonly createdAtMs: number;
+  /** Empty until the API server's answer or the first watch event. */
+  uid: string;
+  /** `ip:port`, empty until the pod has an address. */
+  address: string;
+  calls: PodCalls | undefined;
+  phase: PodPhase;
+  /** Made by a process before this one, so it may be specialised. */
+  readonly found: boolean;
+  /** A found pod that was ready when it was found. */
+  readonly wasReady: boolean;
+}
+
+export const podKey = (namespace: string, name: string): string => `${namespace}/${name}`;

@@ -1,0 +1,67 @@
+import Fastify, { type FastifyInstance } from "fastify";
+import type { z } from "zod";
+import { PlatformError } from "../../api/errors.ts";
+import { AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
+import type { Executor } from "./executor.ts";
+
+export interface ExecutorServerOptions {
+  readonly executor: Executor;
+  readonly host: string;
+  readonly port: number;
+  /** Makes the instance refuse calls that are not signed and answer errors; given by the composition root (`net/`). */
+  readonly guard: (app: FastifyInstance) => void;
+}
+
+export interface ExecutorServer {
+  /** Resolves to `http://host:port`. */
+  start(): Promise<string>;
+  /** Refuses new connections and waits for running calls. */
+  stop(): Promise<void>;
+}
+
+/** Paths that need no signature. */
+export const OPEN_PATHS = ["/healthz", "/readyz", "/metrics"] as const;
+const MAX_BODY_BYTES = 1024 * 1024;
+
+/** The executor's API for routers (`api/wire/executor.ts`), with health, metrics and debug pages. */
+export function createExecutorServer(options: ExecutorServerOptions): ExecutorServer {
+  const { executor } = options;
+  const app = Fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: "idle" });
+  options.guard(app);
+
+  app.post("/v2/acquire", async (request, reply) => {
+    const message = parse(AcquireRequest, request.body, "acquire");
+    const left = new AbortController();
+    reply.raw.once("close", () => {
+      if (!reply.raw.writableFinished) left.abort();
+    });
+    return executor.acquire(message, left.signal);
+  });
+  app.post("/v2/suspect", async (request, reply) => {
+    executor.suspect(parse(SuspectReport, request.body, "suspect"));
+    return reply.code(202).send({});
+  });
+  app.get("/v2/debug", async () => executor.snapshot());
+  app.get("/healthz", async () => ({ status: "ok" }));
+  app.get("/readyz", async (_request, reply) =>
+    reply.code(executor.ready ? 200 : 503).send({ status: executor.ready ? "ready" : "starting" }),
+  );
+  app.get("/metrics", async (_request, reply) =>
+    reply.type("text/plain; version=0.0.4").send(executor.metrics()),
+  );
+
+  return {
+    start: () => app.listen({ host: options.host, port: options.port }),
+    stop: () => app.close(),
+  };
+}
+
+function parse<T>(shape: z.ZodType<T>, body: unknown, what: string): T {
+  const parsed = shape.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new PlatformError(
+    "bad_request",
+    `Cannot read the ${what} message: field "${issue?.path.join(".") ?? ""}": ${issue?.message ?? "malformed"}`,
+  );
+}

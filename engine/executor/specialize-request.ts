@@ -1,0 +1,33 @@
+import type { Serving } from "../../api/kinds/serving.ts";
+import type { SpecializeRequest } from "../../api/wire/specialize.ts";
+import type { Content } from "./content.ts";
+import type { Pod } from "./pod.ts";
+import type { FunctionIdentity } from "./revision.ts";
+
+/** The message that makes `pod` a pod of the function's revision. */
+export function specializeRequest(
+  pod: Pod,
+  identity: FunctionIdentity,
+  serving: Serving,
+  content: Content,
+  debug: boolean,
+): SpecializeRequest {
+  const { limits } = serving;
+  return {
+    podUid: pod.uid,
+    revision: serving.revision,
+    function: { ...identity },
+    functionName: serving.functionName,
+    archive: { sha256: serving.package.digest, sizeBytes: content.archive.length },
+    env: content.env,
+    secrets: content.secrets,
+    configMaps: content.configMaps,
+    limits: {
+      requestsPerPod: limits.onceOnly ? 1 : limits.requestsPerPod,
+      onceOnly: limits.onceOnly,
+      timeoutMs: limits.streaming ? 0 : limits.timeoutMs,
+      maxBodyBytes: limits.maxBodyBytes,
+    },
+    debug,
+  };
+}

@@ -1,0 +1,373 @@
+import { createHash, randomUUID } from "node:crypto";
+import type { Serving } from "../../api/kinds/serving.ts";
+import type { PodStatus } from "../../api/wire/pod.ts";
+import type { AcquireRequest } from "../../api/wire/executor.ts";
+import type { SpecializeRequest } from "../../api/wire/specialize.ts";
+import type {
+  Cluster,
+  EventAbout,
+  KubeData,
+  KubeEnvironment,
+  KubeFunction,
+  KubePod,
+  KubeSlice,
+  PodManifest,
+  SliceManifest,
+  WatchEvents,
+} from "../../engine/executor/cluster.ts";
+import type { PodCalls, SpecializeOutcome } from "../../engine/executor/pod-calls.ts";
+
+/**
+ * The far side of the executor: an API server and a kubelet with pods that keep the contract of `api/wire`, in memory.
+ * It outlives executors, so that several can run on it one after the other.
+ */
+export interface FarSideOptions {
+  /** From creation to a listening process. */
+  readonly startMs: () => number;
+  readonly loadMs: () => number;
+  /** What loading ends in. */
+  readonly load: (pod: SimulatedPod) => SpecializeOutcome["kind"];
+  readonly watchMs: () => number;
+  /** Whether this write of the API server fails. */
+  readonly writeFails: (what: string) => boolean;
+}
+
+export class SimulatedPod {
+  readonly uid = randomUUID();
+  readonly manifest: PodManifest;
+  readonly address: string;
+  state: PodStatus["state"] = "generic";
+  listening = false;
+  alive = true;
+  hung = false;
+  request: SpecializeRequest | undefined;
+  inFlight = 0;
+  started = 0;
+  lastEndMs = Date.now();
+  specialisations = 0;
+  constructor(manifest: PodManifest, address: string) {
+    this.manifest = manifest;
+    this.address = address;
+  }
+  get status(): PodStatus {
+    return {
+      podUid: this.uid,
+      state: this.state,
+      revision: this.request?.revision ?? null,
+      function: this.request ? { ...this.request.function } : null,
+      inFlight: this.inFlight,
+      started: this.started,
+      idleMs: this.inFlight > 0 ? 0 : Date.now() - this.lastEndMs,
+    };
+  }
+  /** A user request as a router sends it; undefined when it was accepted, else why it was refused. */
+  accept(uid: string, revision: string): string | undefined {
+    if (!this.alive || !this.listening) return "connect_failed";
+    if (uid !== this.uid) return "wrong-pod";
+    if (this.state === "retired") return "retired";
+    if (this.state !== "specialised" || !this.request) return "not-specialised";
+    if (revision !== this.request.revision) return "wrong-revision";
+    const { onceOnly, requestsPerPod } = this.request.limits;
+    if (this.inFlight >= requestsPerPod || (onceOnly && this.started > 0)) return "busy";
+    this.inFlight += 1;
+    this.started += 1;
+    return undefined;
+  }
+  finish(): void {
+    this.inFlight -= 1;
+    this.lastEndMs = Date.now();
+  }
+}
+
+type Watcher<T> = WatchEvents<T> | undefined;
+
+export class FarSide {
+  readonly options: FarSideOptions;
+  readonly pods = new Map<string, SimulatedPod>();
+  readonly slices = new Map<string, SliceManifest>();
+  readonly functions = new Map<string, KubeFunction>();
+  readonly environments = new Map<string, KubeEnvironment>();
+  readonly secrets = new Map<string, KubeData>();
+  readonly configMaps = new Map<string, KubeData>();
+  readonly labels = new Map<string, Record<string, string>>();
+  readonly archives = new Map<string, Uint8Array>();
+  readonly events: EventAbout[] = [];
+  /** Everything that ever was, for counting. */
+  readonly history: SimulatedPod[] = [];
+  archiveReads = 0;
+  #nextAddress = 1;
+  #freeAddresses: string[] = [];
+  #watchers: { functions: Watcher<KubeFunction>; environments: Watcher<KubeEnvironment>; pods: Watcher<KubePod> } = {
+    functions: undefined,
+    environments: undefined,
+    pods: undefined,
+  };
+  /** Addresses of ended pods are given out again at once. */
+  reuseAddresses = false;
+
+  constructor(options: Partial<FarSideOptions> = {}) {
+    this.options = {
+      startMs: () => 40,
+      loadMs: () => 5,
+      load: () => "done",
+      watchMs: () => 1,
+      writeFails: () => false,
+      ...options,
+    };
+  }
+
+  /** A client of the API server for one executor; `cut` ends it as a killed process would: no call of it does anything more. */
+  client(): { cluster: Cluster; cut: () => void; connect: (address: string) => PodCalls } {
+    let dead = false;
+    const watchers = { ...this.#watchers };
+    const guard = async <T>(what: string, run: () => T): Promise<T> => {
+      await later(this.options.watchMs());
+      if (dead) return new Promise<T>(() => undefined);
+      if (this.options.writeFails(what)) throw new Error(`the API server failed at ${what}`);
+      return run();
+    };
+    const watch = <K extends "functions" | "environments" | "pods">(kind: K, list: () => unknown[]) => ({
+      start: async (events: WatchEvents<never>) => {
+        await later(this.options.watchMs());
+        if (dead) return;
+        for (const object of list()) events.upsert(object as never);
+        watchers[kind] = events as never;
+        this.#watchers[kind] = {
+          upsert: (object: never) => void (dead || events.upsert(object)),
+          remove: (object: never) => void (dead || events.remove(object)),
+        } as never;
+      },
+      stop: async () => {
+        dead = true;
+      },
+    });
+    const cluster: Cluster = {
+      functions: watch("functions", () => [...this.functions.values()]) as never,
+      environments: watch("environments", () => [...this.environments.values()]) as never,
+      pods: watch("pods", () => [...this.pods.values()].map((pod) => this.#podObject(pod))) as never,
+      getFunction: (namespace, name) => guard("getFunction", () => this.functions.get(`${namespace}/${name}`)),
+      getSecret: (namespace, name) => guard("getSecret", () => this.secrets.get(`${namespace}/${name}`)),
+      getConfigMap: (namespace, name) => guard("getConfigMap", () => this.configMaps.get(`${namespace}/${name}`)),
+      createPod: (manifest) => guard("createPod", () => this.#create(manifest)),
+      labelPod: (namespace, name, labels) =>
+        guard("labelPod", () => {
+          const pod = this.pods.get(`${namespace}/${name}`);
+          if (!pod) return false;
+          this.labels.set(pod.uid, { ...this.labels.get(pod.uid), ...labels });
+          return true;
+        }),
+      deletePod: (namespace, name, { uid }) =>
+        guard("deletePod", () => {
+          const pod = this.pods.get(`${namespace}/${name}`);
+          if (pod?.uid === uid) this.end(pod);
+        }),
+      listSlices: () => guard("listSlices", (): KubeSlice[] => [...this.slices.values()]),
+      applySlice: (slice) =>
+        guard("applySlice", () => void this.slices.set(`${slice.metadata.namespace}/${slice.metadata.name}`, slice)),
+      deleteSlice: (namespace, name) => guard("deleteSlice", () => void this.slices.delete(`${namespace}/${name}`)),
+      emitEvent: (event) => void this.events.push(event),
+    };
+    return { cluster, cut: () => void (dead = true), connect: (address) => this.#calls(address, () => dead) };
+  }
+
+  addEnvironment(environment: KubeEnvironment): void {
+    this.environments.set(`${environment.metadata.namespace}/${environment.metadata.name}`, environment);
+    this.#watchers.environments?.upsert(environment);
+  }
+  removeEnvironment(environment: KubeEnvironment): void {
+    this.environments.delete(`${environment.metadata.namespace}/${environment.metadata.name}`);
+    this.#watchers.environments?.remove(environment);
+  }
+  addFunction(fn: KubeFunction): void {
+    this.functions.set(`${fn.metadata.namespace}/${fn.metadata.name}`, fn);
+    this.#watchers.functions?.upsert(fn);
+  }
+  removeFunction(fn: KubeFunction): void {
+    this.functions.delete(`${fn.metadata.namespace}/${fn.metadata.name}`);
+    this.#watchers.functions?.remove(fn);
+  }
+
+  /** The pod's process ends and the API server forgets the pod. */
+  end(pod: SimulatedPod): void {
+    const key = `${pod.manifest.metadata.namespace}/${pod.manifest.metadata.name}`;
+    if (this.pods.get(key) !== pod) return;
+    pod.alive = false;
+    this.pods.delete(key);
+    if (this.reuseAddresses) this.#freeAddresses.push(pod.address);
+    void later(this.options.watchMs()).then(() => this.#watchers.pods?.remove(this.#podObject(pod)));
+  }
+  /** The pod's process dies by itself: the API server says Failed until somebody deletes the pod. */
+  crash(pod: SimulatedPod, reason = "Error"): void {
+    pod.alive = false;
+    void later(this.options.watchMs()).then(() => {
+      if (this.pods.has(`${pod.manifest.metadata.namespace}/${pod.manifest.metadata.name}`))
+        this.#watchers.pods?.upsert({
+          ...this.#podObject(pod),
+          status: {
+            phase: "Failed",
+            podIP: pod.address.split(":")[0] ?? "",
+            containerStatuses: [{ ready: false, restartCount: 0, state: { terminated: { reason, exitCode: 137 } } }],
+          },
+        });
+    });
+  }
+
+  /** The pod that listens at an address. */
+  at(address: string): SimulatedPod | undefined {
+    for (const pod of this.pods.values()) if (pod.address === address && pod.alive) return pod;
+    return undefined;
+  }
+  get living(): SimulatedPod[] {
+    return [...this.pods.values()].filter((pod) => pod.alive);
+  }
+  specialised(revision?: string): SimulatedPod[] {
+    return this.living.filter(
+      (pod) => pod.state === "specialised" && (revision === undefined || pod.request?.revision === revision),
+    );
+  }
+  /** UIDs in the slices. */
+  published(): string[] {
+    return [...this.slices.values()].flatMap((slice) => slice.endpoints.map(({ targetRef }) => targetRef.uid)).sort();
+  }
+
+  #create(manifest: PodManifest): KubePod {
+    const address = this.#freeAddresses.shift() ?? `10.0.${this.#nextAddress >> 8}.${this.#nextAddress++ & 255}:8888`;
+    const pod = new SimulatedPod(manifest, address);
+    this.pods.set(`${manifest.metadata.namespace}/${manifest.metadata.name}`, pod);
+    this.history.push(pod);
+    void later(this.options.startMs()).then(() => {
+      pod.listening = true;
+      pod.lastEndMs = Date.now();
+      if (this.pods.has(`${manifest.metadata.namespace}/${manifest.metadata.name}`))
+        this.#watchers.pods?.upsert(this.#podObject(pod));
+    });
+    return this.#podObject(pod);
+  }
+
+  #podObject(pod: SimulatedPod): KubePod {
+    const { name, namespace, labels } = pod.manifest.metadata;
+    return {
+      metadata: { name, namespace, uid: pod.uid, labels: { ...labels, ...this.labels.get(pod.uid) } },
+      status: pod.listening
+        ? {
+            phase: "Running",
+            podIP: pod.address.split(":")[0] ?? "",
+            conditions: [{ type: "Ready", status: "True" }],
+          }
+        : { phase: "Pending" },
+    };
+  }
+
+  #calls(address: string, dead: () => boolean): PodCalls {
+    const target = async (): Promise<SimulatedPod | undefined> => {
+      await later(0);
+      if (dead()) return new Promise(() => undefined);
+      const pod = this.at(address);
+      return pod?.listening && !pod.hung ? pod : undefined;
+    };
+    return {
+      health: async () => {
+        const pod = await target();
+        return pod && { podUid: pod.uid, state: pod.state };
+      },
+      status: async () => (await target())?.status,
+      retire: async (ifIdleForMs) => {
+        const pod = await target();
+        if (!pod) return undefined;
+        if (pod.state === "specialised" && pod.inFlight === 0 && pod.status.idleMs >= ifIdleForMs) pod.state = "retired";
+        return pod.status;
+      },
+      drain: async () => {
+        const pod = await target();
+        if (pod) pod.state = "retired";
+        return pod !== undefined;
+      },
+      specialize: async (request, _archive, timeoutMs) => {
+        const pod = await target();
+        if (!pod) return { kind: "unreachable", message: "ECONNREFUSED" };
+        if (pod.uid !== request.podUid || pod.state !== "generic") return { kind: "taken" };
+        pod.state = "specialising";
+        pod.specialisations += 1;
+        const loadMs = this.options.loadMs();
+        await later(Math.min(loadMs, timeoutMs));
+        if (!pod.alive) return { kind: "lost", message: "ECONNRESET" };
+        const kind = loadMs > timeoutMs ? "timeout" : this.options.load(pod);
+        if (kind === "done") {
+          pod.state = "specialised";
+          pod.request = request;
+          pod.lastEndMs = Date.now();
+        } else if (kind === "lost") this.crash(pod, "OOMKilled");
+        else pod.state = "failed";
+        if (dead()) return new Promise(() => undefined);
+        if (kind === "done") return { kind, loadMs };
+        if (kind === "rejected") return { kind, error: { code: "load_failed", message: "ReferenceError: x is not defined" } };
+        return kind === "timeout" || kind === "taken" ? { kind } : { kind, message: "ECONNRESET" };
+      },
+      close: () => undefined,
+    };
+  }
+}
+
+export const later = (delayMs: number): Promise<void> =>
+  delayMs <= 0 ? new Promise((resolve) => void setImmediate(resolve)) : new Promise((resolve) => void setTimeout(resolve, delayMs));
+
+export const ARCHIVE = new TextEncoder().encode("export default () => new Response('hello')\n");
+export const DIGEST = createHash("sha256").update(ARCHIVE).digest("hex");
+
+export function environmentObject(name = "deno", spec: Partial<KubeEnvironment["spec"]> = {}): KubeEnvironment {
+  return {
+    metadata: { name, namespace: "default", uid: `uid-env-${name}` },
+    spec: { version: 3, runtime: { image: "isotope/deno-env:latest" }, poolsize: 3, ...spec },
+  };
+}
+
+export function servingOf(revision: string, limits: Partial<Serving["limits"]> = {}, more: Partial<Serving> = {}): Serving {
+  return {
+    revision,
+    generation: 1,
+    package: { name: "code", digest: DIGEST, sizeBytes: ARCHIVE.length },
+    functionName: "",
+    environment: { name: "deno", uid: "uid-env-deno", image: "isotope/deno-env:latest", version: 3 },
+    executorType: "poolmgr",
+    env: [],
+    envFrom: [],
+    secrets: [],
+    configMaps: [],
+    limits: {
+      concurrency: 500,
+      requestsPerPod: 1,
+      onceOnly: false,
+      retainPods: 0,
+      timeoutMs: 60_000,
+      idleTimeoutMs: 120_000,
+      specializationTimeoutMs: 10_000,
+      maxBodyBytes: 1_000_000,
+      ...limits,
+    },
+    since: "2026-01-01T00:00:00Z",
+    ...more,
+  };
+}
+
+export function functionObject(name: string, serving: Serving | undefined): KubeFunction {
+  return {
+    metadata: { name, namespace: "default", uid: `uid-fn-${name}`, resourceVersion: "1" },
+    ...(serving ? { status: { serving } } : {}),
+  };
+}
+
+export function acquireRequest(name: string, revision: string, more: Partial<AcquireRequest> = {}): AcquireRequest {
+  return {
+    namespace: "default",
+    name,
+    uid: `uid-fn-${name}`,
+    revision,
+    known: [],
+    waiting: 1,
+    requestId: "r",
+    waitMs: 5_000,
+    ...more,
+  };
+}
+
+export const SILENT = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
