@@ -45,9 +45,10 @@ interface Sets {
 
 async function findSets({ store }: ControllerContext, deployment: Deployment): Promise<Sets> {
   const { namespace } = deployment.metadata;
+  const filter = namespace === undefined ? {} : { namespace };
   const candidates = store
-    .list(REPLICA_SETS, namespace === undefined ? {} : { namespace })
-    .items.filter(isReplicaSet);
+    .list(REPLICA_SETS, filter)
+    .items.flatMap((set): ReplicaSet[] => (isReplicaSet(set) ? [set] : []));
   const owned = await claimOwned(store, REPLICA_SETS, deployment, candidates, (set) =>
     selects(deployment.spec.selector, set.metadata.labels),
   );

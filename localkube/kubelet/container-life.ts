@@ -6,7 +6,7 @@
 import { findFreePort } from "./addresses.ts";
 import { askContainer, type ContainerDoor } from "./ask-container.ts";
 import type { KubeletContext } from "./kubelet-context.ts";
-import type { ProbeSpec } from "./pod.ts";
+import type { Handler, ProbeSpec } from "./pod.ts";
 import { willRestart } from "./pod-plan.ts";
 import {
   allContainers,
@@ -266,6 +266,18 @@ export function noteExit(
   for (const tell of container.onEnded.splice(0)) tell();
 }
 
+async function runPreStop(
+  state: PodState,
+  container: ManagedContainer,
+  context: KubeletContext,
+  hook: Handler,
+  timeoutMs: number,
+): Promise<void> {
+  const answer = await askContainer(hook, doorOf(state, container, context), timeoutMs);
+  if (answer.ok) return;
+  note(state, container, context, "Warning", "FailedPreStopHook", `PreStopHook failed: ${answer.message}`);
+}
+
 export function graceSeconds(state: PodState): number {
   return state.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
 }
@@ -317,17 +329,7 @@ export async function stopContainer(
   };
   const hook = container.spec.lifecycle?.preStop;
   if (hook && leftMs() > 0) {
-    const asked = askContainer(hook, doorOf(state, container, context), leftMs()).then((answer) => {
-      if (!answer.ok)
-        note(
-          state,
-          container,
-          context,
-          "Warning",
-          "FailedPreStopHook",
-          `PreStopHook failed: ${answer.message}`,
-        );
-    });
+    const asked = runPreStop(state, container, context, hook, leftMs());
     await Promise.race([asked, end]);
     if (leftMs() <= 0) extraMs = AFTER_HOOK_MS - leftMs();
   }

@@ -192,12 +192,11 @@ async function greet(
 async function endForeign(link: Link, hello: Hello): Promise<void> {
   await link.ask({ op: "shutdown" }).catch(() => {});
   const mark = processStartMark(hello.pid);
-  for (
-    let waited = 0;
-    mark !== undefined && processStartMark(hello.pid) === mark && waited < 100;
-    waited += 1
-  )
+  if (mark === undefined) return;
+  for (let waited = 0; waited < 100; waited += 1) {
+    if (processStartMark(hello.pid) !== mark) return;
     await pause(20);
+  }
 }
 
 /** Connects to the shim of this state folder, starting one when there is none. */
