@@ -32,7 +32,7 @@ export function table(headers: readonly string[], rows: readonly (readonly strin
 }
 
 interface Named {
-  kind?: string;
+  kind?: string | undefined;
   metadata: { name: string };
 }
 

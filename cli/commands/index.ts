@@ -1,9 +1,35 @@
 import type { Command } from "../command.ts";
 import type { Noun } from "../help.ts";
+import { archiveCommands } from "./archive.ts";
 import { deploy } from "./deploy.ts";
+import { envCommands } from "./env.ts";
+import { fnCommands } from "./fn/index.ts";
+import { httptriggerCommands } from "./httptrigger.ts";
+import { pkgCommands } from "./pkg.ts";
+import { check, status, version } from "./status.ts";
 
 /** Nouns in the order of `isotope --help`. */
-export const NOUNS: readonly Noun[] = [];
+export const NOUNS: readonly Noun[] = [
+  { name: "fn", aliases: ["function", "functions"], summary: "Functions: create, change, call, watch" },
+  { name: "httptrigger", aliases: ["route", "ht", "routes"], summary: "Routes from HTTP to functions" },
+  {
+    name: "env",
+    aliases: ["environment", "environments"],
+    summary: "Environments: runtime and builder images, pools",
+  },
+  { name: "pkg", aliases: ["package", "packages"], summary: "Packages: sources, builds, archives" },
+  { name: "archive", aliases: ["ar", "archives"], summary: "Archives in the store" },
+];
 
 /** Every command. */
-export const COMMANDS: readonly Command[] = [deploy];
+export const COMMANDS: readonly Command[] = [
+  deploy,
+  status,
+  check,
+  version,
+  ...fnCommands,
+  ...httptriggerCommands,
+  ...envCommands,
+  ...pkgCommands,
+  ...archiveCommands,
+];

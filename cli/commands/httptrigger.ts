@@ -1,0 +1,241 @@
+import type { z } from "zod";
+import { type HTTPTrigger, HTTPTriggerSpec } from "../../api/kinds/index.ts";
+import { API_GROUP_VERSION } from "../../api/names.ts";
+import { FUNCTIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
+import { type Command, defineCommand, type Flags, type FlagValues, UsageError } from "../command.ts";
+import { fieldFlag } from "../field-flag.ts";
+import {
+  deleteCommand,
+  getCommand,
+  listCommand,
+  type NounKind,
+  notFound,
+  waitCommand,
+} from "../generic-verbs.ts";
+import { checkName, generatedName, parsePairList } from "../names.ts";
+import { createOrSave, SAVE_FLAGS } from "../save.ts";
+import { checkMethods } from "./route-flags.ts";
+
+type Spec = z.infer<typeof HTTPTriggerSpec>;
+
+const KIND: NounKind<HTTPTrigger> = {
+  noun: "httptrigger",
+  type: HTTP_TRIGGERS,
+  columns: [
+    {
+      header: "METHODS",
+      value: ({ spec }) => (spec.methods?.length ? spec.methods.join(",") : spec.method || "GET"),
+    },
+    { header: "HOST", value: ({ spec }) => spec.host || spec.routeConfig?.hostnames?.join(",") },
+    { header: "PATH", value: ({ spec }) => spec.relativeurl || (spec.prefix ? `${spec.prefix}*` : "") },
+    {
+      header: "FUNCTION",
+      value: ({ spec }) =>
+        spec.functionref.functionweights
+          ? Object.entries(spec.functionref.functionweights)
+              .map(([name, weight]) => `${name}:${weight}`)
+              .join(",")
+          : spec.functionref.name,
+    },
+  ],
+};
+
+const SHARED = {
+  url: fieldFlag(HTTPTriggerSpec, "relativeurl", { type: "string" }),
+  prefix: fieldFlag(HTTPTriggerSpec, "prefix", { type: "string" }),
+  keepprefix: fieldFlag(HTTPTriggerSpec, "keepPrefix", { type: "boolean" }),
+  method: { type: "strings", help: "Method; default GET" },
+  host: fieldFlag(HTTPTriggerSpec, "host", { type: "string" }),
+  weight: { type: "integers", help: "Weight of each --function in percent", min: 0, max: 100 },
+  "function-alias": { type: "string", help: "Alias of the function" },
+  "function-version": { type: "string", help: "Version of the function" },
+  "invocation-mode": fieldFlag(HTTPTriggerSpec, "invocationMode", {
+    type: "string",
+    help: "async: answer 202 at once",
+  }),
+  "route-provider": fieldFlag(HTTPTriggerSpec, "routeConfig.provider", {
+    type: "string",
+    help: "What offers the route outside the cluster",
+  }),
+  "route-host": { type: "strings", help: "Host name of the route outside the cluster" },
+  "route-path": { type: "string", help: "Path of the route outside the cluster" },
+  "route-annotation": { type: "strings", help: "Annotation of the route object, k=v" },
+  "route-tls": { type: "string", help: "Secret with the route's certificate" },
+  gateway: { type: "strings", help: "Gateway, [namespace/]name" },
+  createingress: { type: "boolean", help: "Deprecated: use --route-provider ingress" },
+  ingressrule: { type: "string", help: "Deprecated: host=path of the Ingress" },
+  ingressannotation: { type: "strings", help: "Deprecated: annotation of the Ingress, k=v" },
+  ingresstls: { type: "string", help: "Deprecated: secret with the Ingress' certificate" },
+} as const satisfies Flags;
+type Values = FlagValues<typeof SHARED>;
+
+function functionRef(names: readonly string[], flags: Values): Spec["functionref"] {
+  const [name] = names;
+  if (name === undefined) throw new UsageError("--function is required: Function to call");
+  const qualifiers = {
+    ...(flags["function-alias"] ? { alias: flags["function-alias"] } : {}),
+    ...(flags["function-version"] ? { version: flags["function-version"] } : {}),
+  };
+  if (names.length === 1 && flags.weight.length === 0) return { type: "name", name, ...qualifiers };
+  if (names.length !== flags.weight.length)
+    throw new UsageError(
+      `--weight must be given once per --function, got ${flags.weight.length} for ${names.length}`,
+    );
+  const total = flags.weight.reduce((sum, weight) => sum + weight, 0);
+  if (total !== 100) throw new UsageError(`--weight must add up to 100, got ${total}`);
+  return {
+    type: "function-weights",
+    name,
+    functionweights: Object.fromEntries(names.map((each, at) => [each, flags.weight[at] ?? 0])),
+  };
+}
+
+function routeConfig(flags: Values): Spec["routeConfig"] | undefined {
+  const config = {
+    ...(flags["route-provider"] ? { provider: flags["route-provider"] as "ingress" } : {}),
+    ...(flags["route-host"].length > 0 ? { hostnames: flags["route-host"] } : {}),
+    ...(flags["route-path"] ? { path: flags["route-path"] } : {}),
+    ...(flags["route-annotation"].length > 0
+      ? { annotations: parsePairList(flags["route-annotation"], "--route-annotation") }
+      : {}),
+    ...(flags["route-tls"] ? { tls: flags["route-tls"] } : {}),
+    ...(flags.gateway.length > 0
+      ? {
+          gateway: {
+            parentRefs: flags.gateway.map((text) =>
+              text.includes("/")
+                ? { namespace: text.split("/")[0], name: text.split("/")[1] ?? "" }
+                : { name: text },
+            ),
+          },
+        }
+      : {}),
+  };
+  return Object.keys(config).length > 0 ? config : undefined;
+}
+
+function applyFlags(spec: Spec, flags: Values, given: ReadonlySet<string>): Spec {
+  if (flags.url && flags.prefix) throw new UsageError("--url and --prefix exclude each other");
+  const next = { ...spec };
+  if (flags.url) {
+    next.relativeurl = flags.url;
+    delete next.prefix;
+  }
+  if (flags.prefix) {
+    next.prefix = flags.prefix;
+    delete next.relativeurl;
+  }
+  if (given.has("keepprefix")) next.keepPrefix = flags.keepprefix;
+  if (flags.method.length > 0) next.methods = checkMethods(flags.method);
+  if (flags.host !== undefined) next.host = flags.host;
+  if (flags["invocation-mode"]) next.invocationMode = flags["invocation-mode"] as "async";
+  const config = routeConfig(flags);
+  if (config) next.routeConfig = { ...next.routeConfig, ...config };
+  if (given.has("createingress")) next.createingress = flags.createingress;
+  if (flags.ingressrule || flags.ingressannotation.length > 0 || flags.ingresstls) {
+    const [host, path] = flags.ingressrule?.split("=") ?? [];
+    next.ingressconfig = {
+      ...next.ingressconfig,
+      ...(host ? { host } : {}),
+      ...(path ? { path } : {}),
+      ...(flags.ingressannotation.length > 0
+        ? { annotations: parsePairList(flags.ingressannotation, "--ingressannotation") }
+        : {}),
+      ...(flags.ingresstls ? { tls: flags.ingresstls } : {}),
+    };
+  }
+  return next;
+}
+
+export const httptriggerCommands: readonly Command[] = [
+  defineCommand({
+    noun: "httptrigger",
+    verb: "create",
+    summary: "Create a route to a function",
+    examples: [
+      "isotope route create --url /hello --function hello",
+      "isotope route create --prefix /api --keepprefix --function api --method GET --method POST",
+    ],
+    flags: {
+      name: { type: "string", help: "Name; default: a generated one" },
+      function: { type: "strings", help: "Function to call; several with --weight" },
+      ...SHARED,
+      ...SAVE_FLAGS,
+    },
+    async run({ flags, given }, context) {
+      const namespace = await context.namespace();
+      const functionref = functionRef(flags.function, flags);
+      if (!flags.url && !flags.prefix) throw new UsageError("one of --url and --prefix is required");
+      if (!flags.spec && !flags.dry) {
+        const kube = await context.kube();
+        for (const name of flags.function)
+          if (!(await kube.find(FUNCTIONS, { namespace, name })))
+            context.note(`Warning: function "${name}" does not exist in namespace "${namespace}" yet`);
+      }
+      const spec = applyFlags(HTTPTriggerSpec.parse({ functionref, methods: ["GET"] }), flags, given);
+      const name = flags.name ? checkName(flags.name) : generatedName(functionref.name);
+      return createOrSave(
+        context,
+        HTTP_TRIGGERS,
+        { apiVersion: API_GROUP_VERSION, kind: "HTTPTrigger", metadata: { name, namespace }, spec },
+        flags,
+      );
+    },
+  }),
+  defineCommand({
+    noun: "httptrigger",
+    verb: "update",
+    summary: "Change a route",
+    positionals: [{ name: "name", help: "Name", flag: "name" }],
+    flags: {
+      name: { type: "string", help: "Name", required: true },
+      function: { type: "strings", help: "Function to call; several with --weight" },
+      ...SHARED,
+    },
+    async run({ flags, given }, context) {
+      const [kube, namespace] = [await context.kube(), await context.namespace()];
+      const live = await kube.find(HTTP_TRIGGERS, { namespace, name: flags.name });
+      if (!live) throw notFound("httptrigger", "HTTPTrigger", flags.name, namespace);
+      const spec = applyFlags(live.spec, flags, given);
+      if (flags.function.length > 0) spec.functionref = functionRef(flags.function, flags);
+      else if (flags["function-alias"] || flags["function-version"])
+        spec.functionref = functionRef([live.spec.functionref.name], flags);
+      await kube.update(HTTP_TRIGGERS, { ...live, spec });
+      context.out(`httptrigger "${flags.name}" updated\n`);
+      return 0;
+    },
+  }),
+  getCommand(KIND),
+  listCommand(KIND),
+  defineCommand({
+    noun: "httptrigger",
+    verb: "delete",
+    aliases: ["rm"],
+    summary: "Delete a route, or all routes of a function",
+    positionals: [{ name: "name", help: "Name", flag: "name" }],
+    flags: {
+      name: { type: "string", help: "Name" },
+      function: { type: "string", help: "Delete all routes of this function" },
+      force: { type: "boolean", short: "f", help: "Accepted for symmetry" },
+      ignorenotfound: { type: "boolean", help: "Succeed when it does not exist" },
+    },
+    async run(input, context) {
+      const { flags } = input;
+      if (Boolean(flags.name) === Boolean(flags.function))
+        throw new UsageError("either --name or --function is required");
+      if (flags.name) return deleteCommand(KIND).run(input, context);
+      const [kube, namespace] = [await context.kube(), await context.namespace()];
+      const routes = (await kube.list(HTTP_TRIGGERS, { namespace })).items.filter(
+        ({ spec }) => spec.functionref.name === flags.function,
+      );
+      if (routes.length === 0 && !flags.ignorenotfound)
+        throw notFound("httptrigger", "Route of function", flags.function ?? "", namespace);
+      for (const { metadata } of routes) {
+        await kube.delete(HTTP_TRIGGERS, { namespace, name: metadata.name });
+        context.out(`httptrigger "${metadata.name}" deleted\n`);
+      }
+      return 0;
+    },
+  }),
+  waitCommand(KIND),
+];
