@@ -265,7 +265,7 @@ export function mountVolumes(container: ContainerSpec, rootDir: string, volumesD
   for (const mount of outermostFirst) {
     const volume = join(volumesDir, mount.name);
     const source = mount.subPath ? join(volume, relativePath(mount.subPath, "subPath")) : volume;
-    const target = join(rootDir, relativePath(`./${mount.mountPath}`, "mountPath"));
+    const target = join(rootDir, relativePath(mount.mountPath.replace(/^\/+/, ""), "mountPath"));
     if (mount.subPath && !existsSync(source)) mkdirSync(source, { recursive: true });
     if (isLink(target)) {
       if (readlinkSync(target) === source) continue;
