@@ -11,9 +11,11 @@ it.each([
   expect(digestOfArchiveUrl(url)).toBe(digest);
 });
 
-it.each([`http://h/v1/archive?id=${digest}`, `http://h/v2/archive?id=sha256:${digest}`, `http://h/v1/archive?id=sha256:${digest}0`, `http://h/x?u=/v1/archive?id=sha256:${digest.slice(1)}`])(
-  "finds none in %s",
-  (url) => {
-    expect(digestOfArchiveUrl(url)).toBeUndefined();
-  },
-);
+it.each([
+  `http://h/v1/archive?id=${digest}`,
+  `http://h/v2/archive?id=sha256:${digest}`,
+  `http://h/v1/archive?id=sha256:${digest}0`,
+  `http://h/x?u=/v1/archive?id=sha256:${digest.slice(1)}`,
+])("finds none in %s", (url) => {
+  expect(digestOfArchiveUrl(url)).toBeUndefined();
+});

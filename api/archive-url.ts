@@ -5,7 +5,8 @@
 const OWN_URL = /^https?:\/\/[^/?#]+\/v1\/archive\?(?:.*&)?id=(?:sha256(?::|%3A))([a-f0-9]{64})(?:&|$)/i;
 
 /** @param digest sha256 in hex. */
-export const archiveUrl = (digest: string): string => `http://storagesvc.fission/v1/archive?id=sha256:${digest}`;
+export const archiveUrl = (digest: string): string =>
+  `http://storagesvc.fission/v1/archive?id=sha256:${digest}`;
 
 /** The sha256 (hex) of an archive of our own storage; undefined for any other URL. */
 export const digestOfArchiveUrl = (url: string): string | undefined => OWN_URL.exec(url)?.[1]?.toLowerCase();

@@ -5,6 +5,7 @@ import { API_GROUP, API_VERSION } from "./names.ts";
 /** A JSON schema node as CRDs have it. */
 export interface SchemaNode {
   type?: string;
+  description?: string;
   format?: string;
   properties?: Record<string, SchemaNode>;
   items?: SchemaNode;
@@ -78,6 +79,7 @@ function makeStructural(node: SchemaNode, path: string): void {
  * @throws {TypeError} naming the place, when the schema says something that a CRD cannot.
  */
 export function structuralSchema(schema: z.ZodType, path: string): SchemaNode {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- zod types its output more loosely than the OpenAPI target is
   const node = z.toJSONSchema(schema, { target: "openapi-3.0", io: "input" }) as SchemaNode;
   delete node.$schema;
   makeStructural(node, path);

@@ -47,7 +47,10 @@ export interface ClaimProblem {
 }
 
 /** All claims of a trigger, or why it has none. Syntax of `{var}` templates is not checked here. */
-export function routeClaims(trigger: RoutedTrigger): { claims: RouteClaim[]; problem: ClaimProblem | undefined } {
+export function routeClaims(trigger: RoutedTrigger): {
+  claims: RouteClaim[];
+  problem: ClaimProblem | undefined;
+} {
   const { metadata, spec } = trigger;
   const key = `${metadata.namespace ?? "default"}/${metadata.name}`;
   const exact = spec.relativeurl ?? "";
@@ -55,7 +58,10 @@ export function routeClaims(trigger: RoutedTrigger): { claims: RouteClaim[]; pro
   if (exact === "" && prefix === "")
     return {
       claims: [],
-      problem: { reason: "NoPath", message: `Cannot route "${key}": one of relativeurl and prefix is needed` },
+      problem: {
+        reason: "NoPath",
+        message: `Cannot route "${key}": one of relativeurl and prefix is needed`,
+      },
     };
   const problem = pathProblem(key, "relativeurl", exact) ?? pathProblem(key, "prefix", prefix);
   if (problem) return { claims: [], problem };

@@ -78,8 +78,7 @@ export interface Command<F extends Flags = Flags> {
 }
 
 /** Keeps the flags' literal types, so that `run` sees exact values. */
-export const defineCommand = <const F extends Flags>(command: Command<F>): Command =>
-  command as unknown as Command;
+export const defineCommand = <const F extends Flags>(command: Command<F>): Command => command;
 
 /** Flags that every command has. */
 export const GLOBAL_FLAGS = {

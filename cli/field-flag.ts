@@ -37,5 +37,5 @@ export function fieldFlag<const More extends Partial<Flag> & Pick<Flag, "type">>
   }
   const choices = node.enum?.map(String).filter((value) => value !== "");
   if (choices) bounds.choices = choices;
-  return { help: String(node.description ?? path), ...bounds, ...more };
+  return { help: node.description ?? path, ...bounds, ...more };
 }

@@ -5,7 +5,7 @@ const COLOURS = { debug: 90, info: 36, warn: 33, error: 31 } as const;
 
 /** Drops control characters that could act on the terminal; tabs and line ends stay. */
 const printable = (text: string): string =>
-  [...stripVTControlCharacters(text)]
+  Array.from(stripVTControlCharacters(text))
     .filter((char) => char === "\n" || char === "\t" || (char >= " " && char !== "\u007f"))
     .join("");
 

@@ -12,7 +12,7 @@ process.exitCode = await run(process.argv.slice(2), {
   cwd: process.cwd(),
   env: process.env,
   stdin: process.stdin,
-  interactive: process.stdout.isTTY === true,
+  interactive: process.stdout.isTTY,
   signal: stopping.signal,
   write: (text) => void process.stdout.write(text),
   writeError: (text) => void process.stderr.write(text),

@@ -88,7 +88,7 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
     requireComplete(chosen.command, parsed);
     const context = createContext(surroundings, parsed.globals);
     const input: CommandInput<Command["flags"]> = {
-      flags: parsed.flags as CommandInput<Command["flags"]>["flags"],
+      flags: parsed.flags,
       positionals: [...parsed.positionals, ...parsed.rest],
       given: parsed.given,
     };

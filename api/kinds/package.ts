@@ -66,6 +66,7 @@ export const PackageStatus = z.object({
   sourceDigest: text(128)
     .optional()
     .describe("sha256 of the source that the deployment archive was built from"),
+  buildInputs: text(128).optional().describe("sha256 over all that the last finished build was made from"),
   lastUpdateTimestamp: Time.optional(),
   conditions: Conditions.optional(),
 });

@@ -8,7 +8,7 @@ export interface CelRule {
 
 /** Attaches CEL rules to an object schema. */
 export const withRules = <Schema extends z.ZodType>(schema: Schema, rules: CelRule[]): Schema =>
-  schema.meta({ ...schema.meta(), "x-kubernetes-validations": rules }) as Schema;
+  schema.meta({ ...schema.meta(), "x-kubernetes-validations": rules });
 
 /** A string of at most `max` characters: every string in a CRD needs a bound, or CEL costs cannot be estimated. */
 export const text = (max = 1024) => z.string().max(max);

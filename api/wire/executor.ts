@@ -31,6 +31,8 @@ export const Endpoint = z.object({
   address: z.string(),
   revision: z.string(),
   requestsPerPod: z.number().int().positive(),
+  /** `reference`: an image of the reference system's contract, which serves `/` only and refuses nothing. Default `direct`. */
+  contract: z.enum(["direct", "reference"]).optional(),
 });
 export type Endpoint = z.infer<typeof Endpoint>;
 
@@ -62,3 +64,5 @@ export const AcquireError = ErrorBody;
  * each endpoint: `addresses: [ip]`, `conditions.ready`, `targetRef: {kind: "Pod", name, namespace, uid}`. Annotation REQUESTS_PER_POD.
  */
 export const ANNOTATION_REQUESTS_PER_POD = "isotope.dev/requests-per-pod";
+/** On an EndpointSlice: `direct` (default) or `reference`, as `Endpoint.contract`. */
+export const ANNOTATION_CONTRACT = "isotope.dev/contract";

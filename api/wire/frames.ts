@@ -83,7 +83,8 @@ export async function* readMessage(
       const head = queue.take(HEAD_BYTES);
       if (!head) continue;
       jsonLength = readLength(head, 0);
-      if (jsonLength > maxJsonBytes) throw new RangeError(`The message's head has ${jsonLength} bytes, allowed are ${maxJsonBytes}`);
+      if (jsonLength > maxJsonBytes)
+        throw new RangeError(`The message's head has ${jsonLength} bytes, allowed are ${maxJsonBytes}`);
     }
     const json = queue.take(jsonLength);
     if (!json) continue;
@@ -101,7 +102,10 @@ export interface Frame {
 }
 
 /** Splits a stream into frames. Throws RangeError for a frame over `maxBytes`, SyntaxError when the stream ends inside a frame. */
-export async function* readFrames(source: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Frame> {
+export async function* readFrames(
+  source: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+): AsyncGenerator<Frame> {
   const queue = new ByteQueue();
   let head: { type: number; length: number } | undefined;
   for await (const chunk of source) {
@@ -111,7 +115,8 @@ export async function* readFrames(source: AsyncIterable<Uint8Array>, maxBytes: n
         const bytes = queue.take(FRAME_HEAD_BYTES);
         if (!bytes) break;
         head = { type: bytes[0] ?? 0, length: readLength(bytes, 1) };
-        if (head.length > maxBytes) throw new RangeError(`A frame has ${head.length} bytes, allowed are ${maxBytes}`);
+        if (head.length > maxBytes)
+          throw new RangeError(`A frame has ${head.length} bytes, allowed are ${maxBytes}`);
       }
       const content = queue.take(head.length);
       if (!content) break;

@@ -20,7 +20,7 @@ export interface ParsedModule {
 /** Parses a module; reads `config` without running anything. @throws {CliError} naming file, line and column. */
 export function parseModule(file: string, code: string): ParsedModule {
   const parsed = parseSync(file, code);
-  const failure = parsed.errors.find((error) => error.severity === "Error");
+  const [failure] = parsed.errors.filter((error) => /Error/.test(error.severity));
   if (failure)
     throw new CliError(`Cannot read ${place(file, code, failure.labels[0]?.start ?? 0)}: ${failure.message}`);
   const imports: string[] = [];

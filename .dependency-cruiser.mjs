@@ -1,0 +1,42 @@
+// Import directions (docs/architecture.md): a folder may import only what is listed for it, and itself.
+const ALLOWED = {
+  api: [],
+  sdk: ["api"],
+  kube: ["api", "net"],
+  net: ["api"],
+  localkube: [],
+  controller: ["api", "kube", "net"],
+  cli: ["api", "kube", "net"],
+  "env-images": ["api"],
+};
+const ENGINE_PARTS = ["router", "executor", "builder", "storage", "logs"];
+const TESTS = "(\\.test\\.ts$|^test/)";
+
+const foldersRule = ([folder, allowed]) => ({
+  name: `${folder} imports only ${[folder, ...allowed].join(", ")}`,
+  severity: "error",
+  from: { path: `^${folder}/`, pathNot: TESTS },
+  to: { path: "^[^/]+/", pathNot: `^(${[folder, ...allowed, "node_modules"].join("|")})/` },
+});
+
+const engineRule = (part) => ({
+  name: `engine/${part} does not import other parts of the engine`,
+  severity: "error",
+  from: { path: `^engine/${part}/`, pathNot: TESTS },
+  to: { path: "^[^/]+/", pathNot: `^(engine/${part}|api|kube|net|node_modules)/` },
+});
+
+export default {
+  forbidden: [
+    ...Object.entries(ALLOWED).map(foldersRule),
+    ...ENGINE_PARTS.map(engineRule),
+    { name: "nothing imports tests", severity: "error", from: { pathNot: TESTS }, to: { path: TESTS } },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    exclude: { path: "(^|/)(dist|fixtures|\\.isotope)/" },
+    includeOnly: "^(api|sdk|kube|net|localkube|controller|engine|cli|local|env-images|scripts|test)/",
+    parser: "swc",
+    enhancedResolveOptions: { extensions: [".ts", ".mjs", ".js"] },
+  },
+};
