@@ -3,6 +3,7 @@
  * 1. A container is in phase "starting" from the moment its start is decided until its process runs or was refused.
  * 2. Its end is noted once, by `noteExit`, which stops its probes.
  */
+import { join } from "node:path";
 import { findFreePort } from "./addresses.ts";
 import { askContainer, type ContainerDoor } from "./ask-container.ts";
 import type { KubeletContext } from "./kubelet-context.ts";
@@ -16,6 +17,7 @@ import {
   terminatedState,
 } from "./pod-state.ts";
 import { startProbe } from "./probe.ts";
+import { readLogTail } from "./log-tail.ts";
 import { prepareRun, StartProblem } from "./run-spec.ts";
 import type { ExitRecord, RunSpec } from "./shim/messages.ts";
 
@@ -243,7 +245,8 @@ export function noteExit(
   container.stopProbes();
   container.started = false;
   container.ready = container.isInit && exit.exitCode === 0;
-  container.ended = terminatedState(container, startedAtMs, exit, why?.reason, why?.message);
+  const message = why?.message ?? lastWords(state, container, exit, context);
+  container.ended = terminatedState(container, startedAtMs, exit, why?.reason, message);
   container.waitMs = container.restarts.next(exit.finishedAtMs - startedAtMs);
   container.phase = { is: "ended", exitCode: exit.exitCode, retryAtMs: Date.now() + container.waitMs };
   const { name } = container.spec;
@@ -276,6 +279,18 @@ async function runPreStop(
   const answer = await askContainer(hook, doorOf(state, container, context), timeoutMs);
   if (answer.ok) return;
   note(state, container, context, "Warning", "FailedPreStopHook", `PreStopHook failed: ${answer.message}`);
+}
+
+/** What the pod wants its log to say about a failure. */
+function lastWords(
+  state: PodState,
+  container: ManagedContainer,
+  exit: ExitRecord,
+  context: KubeletContext,
+): string | undefined {
+  const { name, terminationMessagePolicy } = container.spec;
+  if (exit.exitCode === 0 || terminationMessagePolicy !== "FallbackToLogsOnError") return undefined;
+  return readLogTail(join(context.folders(state.pod).logDir, name, `${container.attempt}.log`));
 }
 
 export function graceSeconds(state: PodState): number {

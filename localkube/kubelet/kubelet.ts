@@ -21,6 +21,7 @@ import { type PodWorker, startPodWorker } from "./pod-worker.ts";
 import { type BackoffSettings, RESTART_BACKOFF } from "./restart-backoff.ts";
 import { type PodFolders, podUidOf } from "./run-spec.ts";
 import { keepRuntime, type RuntimeKeeper } from "./runtime-keeper.ts";
+import { isForNode, reportUnschedulable, whyUnschedulable } from "./scheduling.ts";
 import type { Life } from "./shim/messages.ts";
 
 const HOUSEKEEPING_MS = 30_000;
@@ -85,11 +86,6 @@ function makeContext(
   };
 }
 
-function isOurs(pod: Pod, ownName: string): boolean {
-  const { nodeName = "", schedulerName = "default-scheduler" } = pod.spec;
-  return nodeName === "" ? schedulerName === "default-scheduler" : nodeName === ownName;
-}
-
 /** Follows pods, Secrets and ConfigMaps; returns the function that ends it. */
 function followStore(
   store: Store,
@@ -106,7 +102,12 @@ function followStore(
       worker?.removed();
     } else if (worker) {
       worker.update(pod);
-    } else if (isOurs(pod, context.nodeName)) {
+    } else if (isForNode(pod, context.nodeName)) {
+      const obstacle = whyUnschedulable(store, pod, context.nodeName);
+      if (obstacle !== undefined) {
+        if (pod.metadata.deletionTimestamp === undefined) reportUnschedulable(context, pod, obstacle);
+        return;
+      }
       namespaces.set(uid, namespace);
       const own = keeper.found.filter(({ id }) => podUidOf(id) === uid);
       const onGone = (): void => {

@@ -53,7 +53,7 @@ describe("probe", () => {
   });
 
   it("goes from failure back to success after successThreshold good answers", async () => {
-    let answer = bad;
+    let answer: Answer = bad;
     const spec = { periodSeconds: 1, failureThreshold: 1, successThreshold: 2 };
     const { results, stop } = probe(spec, false, () => answer);
     await vi.advanceTimersByTimeAsync(100);
