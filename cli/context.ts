@@ -13,6 +13,10 @@ export interface CliContext {
   /** Whether stdout is a terminal: colours and live views only then. */
   readonly interactive: boolean;
   readonly verbosity: number;
+  /** Folder of a local platform's state, as given; nothing: to be found. */
+  readonly home: string | undefined;
+  /** Whether the user named a kubeconfig or context, so that no local platform is meant. */
+  readonly clusterChosen: boolean;
   /** Aborts on Ctrl-C. */
   readonly signal: AbortSignal;
   /** Results, on stdout. */
@@ -23,6 +27,8 @@ export interface CliContext {
   namespace(): Promise<string>;
   /** The running local platform that the command works on, if it does not work on a cluster. */
   platform(): Connection | undefined;
+  /** The same context for the local platform in another folder. */
+  withHome(home: string): CliContext;
   ops(): Promise<OpsClient>;
 }
 
@@ -64,10 +70,13 @@ export function createContext(surroundings: Surroundings, globals: GlobalValues)
     stdin: surroundings.stdin,
     interactive: surroundings.interactive,
     verbosity: globals.verbosity,
+    home: globals.home ?? env.ISOTOPE_HOME,
+    clusterChosen: Boolean(globals.kubeconfig ?? globals["kube-context"]),
     signal: surroundings.signal,
     out: (text) => surroundings.write(text),
     note: (line) => surroundings.writeError(`${line}\n`),
     platform,
+    withHome: (home) => createContext(surroundings, { ...globals, home }),
     kube: () => {
       client ??= connect().then(kubeClientOf);
       return client;

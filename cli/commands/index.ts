@@ -2,10 +2,12 @@ import type { Command } from "../command.ts";
 import type { Noun } from "../help.ts";
 import { archiveCommands } from "./archive.ts";
 import { deploy } from "./deploy.ts";
+import { dev } from "./dev.ts";
 import { envCommands } from "./env.ts";
 import { fnCommands } from "./fn/index.ts";
 import { httptriggerCommands } from "./httptrigger.ts";
 import { pkgCommands } from "./pkg.ts";
+import { start, stop } from "./start.ts";
 import { check, status, version } from "./status.ts";
 
 /** Nouns in the order of `isotope --help`. */
@@ -23,10 +25,13 @@ export const NOUNS: readonly Noun[] = [
 
 /** Every command. */
 export const COMMANDS: readonly Command[] = [
+  start,
+  dev,
   deploy,
   status,
   check,
   version,
+  stop,
   ...fnCommands,
   ...httptriggerCommands,
   ...envCommands,
