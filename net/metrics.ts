@@ -45,6 +45,8 @@ export interface MetricsRegistry {
   histogram<L extends string = never>(
     options: MetricOptions<L> & { readonly bounds: readonly number[] },
   ): Metric<L, HistogramSeries>;
+  /** Runs before each scrape, to bring gauges up to date. */
+  onScrape(update: () => void): void;
   /** All metrics in the text format. */
   text(): string;
 }
@@ -55,6 +57,7 @@ interface Written {
 
 export function metricsRegistry(): MetricsRegistry {
   const written = new Map<string, Written>();
+  const updates: (() => void)[] = [];
   const add = <M extends Written>(name: string, metric: M): M => {
     if (!/^[a-z_][a-z0-9_]*$/.test(name))
       throw new RangeError(`Cannot name a metric "${name}": allowed are a-z 0-9 _`);
@@ -70,7 +73,9 @@ export function metricsRegistry(): MetricsRegistry {
         write: (lines) => lines.push(...head("gauge", options), `${options.name} ${read()}`),
       }),
     histogram: (options) => add(options.name, histogramMetric(options)),
+    onScrape: (update) => void updates.push(update),
     text: () => {
+      for (const update of updates) update();
       const lines: string[] = [];
       for (const metric of written.values()) metric.write(lines);
       return `${lines.join("\n")}\n`;

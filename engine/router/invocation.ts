@@ -1,0 +1,80 @@
+import type { ErrorCode, PlatformError } from "../../api/errors.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { Exchange } from "./http/types.ts";
+import type { Revision, Waiter } from "./revision.ts";
+import { PLAN_CORS, PLAN_UPGRADE } from "./serving-plan.ts";
+
+/** What a request to a function is from its match to its end. Made once per request, always of this shape. */
+export class Invocation implements Waiter {
+  previous: Invocation | undefined = undefined;
+  next: Invocation | undefined = undefined;
+  queued = false;
+  queuedAtMs = 0;
+  readonly exchange: Exchange;
+  revision: Revision;
+  /** The pod that holds it; undefined while it waits or is answered locally. */
+  endpoint: Endpoint | undefined = undefined;
+  readonly requestId: string;
+  readonly traceparent: string;
+  /** Header lines of this request alone. */
+  readonly lines: string;
+  /** Request target for pods of the direct contract, and for those of the reference system's. */
+  readonly directTarget: string;
+  readonly referenceTarget: string;
+  /** Header lines that the answer gets because of the trigger's corsConfig; undefined = it has none. */
+  readonly corsLines: string | undefined;
+  /** Attempts that failed for another reason than a busy pod. */
+  failures = 0;
+  /** Code of the error that the router answered with. */
+  code: ErrorCode | "" = "";
+  readonly #replyError: (invocation: Invocation, error: PlatformError) => void;
+
+  constructor(facts: InvocationFacts, replyError: (invocation: Invocation, error: PlatformError) => void) {
+    this.exchange = facts.exchange;
+    this.revision = facts.revision;
+    this.requestId = facts.requestId;
+    this.traceparent = facts.traceparent;
+    this.lines = facts.lines;
+    this.directTarget = facts.directTarget;
+    this.referenceTarget = facts.referenceTarget;
+    this.corsLines = facts.corsLines;
+    this.#replyError = replyError;
+  }
+
+  dispatch(endpoint: Endpoint): void {
+    const { exchange } = this;
+    const { plan } = this.revision;
+    this.endpoint = endpoint;
+    const variant = (exchange.upgrade ? PLAN_UPGRADE : 0) | (this.corsLines === undefined ? 0 : PLAN_CORS);
+    const relayPlan = endpoint.plans[variant];
+    // A revision gets requests only after a function was bound to it, which equips all its pods.
+    if (plan === undefined || relayPlan === undefined)
+      throw new Error(`Pod "${endpoint.podName}" was not equipped`);
+    exchange.setDeadline(exchange.upgrade ? plan.tunnelDeadlineMs : plan.deadlineMs);
+    const target = endpoint.direct ? this.directTarget : this.referenceTarget;
+    exchange.relay(endpoint.upstream, target, endpoint.headers + this.lines, relayPlan);
+  }
+
+  refuse(error: PlatformError): void {
+    this.#replyError(this, error);
+  }
+
+  waiting(waitMs: number): void {
+    this.exchange.setDeadline(waitMs);
+  }
+
+  moved(to: Revision): void {
+    this.revision = to;
+  }
+}
+
+export interface InvocationFacts {
+  readonly exchange: Exchange;
+  readonly revision: Revision;
+  readonly requestId: string;
+  readonly traceparent: string;
+  readonly lines: string;
+  readonly directTarget: string;
+  readonly referenceTarget: string;
+  readonly corsLines: string | undefined;
+}

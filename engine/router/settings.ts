@@ -1,0 +1,151 @@
+import {
+  bytes,
+  durationMs,
+  integer,
+  list,
+  oneOf,
+  optionalText,
+  origin,
+  port,
+  type SettingsOf,
+  text,
+  toggle,
+} from "../../net/settings.ts";
+
+const flag = <F extends string>(name: F, help: string) => ({
+  flag: name,
+  env: `ISOTOPE_ROUTER_${name.toUpperCase().replaceAll("-", "_")}`,
+  help,
+});
+
+const second = 1_000;
+
+/** Settings of the router process. Environment variables: `ISOTOPE_ROUTER_` and the flag in upper case with underscores. */
+export const ROUTER_SETTINGS = {
+  host: text({ ...flag("host", "Address that the public listener binds"), fallback: "127.0.0.1" }),
+  port: port({ ...flag("port", "Port of the public listener; 0 = a free one"), fallback: 8888 }),
+  internalHost: text({
+    ...flag("internal-host", "Address that the internal listener binds"),
+    fallback: "127.0.0.1",
+  }),
+  internalPort: port({
+    ...flag("internal-port", "Port of the internal listener (signed calls)"),
+    fallback: 8889,
+  }),
+  metricsHost: text({
+    ...flag("metrics-host", "Address for /metrics, /healthz, /readyz"),
+    fallback: "127.0.0.1",
+  }),
+  metricsPort: port({
+    ...flag("metrics-port", "Port for /metrics, /healthz, /readyz; 0 = a free one"),
+    fallback: 0,
+  }),
+  reusePort: toggle({ ...flag("reuse-port", "Let several routers share the public port"), fallback: false }),
+  kubeconfig: optionalText(
+    flag("kubeconfig", "Kubeconfig file; default: $KUBECONFIG, service account, ~/.kube/config"),
+  ),
+  executorUrl: origin({
+    ...flag("executor-url", "Address of the executor's API"),
+    fallback: "http://127.0.0.1:8892",
+  }),
+  internalKeyFile: text(
+    flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),
+  ),
+  queueLength: integer({
+    ...flag(
+      "queue-length",
+      "Requests that may wait per function revision, at least; twice its pods' slots if that is more",
+    ),
+    fallback: 1_000,
+    min: 1,
+    max: 100_000,
+  }),
+  queueWaitMs: durationMs({
+    ...flag("queue-wait", "Longest wait for a free pod when all are busy; then 503"),
+    fallback: 10 * second,
+    minMs: 10,
+    maxMs: 600 * second,
+  }),
+  coldStartWaitMs: durationMs({
+    ...flag("cold-start-wait", "Longest wait for the first pod of a revision; then 503"),
+    fallback: 60 * second,
+    minMs: 10,
+    maxMs: 600 * second,
+  }),
+  scaleUpDelayMs: durationMs({
+    ...flag("scale-up-delay", "How long a request waits for a busy pod before another pod is asked for"),
+    fallback: 10,
+    minMs: 0,
+    maxMs: 60 * second,
+  }),
+  connectTimeoutMs: durationMs({
+    ...flag("connect-timeout", "Longest time for a TCP connection to a pod"),
+    fallback: 1 * second,
+    minMs: 10,
+    maxMs: 60 * second,
+  }),
+  tunnelIdleMs: durationMs({
+    ...flag(
+      "websocket-idle",
+      "Longest silence on a WebSocket of a function without streaming settings; 0ms = no limit",
+    ),
+    fallback: 3_600 * second,
+    minMs: 0,
+    maxMs: 24 * 3_600 * second,
+  }),
+  internalBodyBytes: bytes({
+    ...flag("internal-max-body", "Largest body on the internal listener"),
+    fallback: 64 * 2 ** 20,
+    min: 1,
+    max: 2 ** 30,
+  }),
+  maxConnections: integer({
+    ...flag("max-connections", "Client connections at once, per listener"),
+    fallback: 20_000,
+    min: 1,
+    max: 1_000_000,
+  }),
+  maxConnectionsPerClient: integer({
+    ...flag("max-connections-per-client", "Connections at once from one address; 0 = no limit"),
+    fallback: 0,
+    min: 0,
+    max: 1_000_000,
+  }),
+  trustedProxies: list({
+    ...flag("trusted-proxies", "Addresses or CIDR ranges whose X-Forwarded-* and Forwarded headers are kept"),
+    fallback: [],
+    item: /^[0-9a-fA-F.:]+(\/\d{1,3})?$/,
+    allowed: "a comma-separated list of IP addresses or CIDR ranges",
+  }),
+  drainDelayMs: durationMs({
+    ...flag(
+      "drain-delay",
+      "After SIGTERM: time in which new connections are still taken while /readyz says 503",
+    ),
+    fallback: 0,
+    minMs: 0,
+    maxMs: 300 * second,
+  }),
+  drainDeadlineMs: durationMs({
+    ...flag("drain-deadline", "After that: longest time for requests in flight to finish"),
+    fallback: 30 * second,
+    minMs: 0,
+    maxMs: 3_600 * second,
+  }),
+  debugErrors: toggle({
+    ...flag("debug-errors", "Show the platform's own messages to callers that send X-Fission-Debug: true"),
+    fallback: false,
+  }),
+  accessLog: oneOf({
+    ...flag("access-log", "Which requests are logged: those that the platform failed, all, or none"),
+    words: ["errors", "all", "none"],
+    fallback: "errors",
+  }),
+  logLevel: oneOf({
+    ...flag("log-level", "Lowest level logged"),
+    words: ["debug", "info", "warn", "error"],
+    fallback: "info",
+  }),
+} as const;
+
+export type RouterSettings = SettingsOf<typeof ROUTER_SETTINGS>;
