@@ -158,9 +158,9 @@ describe("process runtime", () => {
     const life = identify(guardian.pid ?? 0);
     const runtime = await open(life);
     const { pid } = await runtime.run(specOf("a", "trap '' TERM; while :; do sleep 1; done"));
-    const process_ = identify(pid);
+    const leader = identify(pid);
     guardian.kill("SIGKILL");
-    await until(() => !isAlive(process_) && lost === 1);
+    await until(() => !isAlive(leader) && lost === 1);
   });
 
   it("replaces a shim that follows another life", async () => {
