@@ -40,8 +40,8 @@ export function contentSource(cluster: DataReader, archives: ArchiveCache): Cont
 }
 
 interface Reader {
-  secret(name: string): Promise<Data | undefined>;
-  configMap(name: string): Promise<Data | undefined>;
+  readonly secret: (name: string) => Promise<Data | undefined>;
+  readonly configMap: (name: string) => Promise<Data | undefined>;
 }
 
 /** Reads each object once, however many variables come from it. References never leave the function's namespace. */

@@ -58,199 +58,216 @@ const PROBE_TIMEOUT_MS = 1_000;
 const FOUND_PATIENCE_MS = 5_000;
 const DELETE_RETRY_MS = { first: 500, most: 30_000 };
 
+interface State {
+  readonly options: FleetOptions;
+  readonly now: () => number;
+  readonly pods: Map<string, Pod>;
+  readonly byUid: Map<string, Pod>;
+  readonly timers: Set<NodeJS.Timeout>;
+  closed: boolean;
+}
+
 export function createFleet(options: FleetOptions): Fleet {
-  const { cluster, events, log } = options;
-  const now = options.now ?? Date.now;
-  const pods = new Map<string, Pod>();
-  const byUid = new Map<string, Pod>();
-  const timers = new Set<NodeJS.Timeout>();
-  let closed = false;
-
-  const later = (delayMs: number, run: () => void) => {
-    if (closed) return;
-    const timer = setTimeout(() => {
-      timers.delete(timer);
-      run();
-    }, delayMs);
-    timers.add(timer);
+  const state: State = {
+    options,
+    now: options.now ?? Date.now,
+    pods: new Map(),
+    byUid: new Map(),
+    timers: new Set(),
+    closed: false,
   };
-
-  const identify = (pod: Pod, uid: string) => {
-    if (pod.uid === "" && uid !== "") {
-      pod.uid = uid;
-      byUid.set(uid, pod);
-    }
-  };
-
-  const remove = (pod: Pod) => {
-    pods.delete(podKey(pod.namespace, pod.name));
-    byUid.delete(pod.uid);
-  };
-
-  const leave = (pod: Pod, reason: string, failed: boolean) => {
-    if (pod.phase === "leaving") return;
-    pod.phase = "leaving";
-    pod.calls?.close();
-    log.debug("pod leaves", { pod: pod.name, namespace: pod.namespace, reason });
-    events.onGone(pod, reason, failed);
-  };
-
-  const deleteUntilGone = (
-    pod: Pod,
-    graceSeconds: number | undefined,
-    delayMs = DELETE_RETRY_MS.first,
-  ): void => {
-    if (closed || !pods.has(podKey(pod.namespace, pod.name)) || pod.uid === "") return;
-    const grace = graceSeconds === undefined ? {} : { graceSeconds };
-    cluster.deletePod(pod.namespace, pod.name, { uid: pod.uid, ...grace }).catch((error: unknown) => {
-      log.warn("cannot delete pod, trying again", { pod: pod.name, error });
-      later(delayMs, () => deleteUntilGone(pod, graceSeconds, Math.min(delayMs * 2, DELETE_RETRY_MS.most)));
-    });
-  };
-
-  const discard = (pod: Pod, reason: string, graceSeconds?: number) => {
-    if (pod.phase === "leaving") return;
-    leave(pod, reason, false);
-    deleteUntilGone(pod, graceSeconds);
-  };
-
-  /** Asks a starting pod until it answers; the kubelet's own probe runs once a second at best. */
-  const probe = (pod: Pod, delayMs = FIRST_PROBE_MS): void => {
-    const { calls } = pod;
-    if (!calls || pod.phase !== "starting" || closed) return;
-    const asked = pod.found ? calls.status(PROBE_TIMEOUT_MS) : calls.health(PROBE_TIMEOUT_MS);
-    void asked.then((answer) => {
-      if (pod.phase !== "starting" || closed || pod.calls !== calls) return;
-      if (answer && answer.podUid === pod.uid && understood(pod, answer)) return;
-      if (now() - pod.createdAtMs > patienceMs(pod)) giveUp(pod);
-      else later(delayMs, () => probe(pod, Math.min(delayMs * 1.5, SLOWEST_PROBE_MS)));
-    });
-  };
-
-  /** Whether the answer settles what the pod is. */
-  const understood = (pod: Pod, answer: PodHealth | PodStatus): boolean => {
-    if (answer.state === "generic") {
-      pod.phase = "generic";
-      events.onGeneric(pod);
-      return true;
-    }
-    if (answer.state === "specialising") return false;
-    if (answer.state === "specialised" && pod.found && "revision" in answer)
-      events.onSpecialised(pod, answer);
-    else discard(pod, `it answers that it is ${answer.state}`, 0);
-    return true;
-  };
-
-  /** A pod that ran before is given less time to answer than one that may still pull its image. */
-  const patienceMs = (pod: Pod) => (pod.wasReady ? FOUND_PATIENCE_MS : options.startTimeoutMs);
-
-  const giveUp = (pod: Pod) => {
-    const reason = `the pod did not answer GET /_isotope/healthz as a generic pod within ${patienceMs(pod)} ms; only images of the Deno environment can be specialised directly`;
-    leave(pod, reason, true);
-    deleteUntilGone(pod, 0);
-  };
-
-  const create = (environment: KubeEnvironment, template: PodTemplate): Pod => {
-    const { namespace } = environment.metadata;
-    const name = podName(environment.metadata.name);
-    const pod: Pod = {
-      namespace,
-      name,
-      environment: `${namespace}/${environment.metadata.name}`,
-      template: template.hash,
-      createdAtMs: now(),
-      uid: "",
-      address: "",
-      calls: undefined,
-      phase: "starting",
-      found: false,
-      wasReady: false,
-    };
-    pods.set(podKey(namespace, name), pod);
-    const [token = ""] = options.tokensOf(namespace, name);
-    cluster.createPod(podManifest(environment, template, name, token)).then(
-      (object) => {
-        if (pod.phase === "leaving") {
-          identify(pod, object.metadata.uid);
-          deleteUntilGone(pod, 0);
-        } else observe(object);
-      },
-      (error: unknown) => {
-        leave(
-          pod,
-          `the API server refused it: ${error instanceof Error ? error.message : String(error)}`,
-          true,
-        );
-        remove(pod);
-      },
-    );
-    later(options.startTimeoutMs, () => {
-      if (pod.phase === "starting") giveUp(pod);
-    });
-    return pod;
-  };
-
-  const observe = (object: KubePod): void => {
-    const pod = pods.get(podKey(object.metadata.namespace, object.metadata.name));
-    if (!pod) {
-      if (object.metadata.deletionTimestamp === undefined) events.onUnknown(object);
-      return;
-    }
-    identify(pod, object.metadata.uid);
-    if (pod.phase === "leaving") return;
-    const ended = endOf(object);
-    if (ended !== undefined) {
-      leave(pod, ended, object.metadata.deletionTimestamp === undefined);
-      deleteUntilGone(pod, undefined);
-      return;
-    }
-    const trouble = object.status?.containerStatuses?.[0]?.state?.waiting;
-    if (pod.phase === "starting" && trouble?.reason !== undefined && isTrouble(trouble.reason))
-      events.onTrouble(pod, trouble.reason, trouble.message ?? "");
-    const address = addressOf(object);
-    if (address !== "" && address !== pod.address) connect(pod, address);
-  };
-
-  const connect = (pod: Pod, address: string) => {
-    for (const other of pods.values()) {
-      if (other !== pod && other.address === address && other.phase !== "leaving")
-        discard(other, `its address ${address} belongs to pod "${pod.name}" now`, 0);
-    }
-    pod.address = address;
-    pod.calls?.close();
-    pod.calls = (options.connect ?? podCalls)(address, options.tokensOf(pod.namespace, pod.name));
-    probe(pod);
-  };
-
-  const adopt = (object: KubePod): Pod => {
-    const pod = foundPod(object, now());
-    pods.set(podKey(pod.namespace, pod.name), pod);
-    byUid.set(pod.uid, pod);
-    later(patienceMs(pod), () => {
-      if (pod.phase === "starting" && pod.address === "") giveUp(pod);
-    });
-    return pod;
-  };
-
   return {
-    create,
-    adopt,
-    observe,
-    discard,
-    vanish: (object) => {
-      const pod = pods.get(podKey(object.metadata.namespace, object.metadata.name));
+    create: (environment, template) => create(state, environment, template),
+    adopt: (object) => adopt(state, object),
+    observe: (object) => observe(state, object),
+    vanish: ({ metadata }) => {
+      const pod = state.pods.get(podKey(metadata.namespace, metadata.name));
       if (!pod) return;
-      leave(pod, "the pod was deleted", false);
-      remove(pod);
+      leave(state, pod, "the pod was deleted", false);
+      remove(state, pod);
     },
-    byUid: (uid) => byUid.get(uid),
-    all: () => pods.values(),
+    discard: (pod, reason, graceSeconds) => discard(state, pod, reason, graceSeconds),
+    byUid: (uid) => state.byUid.get(uid),
+    all: () => state.pods.values(),
     close: () => {
-      closed = true;
-      for (const timer of timers) clearTimeout(timer);
-      for (const pod of pods.values()) pod.calls?.close();
+      state.closed = true;
+      for (const timer of state.timers) clearTimeout(timer);
+      for (const pod of state.pods.values()) pod.calls?.close();
     },
   };
+}
+
+function create(state: State, environment: KubeEnvironment, template: PodTemplate): Pod {
+  const { cluster, tokensOf, startTimeoutMs } = state.options;
+  const { namespace } = environment.metadata;
+  const name = podName(environment.metadata.name);
+  const pod: Pod = {
+    namespace,
+    name,
+    environment: `${namespace}/${environment.metadata.name}`,
+    template: template.hash,
+    createdAtMs: state.now(),
+    uid: "",
+    address: "",
+    calls: undefined,
+    phase: "starting",
+    found: false,
+    wasReady: false,
+  };
+  state.pods.set(podKey(namespace, name), pod);
+  const [token = ""] = tokensOf(namespace, name);
+  const created = (object: KubePod) => {
+    identify(state, pod, object.metadata.uid);
+    if (pod.phase === "leaving") deleteUntilGone(state, pod, 0);
+    else observe(state, object);
+  };
+  const refused = (error: unknown) => {
+    leave(
+      state,
+      pod,
+      `the API server refused it: ${error instanceof Error ? error.message : String(error)}`,
+      true,
+    );
+    // It may exist all the same when the answer was lost: the watch then shows a pod that nobody holds, which is adopted.
+    if (pod.uid === "") remove(state, pod);
+  };
+  cluster.createPod(podManifest(environment, template, name, token)).then(created, refused);
+  later(state, startTimeoutMs, () => {
+    if (pod.phase === "starting") giveUp(state, pod);
+  });
+  return pod;
+}
+
+function adopt(state: State, object: KubePod): Pod {
+  const pod = foundPod(object, state.now());
+  state.pods.set(podKey(pod.namespace, pod.name), pod);
+  state.byUid.set(pod.uid, pod);
+  later(state, patienceMs(state, pod), () => {
+    if (pod.phase === "starting" && pod.address === "") giveUp(state, pod);
+  });
+  return pod;
+}
+
+function observe(state: State, object: KubePod): void {
+  const { events } = state.options;
+  const pod = state.pods.get(podKey(object.metadata.namespace, object.metadata.name));
+  if (!pod) {
+    if (object.metadata.deletionTimestamp === undefined) events.onUnknown(object);
+    return;
+  }
+  identify(state, pod, object.metadata.uid);
+  if (pod.phase === "leaving") return;
+  const ended = endOf(object);
+  if (ended !== undefined) {
+    leave(state, pod, ended, object.metadata.deletionTimestamp === undefined);
+    deleteUntilGone(state, pod, undefined);
+    return;
+  }
+  const trouble = object.status?.containerStatuses?.[0]?.state?.waiting;
+  if (pod.phase === "starting" && trouble?.reason !== undefined && isTrouble(trouble.reason))
+    events.onTrouble(pod, trouble.reason, trouble.message ?? "");
+  const address = addressOf(object);
+  if (address !== "" && address !== pod.address) connect(state, pod, address);
+}
+
+function connect(state: State, pod: Pod, address: string): void {
+  for (const other of state.pods.values()) {
+    if (other !== pod && other.address === address && other.phase !== "leaving")
+      discard(state, other, `its address ${address} belongs to pod "${pod.name}" now`, 0);
+  }
+  pod.address = address;
+  pod.calls?.close();
+  pod.calls = (state.options.connect ?? podCalls)(address, state.options.tokensOf(pod.namespace, pod.name));
+  void probe(state, pod, FIRST_PROBE_MS);
+}
+
+/** Asks a starting pod until it answers; the kubelet's own probe runs once a second at best. */
+async function probe(state: State, pod: Pod, delayMs: number): Promise<void> {
+  const { calls } = pod;
+  if (!calls || pod.phase !== "starting" || state.closed) return;
+  const answer = await (pod.found ? calls.status(PROBE_TIMEOUT_MS) : calls.health(PROBE_TIMEOUT_MS));
+  // Another probe runs when the pod got another address meanwhile.
+  if (state.closed || pod.calls !== calls || isSettled(pod)) return;
+  if (answer && answer.podUid === pod.uid && understood(state, pod, answer)) return;
+  if (state.now() - pod.createdAtMs > patienceMs(state, pod)) giveUp(state, pod);
+  else later(state, delayMs, () => void probe(state, pod, Math.min(delayMs * 1.5, SLOWEST_PROBE_MS)));
+}
+
+const isSettled = (pod: Pod): boolean => pod.phase !== "starting";
+
+/** Whether the answer settles what the pod is. */
+function understood(state: State, pod: Pod, answer: PodHealth | PodStatus): boolean {
+  const { events } = state.options;
+  if (answer.state === "generic") {
+    pod.phase = "generic";
+    events.onGeneric(pod);
+    return true;
+  }
+  if (answer.state === "specialising") return false;
+  if (answer.state === "specialised" && pod.found && "revision" in answer) events.onSpecialised(pod, answer);
+  else discard(state, pod, `it answers that it is ${answer.state}`, 0);
+  return true;
+}
+
+/** A pod that ran before is given less time to answer than one that may still pull its image. */
+const patienceMs = (state: State, pod: Pod): number =>
+  pod.wasReady ? FOUND_PATIENCE_MS : state.options.startTimeoutMs;
+
+function giveUp(state: State, pod: Pod): void {
+  const reason = `the pod did not answer GET /_isotope/healthz as a generic pod within ${patienceMs(state, pod)} ms; only images of the Deno environment can be specialised directly`;
+  leave(state, pod, reason, true);
+  deleteUntilGone(state, pod, 0);
+}
+
+function discard(state: State, pod: Pod, reason: string, graceSeconds?: number): void {
+  if (pod.phase === "leaving") return;
+  leave(state, pod, reason, false);
+  deleteUntilGone(state, pod, graceSeconds);
+}
+
+function leave(state: State, pod: Pod, reason: string, failed: boolean): void {
+  if (pod.phase === "leaving") return;
+  pod.phase = "leaving";
+  pod.calls?.close();
+  state.options.log.debug("pod leaves", { pod: pod.name, namespace: pod.namespace, reason });
+  state.options.events.onGone(pod, reason, failed);
+}
+
+function deleteUntilGone(
+  state: State,
+  pod: Pod,
+  graceSeconds: number | undefined,
+  delayMs = DELETE_RETRY_MS.first,
+): void {
+  if (state.closed || state.pods.get(podKey(pod.namespace, pod.name)) !== pod || pod.uid === "") return;
+  const grace = graceSeconds === undefined ? {} : { graceSeconds };
+  state.options.cluster
+    .deletePod(pod.namespace, pod.name, { uid: pod.uid, ...grace })
+    .catch((error: unknown) => {
+      state.options.log.warn("cannot delete pod, trying again", { pod: pod.name, error });
+      const nextMs = Math.min(delayMs * 2, DELETE_RETRY_MS.most);
+      later(state, delayMs, () => deleteUntilGone(state, pod, graceSeconds, nextMs));
+    });
+}
+
+function identify(state: State, pod: Pod, uid: string): void {
+  if (pod.uid !== "" || uid === "") return;
+  pod.uid = uid;
+  state.byUid.set(uid, pod);
+}
+
+function remove(state: State, pod: Pod): void {
+  state.pods.delete(podKey(pod.namespace, pod.name));
+  state.byUid.delete(pod.uid);
+}
+
+function later(state: State, delayMs: number, run: () => void): void {
+  if (state.closed) return;
+  const timer = setTimeout(() => {
+    state.timers.delete(timer);
+    run();
+  }, delayMs);
+  state.timers.add(timer);
 }
 
 /** Why a pod cannot serve any more, or undefined. */

@@ -47,7 +47,7 @@ export function createFunctions(options: FunctionsOptions): Functions {
     const known = functions.get(`${metadata.namespace}/${metadata.name}`);
     if (!known) return;
     functions.delete(`${metadata.namespace}/${metadata.name}`);
-    for (const revision of [...revisions.values()]) {
+    for (const revision of revisions.values()) {
       if (revision.identity.uid === known.uid) options.onSuperseded(revision, true);
     }
   };

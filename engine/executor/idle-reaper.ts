@@ -1,4 +1,3 @@
-import type { ExecutorLog } from "./executor-log.ts";
 import type { Pod } from "./pod.ts";
 import type { Revision } from "./revision.ts";
 
@@ -16,7 +15,6 @@ export interface IdleReaper {
 }
 
 export interface IdleReaperOptions {
-  readonly log: ExecutorLog;
   readonly discard: (pod: Pod, reason: string, graceSeconds?: number) => void;
 }
 

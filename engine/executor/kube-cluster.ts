@@ -14,7 +14,9 @@ import type {
   KubeEnvironment,
   KubeFunction,
   KubePod,
+  KubeSlice,
   ObjectMeta,
+  PodManifest,
   SliceManifest,
   Watched,
 } from "./cluster.ts";
@@ -64,18 +66,7 @@ export function kubeCluster({ client, log }: KubeClusterOptions): Cluster {
     },
     getSecret: async (namespace, name) => dataOf(await client.find(SECRETS, { namespace, name })),
     getConfigMap: async (namespace, name) => dataOf(await client.find(CONFIG_MAPS, { namespace, name })),
-    createPod: async ({ metadata, spec }) =>
-      podOf(
-        await client.create(PODS, {
-          metadata: {
-            name: metadata.name,
-            namespace: metadata.namespace,
-            labels: metadata.labels,
-            ownerReferences: [...(metadata.ownerReferences ?? [])],
-          },
-          spec: { containers: [], ...spec },
-        }),
-      ),
+    createPod: (manifest) => createPod(client, manifest),
     labelPod: async (namespace, name, labels) => {
       try {
         await client.patch(PODS, { namespace, name }, { metadata: { labels } });
@@ -100,20 +91,7 @@ export function kubeCluster({ client, log }: KubeClusterOptions): Cluster {
         if (!isConflict(error)) throw error;
       }
     },
-    listSlices: async () => {
-      const found = [];
-      let next: string | undefined;
-      do {
-        const page = await client.list(ENDPOINT_SLICES, {
-          labelSelector: OWN,
-          limit: PAGE_SIZE,
-          ...(next === undefined ? {} : { continue: next }),
-        });
-        for (const slice of page.items) found.push({ metadata: metaOf(slice) });
-        next = page.continue === "" ? undefined : page.continue;
-      } while (next !== undefined);
-      return found;
-    },
+    listSlices: () => listSlices(client),
     applySlice: (slice) => applySlice(client, slice),
     deleteSlice: (namespace, name) => client.delete(ENDPOINT_SLICES, { namespace, name }),
     emitEvent: ({ kind, metadata, type, reason, message }) =>
@@ -212,4 +190,25 @@ function environmentSpec(spec: Environment["spec"]): EnvironmentSpec {
     ...(terminationGracePeriod === undefined ? {} : { terminationGracePeriod }),
     ...(imagepullsecret === undefined ? {} : { imagepullsecret }),
   };
+}
+
+async function createPod(client: KubeClient, { metadata, spec }: PodManifest): Promise<KubePod> {
+  const { name, namespace, labels, ownerReferences = [] } = metadata;
+  const meta = { name, namespace, labels, ownerReferences: [...ownerReferences] };
+  return podOf(await client.create(PODS, { metadata: meta, spec: { containers: [], ...spec } }));
+}
+
+async function listSlices(client: KubeClient): Promise<KubeSlice[]> {
+  const found: KubeSlice[] = [];
+  let next: string | undefined;
+  do {
+    const page = await client.list(ENDPOINT_SLICES, {
+      labelSelector: OWN,
+      limit: PAGE_SIZE,
+      ...(next === undefined ? {} : { continue: next }),
+    });
+    for (const slice of page.items) found.push({ metadata: metaOf(slice) });
+    next = page.continue === "" ? undefined : page.continue;
+  } while (next !== undefined);
+  return found;
 }

@@ -1,110 +1,112 @@
-/** Counters and histograms of the executor, in Prometheus' text format. Labels are bounded: no function names, no pod names. */
+import { addProcessMetrics, type MetricsRegistry, metricsRegistry } from "../../net/metrics.ts";
+import type { PoolSnapshot } from "./pool.ts";
+
+/** What the executor counts. Labels are outcomes and environments, never functions or pods. */
 export interface ExecutorMetrics {
-  /** One ended acquire: "ok" or an error code. */
+  /** One ended acquire: `ok` or an error code. */
   readonly acquired: (result: string, durationMs: number) => void;
-  /** One ended specialisation: outcome and duration. */
+  /** One ended specialisation. */
   readonly specialised: (outcome: string, durationMs: number) => void;
-  /** One discarded or lost pod; `reason` is a short fixed word. */
-  readonly podGone: (failed: boolean) => void;
   readonly podCreated: () => void;
-  readonly text: (gauges: readonly Gauge[]) => string;
+  /** `failed`: the pod ended by itself. */
+  readonly podGone: (failed: boolean) => void;
+  readonly text: () => string;
 }
 
-export interface Gauge {
-  readonly name: string;
-  readonly help: string;
-  readonly values: readonly { readonly labels: Record<string, string>; readonly value: number }[];
+/** State that is read when the metrics are. */
+export interface MeasuredState {
+  readonly pools: () => readonly PoolSnapshot[];
+  readonly phases: () => Iterable<string>;
+  readonly waiters: () => number;
+  readonly archiveBytes: () => number;
 }
 
-const BUCKETS_S = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const ACQUIRE_BOUNDS_S = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const PHASES = ["starting", "generic", "claimed", "specialised", "leaving"];
 
-interface Histogram {
-  readonly counts: number[];
-  sum: number;
-  count: number;
-}
-
-export function createMetrics(): ExecutorMetrics {
-  const acquires = new Map<string, number>();
-  const specialisations = new Map<string, number>();
-  const acquireSeconds = histogram();
-  const specializeSeconds = histogram();
-  let created = 0;
-  let discarded = 0;
-  let failed = 0;
-  const count = (counters: Map<string, number>, name: string) =>
-    counters.set(name, (counters.get(name) ?? 0) + 1);
+export function createMetrics(state: MeasuredState): ExecutorMetrics {
+  const registry = metricsRegistry();
+  addProcessMetrics(registry);
+  const acquires = registry.counter({
+    name: "isotope_executor_acquires_total",
+    help: "Ended acquire calls by result",
+    labels: ["result"],
+  });
+  const acquireSeconds = registry
+    .histogram({
+      name: "isotope_executor_acquire_seconds",
+      help: "Duration of acquire calls",
+      bounds: ACQUIRE_BOUNDS_S,
+    })
+    .series({});
+  const specialisations = registry.counter({
+    name: "isotope_executor_specialisations_total",
+    help: "Ended specialisations by outcome",
+    labels: ["outcome"],
+  });
+  const specialiseSeconds = registry
+    .histogram({
+      name: "isotope_executor_specialise_seconds",
+      help: "Duration of specialisations, from the claim to the pod's answer",
+      bounds: ACQUIRE_BOUNDS_S,
+    })
+    .series({});
+  const pods = registry.counter({
+    name: "isotope_executor_pods_total",
+    help: "Pods by what happened to them",
+    labels: ["event"],
+  });
+  const refresh = stateGauges(registry, state);
   return {
     acquired: (result, durationMs) => {
-      count(acquires, result);
-      observe(acquireSeconds, durationMs / 1000);
+      acquires.series({ result }).value += 1;
+      acquireSeconds.observe(durationMs / 1000);
     },
     specialised: (outcome, durationMs) => {
-      count(specialisations, outcome);
-      observe(specializeSeconds, durationMs / 1000);
-    },
-    podGone: (byItself) => {
-      if (byItself) failed += 1;
-      else discarded += 1;
+      specialisations.series({ outcome }).value += 1;
+      specialiseSeconds.observe(durationMs / 1000);
     },
     podCreated: () => {
-      created += 1;
+      pods.series({ event: "created" }).value += 1;
     },
-    text: (gauges) =>
-      [
-        counters("isotope_executor_acquires_total", "Ended acquire calls by result", "result", acquires),
-        histogramText("isotope_executor_acquire_seconds", "Duration of acquire calls", acquireSeconds),
-        counters(
-          "isotope_executor_specialisations_total",
-          "Ended specialisations by outcome",
-          "outcome",
-          specialisations,
-        ),
-        histogramText(
-          "isotope_executor_specialise_seconds",
-          "Duration of specialisations",
-          specializeSeconds,
-        ),
-        counters(
-          "isotope_executor_pods_total",
-          "Pods by what happened to them",
-          "event",
-          new Map(Object.entries({ created, discarded, failed })),
-        ),
-        ...gauges.map(gaugeText),
-      ].join(""),
+    podGone: (failed) => {
+      pods.series({ event: failed ? "failed" : "discarded" }).value += 1;
+    },
+    text: () => {
+      refresh();
+      return registry.text();
+    },
   };
 }
 
-const histogram = (): Histogram => ({ counts: BUCKETS_S.map(() => 0), sum: 0, count: 0 });
-
-function observe(target: Histogram, seconds: number): void {
-  target.sum += seconds;
-  target.count += 1;
-  for (const [index, limit] of BUCKETS_S.entries())
-    if (seconds <= limit) target.counts[index] = (target.counts[index] ?? 0) + 1;
-}
-
-const head = (name: string, help: string, type: string) => `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
-
-function counters(name: string, help: string, label: string, values: Map<string, number>): string {
-  return (
-    head(name, help, "counter") +
-    [...values].map(([key, value]) => `${name}{${label}="${key}"} ${value}\n`).join("")
-  );
-}
-
-function histogramText(name: string, help: string, { counts, sum, count }: Histogram): string {
-  const buckets = BUCKETS_S.map(
-    (limit, index) => `${name}_bucket{le="${limit}"} ${counts[index] ?? 0}\n`,
-  ).join("");
-  return `${head(name, help, "histogram")}${buckets}${name}_bucket{le="+Inf"} ${count}\n${name}_sum ${sum}\n${name}_count ${count}\n`;
-}
-
-function gaugeText({ name, help, values }: Gauge): string {
-  const lines = values.map(({ labels, value }) => {
-    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${text.replace(/["\\\n]/g, "_")}"`);
-    return `${name}{${pairs.join(",")}} ${value}\n`;
+function stateGauges(registry: MetricsRegistry, state: MeasuredState): () => void {
+  const phase = registry.gauge({ name: "isotope_executor_pods", help: "Pods by phase", labels: ["phase"] });
+  const pool = registry.gauge({
+    name: "isotope_executor_pool_pods",
+    help: "Generic pods of an environment by state, its target, and the starts that wait for one",
+    labels: ["environment", "state"],
   });
-  return head(name, help, "gauge") + lines.join("");
+  registry.gaugeOf({ name: "isotope_executor_waiters", help: "Acquire calls that wait" }, state.waiters);
+  registry.gaugeOf(
+    { name: "isotope_executor_archive_cache_bytes", help: "Archives in memory" },
+    state.archiveBytes,
+  );
+  const known = new Set<string>();
+  return () => {
+    const counts = new Map(PHASES.map((name) => [name, 0]));
+    for (const name of state.phases()) counts.set(name, (counts.get(name) ?? 0) + 1);
+    for (const [name, count] of counts) phase.series({ phase: name }).value = count;
+    const present = new Set<string>();
+    for (const { environment, ready, starting, target, waiting } of state.pools()) {
+      present.add(environment);
+      known.add(environment);
+      for (const [name, value] of Object.entries({ ready, starting, target, waiting }))
+        pool.series({ environment, state: name }).value = value;
+    }
+    for (const environment of known) {
+      if (present.has(environment)) continue;
+      pool.remove({ environment });
+      known.delete(environment);
+    }
+  };
 }

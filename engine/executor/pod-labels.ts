@@ -29,8 +29,8 @@ export function createPodLabels(options: PodLabelsOptions): PodLabels {
   let idle: (() => void)[] = [];
 
   const next = (): void => {
-    while (running < PARALLEL && !closed) {
-      const job = queue.shift();
+    while (running < PARALLEL) {
+      const job = closed ? undefined : queue.shift();
       if (!job) break;
       if (job.pod.phase === "leaving") continue;
       running += 1;

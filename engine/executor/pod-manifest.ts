@@ -227,7 +227,9 @@ const UNITS: Readonly<Record<string, number>> = {
 /** V8's flag that keeps the heap inside the container's memory limit; undefined when there is no limit. */
 function heapFlag(resources: unknown): string | undefined {
   const limit = fieldsOf(fieldsOf(resources)["limits"])["memory"];
-  const match = /^(\d+(?:\.\d+)?)(k|M|G|T|Ki|Mi|Gi|Ti)?$/.exec(String(limit ?? ""));
+  const match = /^(\d+(?:\.\d+)?)(k|M|G|T|Ki|Mi|Gi|Ti)?$/.exec(
+    typeof limit === "string" || typeof limit === "number" ? String(limit) : "",
+  );
   if (!match) return undefined;
   const bytes = Number(match[1]) * (UNITS[match[2] ?? ""] ?? 1);
   return `--max-old-space-size=${Math.max(16, Math.floor((bytes * HEAP_SHARE) / 2 ** 20))}`;

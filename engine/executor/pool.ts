@@ -3,7 +3,7 @@ import type { KubeEnvironment } from "./cluster.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import type { Pod } from "./pod.ts";
 import { type PodTemplate, podTemplate } from "./pod-manifest.ts";
-import { type Ticket, ticketQueue } from "./ticket-queue.ts";
+import { type Ticket, type TicketQueue, ticketQueue } from "./ticket-queue.ts";
 
 /**
  * The generic pods of one Environment.
@@ -17,17 +17,18 @@ import { type Ticket, ticketQueue } from "./ticket-queue.ts";
 export interface Pool {
   /** Takes over the Environment's newest state; pods of another template are replaced. */
   configure(environment: KubeEnvironment): void;
+  /** Pods may be created from now on; before, those of a process before this one are counted. */
+  open(): void;
   /** Asks for a generic pod for `owner`; owners take turns. Delivers in the same turn when there is one. */
   take(owner: string, deliver: (pod: Pod) => void, fail: (error: PlatformError) => void): Ticket;
   /** A starting pod that a process before this one made. */
   adopt(pod: Pod): void;
-  /** Pods may be created from now on; before, those of a process before this one are counted. */
-  open(): void;
   ready(pod: Pod): void;
-  gone(pod: Pod, reason: string, failed: boolean): void;
-  trouble(pod: Pod, reason: string, message: string): void;
   /** The pod is no generic one after all. */
   release(pod: Pod): void;
+  /** `failed`: the pod ended by itself. */
+  gone(pod: Pod, reason: string, failed: boolean): void;
+  trouble(pod: Pod, reason: string, message: string): void;
   /** The Environment is gone: pods are discarded, tickets fail. */
   close(): void;
   /** The process ends: nothing is created any more, pods stay. */
@@ -41,6 +42,7 @@ export interface PoolSnapshot {
   readonly target: number;
   readonly ready: number;
   readonly starting: number;
+  /** Starts of functions that wait for a generic pod. */
   readonly waiting: number;
   readonly trouble: string | null;
 }
@@ -52,12 +54,36 @@ export interface PoolOptions {
   readonly discard: (pod: Pod, reason: string, graceSeconds?: number) => void;
   /** Pods of the environment in all phases but leaving. */
   readonly population: () => number;
-  /** Told when pods fail to start, once per reason, and when they start again. */
+  /** Told when pods fail to start, once per reason, and with undefined when they start again. */
   readonly onTrouble: (environment: KubeEnvironment, message: string | undefined) => void;
   readonly parallelStarts: number;
+  /** 0 = no limit. */
   readonly maxPods: number;
+  /** Pods above poolsize that a high rate of claims may ask for. */
   readonly growth: number;
   readonly now?: () => number;
+}
+
+interface State {
+  readonly options: PoolOptions;
+  readonly now: () => number;
+  environment: KubeEnvironment;
+  template: PodTemplate;
+  readonly starting: Set<Pod>;
+  /** Starting pods whose trouble was counted already. */
+  readonly troubled: WeakSet<Pod>;
+  readonly ready: Pod[];
+  readonly queue: TicketQueue;
+  /** Failures to start since the last pod that started. */
+  failures: number;
+  blockedUntilMs: number;
+  refillTimer: NodeJS.Timeout | undefined;
+  trouble: string | undefined;
+  phase: "filling" | "open" | "closed";
+  /** Times of the latest claims. */
+  readonly claims: number[];
+  /** Running mean of the time that a pod takes to start. */
+  startMs: number;
 }
 
 const BACKOFF_MS = { first: 1_000, most: 60_000 };
@@ -71,169 +97,195 @@ export const poolsizeOf = ({ spec }: KubeEnvironment): number =>
   spec.version < 3 ? 3 : (spec.poolsize ?? 3);
 
 export function createPool(options: PoolOptions): Pool {
-  const { log } = options;
-  const now = options.now ?? Date.now;
-  let { environment } = options;
-  let template = podTemplate(environment);
-  const starting = new Set<Pod>();
-  /** Starting pods whose trouble was counted already. */
-  const troubled = new WeakSet<Pod>();
-  const ready: Pod[] = [];
-  const queue = ticketQueue();
-  let failures = 0;
-  let blockedUntilMs = 0;
-  let refillTimer: NodeJS.Timeout | undefined;
-  let trouble: string | undefined;
-  let closed = false;
-  let opened = false;
-  const arrivals: number[] = [];
-  let startMs = DEFAULT_START_MS;
-
-  const target = (): number => {
-    const poolsize = poolsizeOf(environment);
-    if (poolsize === 0) return 0;
-    while (arrivals.length > 0 && (arrivals[0] ?? 0) < now() - RATE_WINDOW_MS) arrivals.shift();
-    // Little's law: pods that are claimed while a replacement starts. A burst counts over the whole window, so it grows the pool late.
-    const needed = Math.ceil((arrivals.length / RATE_WINDOW_MS) * startMs);
-    return Math.max(poolsize, Math.min(needed, poolsize + options.growth));
+  const state: State = {
+    options,
+    now: options.now ?? Date.now,
+    environment: options.environment,
+    template: podTemplate(options.environment),
+    starting: new Set(),
+    troubled: new WeakSet(),
+    ready: [],
+    queue: ticketQueue(),
+    failures: 0,
+    blockedUntilMs: 0,
+    refillTimer: undefined,
+    trouble: undefined,
+    phase: "filling",
+    claims: [],
+    startMs: DEFAULT_START_MS,
   };
-
-  const refill = (): void => {
-    if (closed || !opened) return;
-    const pauseMs = blockedUntilMs - now();
-    if (pauseMs > 0) {
-      refillTimer ??= setTimeout(() => {
-        refillTimer = undefined;
-        refill();
-      }, pauseMs);
-      return;
-    }
-    const wanted = target() + queue.size;
-    while (
-      starting.size + ready.length < wanted &&
-      starting.size < options.parallelStarts &&
-      (options.maxPods === 0 || options.population() < options.maxPods)
-    )
-      starting.add(options.create(environment, template));
-  };
-
-  const failWaiters = (message: string) => {
-    for (const ticket of queue.drain()) ticket.fail(new PlatformError("pool_exhausted", message));
-  };
-
-  const tell = (message: string | undefined) => {
-    if (trouble === message) return;
-    trouble = message;
-    options.onTrouble(environment, message);
-  };
-
-  const failed = (reason: string, certain = false) => {
-    failures = certain ? Math.max(failures + 1, FAILURES_TO_TELL) : failures + 1;
-    blockedUntilMs = now() + Math.min(BACKOFF_MS.first * 2 ** (failures - 1), BACKOFF_MS.most);
-    const message = `Cannot start pods of environment "${environment.metadata.name}" with image "${template.image}": ${reason}`;
-    tell(message);
-    if (failures >= FAILURES_TO_TELL) failWaiters(message);
-  };
-
-  const offer = (pod: Pod) => {
-    const ticket = queue.next();
-    if (ticket) hand(pod, ticket.deliver);
-    else ready.push(pod);
-  };
-
-  const hand = (pod: Pod, deliver: (pod: Pod) => void) => {
-    pod.phase = "claimed";
-    arrivals.push(now());
-    deliver(pod);
-  };
-
+  warnIgnored(state);
   return {
-    configure: (next) => {
-      environment = next;
-      const changed = podTemplate(next);
-      if (changed.hash !== template.hash) {
-        template = changed;
-        failures = 0;
-        blockedUntilMs = 0;
-        trouble = undefined;
-        for (const pod of [...starting, ...ready])
-          options.discard(pod, "the Environment's pod template changed");
-      }
-      if (changed.ignored.length > 0)
-        log.warn("fields of the Environment are not allowed on function pods and are left out", {
-          environment: next.metadata.name,
-          namespace: next.metadata.namespace,
-          fields: changed.ignored,
-        });
-      for (const pod of ready.slice(target())) options.discard(pod, "the pool became smaller");
-      refill();
+    configure: (environment) => configure(state, environment),
+    open: () => {
+      state.phase = "open";
+      refill(state);
     },
-    take: (owner, deliver, fail) => {
-      const pod = ready.shift();
-      if (pod) {
-        hand(pod, deliver);
-        // Off the caller's path: creating pods must not delay the specialisation that was just asked for.
-        setImmediate(refill);
-        return { cancel: () => undefined };
-      }
-      if (failures >= FAILURES_TO_TELL && trouble !== undefined && now() < blockedUntilMs) {
-        fail(new PlatformError("pool_exhausted", trouble));
-        return { cancel: () => undefined };
-      }
-      const ticket = queue.add(owner, deliver, fail);
-      refill();
-      return ticket;
-    },
+    take: (owner, deliver, fail) => take(state, owner, deliver, fail),
     adopt: (pod) => {
-      if (pod.template === template.hash) starting.add(pod);
+      if (pod.template === state.template.hash) state.starting.add(pod);
       else options.discard(pod, "it was made from an older template of its Environment");
     },
-    open: () => {
-      opened = true;
-      refill();
-    },
-    ready: (pod) => {
-      if (!starting.delete(pod)) return;
-      startMs = startMs * 0.8 + Math.max(1, now() - pod.createdAtMs) * 0.2;
-      failures = 0;
-      blockedUntilMs = 0;
-      tell(undefined);
-      if (queue.size === 0 && ready.length >= target())
-        options.discard(pod, "nobody waits for it and the pool is full", 0);
-      else offer(pod);
-      refill();
-    },
+    ready: (pod) => ready(state, pod),
+    release: (pod) => void state.starting.delete(pod),
     gone: (pod, reason, byItself) => {
-      const wasStarting = starting.delete(pod);
-      const at = ready.indexOf(pod);
-      if (at >= 0) ready.splice(at, 1);
-      if (wasStarting && byItself) failed(reason);
-      refill();
+      const wasStarting = state.starting.delete(pod);
+      const at = state.ready.indexOf(pod);
+      if (at >= 0) state.ready.splice(at, 1);
+      if (wasStarting && byItself) failed(state, reason, false);
+      refill(state);
     },
     trouble: (pod, reason, message) => {
-      if (!starting.has(pod) || troubled.has(pod)) return;
-      troubled.add(pod);
-      failed(message === "" ? reason : `${reason}: ${message}`, true);
-    },
-    release: (pod) => void starting.delete(pod),
-    stop: () => {
-      closed = true;
-      clearTimeout(refillTimer);
+      if (!state.starting.has(pod) || state.troubled.has(pod)) return;
+      state.troubled.add(pod);
+      failed(state, message === "" ? reason : `${reason}: ${message}`, true);
     },
     close: () => {
-      closed = true;
-      clearTimeout(refillTimer);
-      failWaiters(`Cannot start pods of environment "${environment.metadata.name}": it was deleted`);
-      for (const pod of [...starting, ...ready]) options.discard(pod, "the Environment was deleted");
+      stop(state);
+      failWaiters(
+        state,
+        `Cannot start pods of environment "${state.environment.metadata.name}": it was deleted`,
+      );
+      for (const pod of [...state.starting, ...state.ready])
+        options.discard(pod, "the Environment was deleted");
     },
+    stop: () => stop(state),
     snapshot: () => ({
-      environment: `${environment.metadata.namespace}/${environment.metadata.name}`,
-      poolsize: poolsizeOf(environment),
-      target: target(),
-      ready: ready.length,
-      starting: starting.size,
-      waiting: queue.size,
-      trouble: trouble ?? null,
+      environment: `${state.environment.metadata.namespace}/${state.environment.metadata.name}`,
+      poolsize: poolsizeOf(state.environment),
+      target: target(state),
+      ready: state.ready.length,
+      starting: state.starting.size,
+      waiting: state.queue.size,
+      trouble: state.trouble ?? null,
     }),
   };
+}
+
+function configure(state: State, environment: KubeEnvironment): void {
+  const template = podTemplate(environment);
+  const changed = template.hash !== state.template.hash;
+  state.environment = environment;
+  if (changed) {
+    state.template = template;
+    state.failures = 0;
+    state.blockedUntilMs = 0;
+    state.trouble = undefined;
+    warnIgnored(state);
+    for (const pod of [...state.starting, ...state.ready])
+      state.options.discard(pod, "the Environment's pod template changed");
+  }
+  for (const pod of state.ready.slice(target(state))) state.options.discard(pod, "the pool became smaller");
+  refill(state);
+}
+
+function take(
+  state: State,
+  owner: string,
+  deliver: (pod: Pod) => void,
+  fail: (error: PlatformError) => void,
+): Ticket {
+  const pod = state.ready.shift();
+  if (pod) {
+    hand(state, pod, deliver);
+    // Off the caller's path: creating pods must not delay the specialisation that was just asked for.
+    setImmediate(() => refill(state));
+    return SERVED;
+  }
+  if (
+    state.failures >= FAILURES_TO_TELL &&
+    state.trouble !== undefined &&
+    state.now() < state.blockedUntilMs
+  ) {
+    fail(new PlatformError("pool_exhausted", state.trouble));
+    return SERVED;
+  }
+  const ticket = state.queue.add(owner, deliver, fail);
+  refill(state);
+  return ticket;
+}
+
+const SERVED: Ticket = { cancel: () => undefined };
+
+function hand(state: State, pod: Pod, deliver: (pod: Pod) => void): void {
+  pod.phase = "claimed";
+  state.claims.push(state.now());
+  deliver(pod);
+}
+
+function ready(state: State, pod: Pod): void {
+  if (!state.starting.delete(pod)) return;
+  state.startMs = state.startMs * 0.8 + Math.max(1, state.now() - pod.createdAtMs) * 0.2;
+  state.failures = 0;
+  state.blockedUntilMs = 0;
+  tell(state, undefined);
+  const ticket = state.queue.next();
+  if (ticket) hand(state, pod, ticket.deliver);
+  else if (state.ready.length < target(state)) state.ready.push(pod);
+  else state.options.discard(pod, "nobody waits for it and the pool is full", 0);
+  refill(state);
+}
+
+/** Generic pods to keep ready: poolsize, and more while claims come faster than pods start. */
+function target(state: State): number {
+  const poolsize = poolsizeOf(state.environment);
+  if (poolsize === 0) return 0;
+  const oldestMs = state.now() - RATE_WINDOW_MS;
+  const firstRecent = state.claims.findIndex((claimedMs) => claimedMs >= oldestMs);
+  state.claims.splice(0, firstRecent < 0 ? state.claims.length : firstRecent);
+  // Little's law: so many pods are claimed while a replacement starts. The window makes one burst grow the pool late.
+  const needed = Math.ceil((state.claims.length / RATE_WINDOW_MS) * state.startMs);
+  return Math.max(poolsize, Math.min(needed, poolsize + state.options.growth));
+}
+
+function refill(state: State): void {
+  if (state.phase !== "open") return;
+  const pauseMs = state.blockedUntilMs - state.now();
+  if (pauseMs > 0) {
+    state.refillTimer ??= setTimeout(() => {
+      state.refillTimer = undefined;
+      refill(state);
+    }, pauseMs);
+    return;
+  }
+  const { parallelStarts, maxPods, population, create } = state.options;
+  const missing = target(state) + state.queue.size - state.starting.size - state.ready.length;
+  const room = maxPods === 0 ? missing : maxPods - population();
+  for (let left = Math.min(missing, room, parallelStarts - state.starting.size); left > 0; left -= 1)
+    state.starting.add(create(state.environment, state.template));
+}
+
+/** `certain`: the cause will not go away by itself, e.g. an image that does not exist. */
+function failed(state: State, reason: string, certain: boolean): void {
+  state.failures = certain ? Math.max(state.failures + 1, FAILURES_TO_TELL) : state.failures + 1;
+  state.blockedUntilMs =
+    state.now() + Math.min(BACKOFF_MS.first * 2 ** (state.failures - 1), BACKOFF_MS.most);
+  const message = `Cannot start pods of environment "${state.environment.metadata.name}" with image "${state.template.image}": ${reason}`;
+  tell(state, message);
+  if (state.failures >= FAILURES_TO_TELL) failWaiters(state, message);
+}
+
+function tell(state: State, message: string | undefined): void {
+  if (state.trouble === message) return;
+  state.trouble = message;
+  state.options.onTrouble(state.environment, message);
+}
+
+function failWaiters(state: State, message: string): void {
+  for (const ticket of state.queue.drain()) ticket.fail(new PlatformError("pool_exhausted", message));
+}
+
+function stop(state: State): void {
+  state.phase = "closed";
+  clearTimeout(state.refillTimer);
+}
+
+function warnIgnored(state: State): void {
+  if (state.template.ignored.length === 0) return;
+  const { name, namespace } = state.environment.metadata;
+  state.options.log.warn("fields of the Environment are not allowed on function pods and are left out", {
+    environment: name,
+    namespace,
+    fields: state.template.ignored,
+  });
 }

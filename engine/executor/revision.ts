@@ -1,13 +1,15 @@
 import { PlatformError } from "../../api/errors.ts";
 import type { Serving } from "../../api/kinds/serving.ts";
 import type { AcquireRequest, Endpoint } from "../../api/wire/executor.ts";
+import type { SpecializeError } from "../../api/wire/specialize.ts";
 import type { Content } from "./content.ts";
 import type { ExecutorLog } from "./executor-log.ts";
+import { type FailureMemory, failureMemory } from "./failure-memory.ts";
 import type { Pod } from "./pod.ts";
 import type { SpecializeOutcome } from "./pod-calls.ts";
-import { type FailureMemory, failureMemory } from "./failure-memory.ts";
 import { startsTarget } from "./starts-wanted.ts";
 import type { Ticket } from "./ticket-queue.ts";
+import { type WaiterLine, waiterLine } from "./waiter-line.ts";
 
 /**
  * One revision of one function: its pods, the specialisations under way and the calls that wait.
@@ -15,14 +17,16 @@ import type { Ticket } from "./ticket-queue.ts";
  * Invariants
  * 1. pods + starts ≤ concurrency at every moment: both change only in this file, in one turn, and `pump` is the only place that adds.
  * 2. Every start ends: as a pod, or as a failure that frees its place. A platform failure keeps the place and tries another pod.
- * 3. Every waiter ends once: with endpoints, an error, its time limit, or its caller's leaving.
- * 4. A pod of a onceOnly function is given to one waiter only.
+ * 3. Every waiting call ends once (`waiter-line.ts`).
+ * 4. A pod of a onceOnly function is given to one waiting call only.
  * 5. While the code is known to fail, at most one start at a time tries it again, and only after the back-off.
  */
 export interface Revision {
+  /** `functionUid/revision`. */
   readonly key: string;
   readonly serving: Serving;
   readonly identity: FunctionIdentity;
+  /** Endpoints that the caller does not know, at once or when there are; throws `PlatformError`. */
   acquire(
     request: Pick<AcquireRequest, "known" | "waiting" | "waitMs">,
     signal?: AbortSignal,
@@ -33,7 +37,7 @@ export interface Revision {
   adopt(pod: Pod): void;
   /** A specialised pod is out of service. */
   gone(pod: Pod): void;
-  /** Nothing is started any more; waiters fail. */
+  /** Nothing is started any more; waiting calls fail. */
   close(reason: PlatformError): void;
   pods(): ReadonlySet<Pod>;
   snapshot(): RevisionSnapshot;
@@ -51,6 +55,7 @@ export interface RevisionSnapshot {
   readonly revision: string;
   readonly pods: string[];
   readonly starting: number;
+  /** Calls that wait, and the requests behind them. */
   readonly waiting: number;
   readonly demand: number;
   readonly failure: string | null;
@@ -68,21 +73,34 @@ export interface RevisionOptions {
   readonly stillGeneric: (pod: Pod) => Promise<boolean>;
   /** The set of pods changed. */
   readonly onChange: (revision: Revision, pod: Pod, joined: boolean) => void;
-  readonly onOutcome: (code: string, durationMs: number) => void;
+  readonly onOutcome: (outcome: string, durationMs: number) => void;
+  /** Pods that one start may use up. */
   readonly attempts: number;
   readonly now?: () => number;
-}
-
-interface Waiter {
-  readonly known: ReadonlySet<string>;
-  readonly waiting: number;
-  readonly end: (result: Endpoint[] | PlatformError) => void;
 }
 
 interface Start {
   phase: "queued" | "specialising";
   ticket: Ticket | undefined;
   attempts: number;
+}
+
+interface State {
+  readonly options: RevisionOptions;
+  readonly slotsPerPod: number;
+  readonly pods: Set<Pod>;
+  /** Pods of a onceOnly function that nobody was given yet. */
+  readonly unused: Set<Pod>;
+  readonly starts: Set<Start>;
+  readonly waiters: WaiterLine;
+  readonly failure: FailureMemory;
+  floor: number;
+  /** The code has loaded at least once. */
+  proven: boolean;
+  chances: number;
+  trimTimer: NodeJS.Timeout | undefined;
+  closed: PlatformError | undefined;
+  readonly changed: (pod: Pod, joined: boolean) => void;
 }
 
 const MAX_WAITERS = 10_000;
@@ -97,337 +115,306 @@ const SECOND_CHANCES = 1;
 export const revisionKey = (functionUid: string, revision: string): string => `${functionUid}/${revision}`;
 
 export function createRevision(options: RevisionOptions): Revision {
-  const { serving, identity, log } = options;
-  const { limits } = serving;
-  const slotsPerPod = limits.onceOnly ? 1 : limits.requestsPerPod;
-  const now = options.now ?? Date.now;
-  const pods = new Set<Pod>();
-  const starts = new Set<Start>();
-  const waiters = new Set<Waiter>();
-  /** Pods of a onceOnly function that nobody was given yet. */
-  const unused = new Set<Pod>();
-  const failure: FailureMemory = failureMemory(now);
-  let floor = 0;
-  let proven = false;
-  let chances = SECOND_CHANCES;
-  let demand = 0;
-  let trimTimer: NodeJS.Timeout | undefined;
-  let closed: PlatformError | undefined;
-
-  const target = () =>
-    startsTarget({
-      demand,
-      floor,
-      requestsPerPod: slotsPerPod,
-      pods: pods.size,
-      starting: starts.size,
-      concurrency: limits.concurrency,
-      unprovenStarts: failure.current ? 1 : UNPROVEN_STARTS,
-      proven: proven && !failure.current,
-    });
-
-  const pump = () => {
-    if (closed || failure.blocked) return;
-    for (let missing = target() - starts.size; missing > 0; missing -= 1) {
-      const start: Start = { phase: "queued", ticket: undefined, attempts: 0 };
-      starts.add(start);
-      void prepare(start);
-    }
+  const { serving, identity } = options;
+  const state: State = {
+    options,
+    slotsPerPod: serving.limits.onceOnly ? 1 : serving.limits.requestsPerPod,
+    pods: new Set(),
+    unused: new Set(),
+    starts: new Set(),
+    waiters: waiterLine(() => {
+      state.trimTimer ??= setTimeout(() => trim(state), TRIM_AFTER_MS);
+    }),
+    failure: failureMemory(options.now ?? Date.now),
+    floor: 0,
+    proven: false,
+    chances: SECOND_CHANCES,
+    trimTimer: undefined,
+    closed: undefined,
+    changed: (pod, joined) => options.onChange(revision, pod, joined),
   };
-
-  const trim = () => {
-    trimTimer = undefined;
-    let surplus = starts.size - target();
-    for (const start of [...starts].reverse()) {
-      if (surplus <= 0) return;
-      if (start.phase !== "queued") continue;
-      start.ticket?.cancel();
-      starts.delete(start);
-      surplus -= 1;
-    }
-  };
-
-  const endWaiter = (waiter: Waiter, result: Endpoint[] | PlatformError) => {
-    if (!waiters.delete(waiter)) return;
-    demand -= waiter.waiting;
-    waiter.end(result);
-    trimTimer ??= setTimeout(trim, TRIM_AFTER_MS);
-  };
-
-  const failWaiters = (error: PlatformError) => {
-    for (const waiter of waiters) endWaiter(waiter, error);
-  };
-
-  /** Gives a new pod's slots to those who wait longest. */
-  const grant = (pod: Pod) => {
-    let slots = slotsPerPod;
-    const endpoint = endpointOf(pod);
-    for (const waiter of waiters) {
-      if (slots <= 0) return;
-      slots -= waiter.waiting;
-      unused.delete(pod);
-      endWaiter(waiter, [endpoint]);
-    }
-  };
-
-  const endpointOf = (pod: Pod): Endpoint => ({
-    podUid: pod.uid,
-    podName: pod.name,
-    address: pod.address,
-    revision: serving.revision,
-    requestsPerPod: slotsPerPod,
-  });
-
-  /** The content is read before a pod is taken, so that content which cannot be read uses up no pod. */
-  const prepare = async (start: Start): Promise<void> => {
-    try {
-      const content = await options.content();
-      if (starts.has(start)) claim(start, content);
-    } catch (error) {
-      if (starts.has(start)) failed(start, toPlatformError(error));
-    }
-  };
-
-  const claim = (start: Start, content: Content) => {
-    start.phase = "queued";
-    start.attempts += 1;
-    // Delivery may come before `take` returns; the ticket is then served and cancelling it does nothing.
-    start.ticket = options.take(
-      (pod) => {
-        start.phase = "specialising";
-        void specialize(start, pod, content);
-      },
-      (error) => {
-        starts.delete(start);
-        // Those that specialise now may still serve some waiters; what remains then asks the pool again.
-        if (![...starts].some(({ phase }) => phase === "specialising")) failWaiters(error);
-      },
-    );
-  };
-
-  const specialize = async (start: Start, pod: Pod, content: Content): Promise<void> => {
-    const beganMs = performance.now();
-    let outcome = await options.specialize(pod, content);
-    // A kept-alive connection may have been closed by the pod just before: nothing reached it, so the same pod is asked again.
-    if (outcome.kind === "lost" && pod.phase === "claimed" && (await options.stillGeneric(pod)))
-      outcome = await options.specialize(pod, content);
-    options.onOutcome(outcome.kind, performance.now() - beganMs);
-    settle(start, pod, outcome, content);
-  };
-
-  const settle = (start: Start, pod: Pod, outcome: SpecializeOutcome, content: Content) => {
-    if (outcome.kind === "done") {
-      if (pod.phase === "claimed") return joined(start, pod);
-      return again(start, pod, content, "the pod went away while it was specialised", false);
-    }
-    if (outcome.kind === "rejected") {
-      options.discard(pod, `its code does not load: ${outcome.error.message}`, 0);
-      return failed(start, loadError(identity, outcome.error));
-    }
-    if (outcome.kind === "timeout") {
-      options.discard(pod, "its code did not load in time", 0);
-      return failed(
-        start,
-        new PlatformError(
-          "specialization_timeout",
-          `Function "${identity.name}" did not load within ${limits.specializationTimeoutMs} ms`,
-        ),
-      );
-    }
-    const message = "message" in outcome ? outcome.message : "it is specialised already";
-    return again(start, pod, content, message, outcome.kind === "lost");
-  };
-
-  const joined = (start: Start, pod: Pod) => {
-    starts.delete(start);
-    pod.phase = "specialised";
-    pods.add(pod);
-    proven = true;
-    chances = SECOND_CHANCES;
-    failure.clear();
-    if (pods.size >= floor) floor = 0;
-    if (limits.onceOnly) unused.add(pod);
-    options.onChange(revision, pod, true);
-    grant(pod);
-    pump();
-  };
-
-  /** A pod failed, not the code for all we know: the start keeps its place and takes another pod. */
-  const again = (start: Start, pod: Pod, content: Content, message: string, whileLoading: boolean) => {
-    options.discard(pod, `it could not be specialised: ${message}`, 0);
-    log.warn("specialisation failed on one pod", { function: identity.name, pod: pod.name, message });
-    if (closed) {
-      starts.delete(start);
-      return;
-    }
-    if (start.attempts < options.attempts) return claim(start, content);
-    failed(
-      start,
-      whileLoading
-        ? new PlatformError(
-            "specialization_failed",
-            `Function "${identity.name}": ${start.attempts} pods ended while they loaded its code (${message})`,
-          )
-        : new PlatformError(
-            "pool_exhausted",
-            `${start.attempts} pods failed before they loaded the code (${message})`,
-          ),
-    );
-  };
-
-  const failed = (start: Start, error: PlatformError) => {
-    starts.delete(start);
-    if (isCodeAtFault(error)) {
-      if (proven && chances > 0) {
-        chances -= 1;
-        return pump();
-      }
-      failure.remember(error);
-      log.warn("function does not load", {
-        function: identity.name,
-        revision: serving.revision,
-        error: error.message,
-      });
-    }
-    floor = 0;
-    failWaiters(failure.error() ?? error);
-    trim();
-  };
-
-  const unknownTo = (known: ReadonlySet<string>): Endpoint[] => {
-    if (limits.onceOnly) {
-      for (const pod of unused) {
-        unused.delete(pod);
-        return [endpointOf(pod)];
-      }
-      return [];
-    }
-    const found: Endpoint[] = [];
-    for (const pod of pods) {
-      if (!known.has(pod.uid)) found.push(endpointOf(pod));
-      if (found.length === MAX_ENDPOINTS) break;
-    }
-    return found;
-  };
-
-  const refusal = (): PlatformError | undefined => {
-    if (closed) return closed;
-    if (failure.blocked && starts.size === 0) return failure.error();
-    if (waiters.size >= MAX_WAITERS)
-      return new PlatformError(
-        "queue_full",
-        `${waiters.size} calls wait for a pod of function "${identity.name}"`,
-      );
-    const coming = starts.size * slotsPerPod - demand;
-    if (coming <= 0 && pods.size + starts.size >= limits.concurrency)
-      return new PlatformError(
-        "capacity_exceeded",
-        `Function "${identity.name}" runs ${pods.size} of ${limits.concurrency} pods (concurrency) with ${slotsPerPod} requests each, and ${starts.size} more are starting`,
-      );
-    return undefined;
-  };
-
   const revision: Revision = {
     key: revisionKey(identity.uid, serving.revision),
     serving,
     identity,
-    acquire: (request, signal) => {
-      const known = new Set(request.known);
-      const found = unknownTo(known);
-      if (found.length > 0) return Promise.resolve(found);
-      const refused = refusal();
-      if (refused) return Promise.reject(refused);
-      return new Promise((resolve, reject) => {
-        const leave = () => endWaiter(waiter, new PlatformError("client_disconnect"));
-        const timer = setTimeout(() => endWaiter(waiter, timedOut(request.waitMs)), request.waitMs);
-        const waiter: Waiter = {
-          known,
-          waiting: request.waiting,
-          end: (result) => {
-            clearTimeout(timer);
-            signal?.removeEventListener("abort", leave);
-            if (result instanceof PlatformError) reject(result);
-            else resolve(result);
-          },
-        };
-        signal?.addEventListener("abort", leave, { once: true });
-        waiters.add(waiter);
-        demand += waiter.waiting;
-        pump();
-      });
+    acquire: async ({ known, waiting, waitMs }, signal) => {
+      const found = unknownTo(state, known);
+      if (found.length > 0) return found;
+      const refused = refusal(state);
+      if (refused) throw refused;
+      const served = state.waiters.add({ waiting, waitMs, signal }, (waitedMs) => timedOut(state, waitedMs));
+      pump(state);
+      return served;
     },
-    warm: (count) => {
-      floor = Math.min(count, limits.concurrency);
-      pump();
+    warm: (pods) => {
+      state.floor = Math.min(pods, serving.limits.concurrency);
+      pump(state);
     },
-    adopt: (pod) => {
-      pod.phase = "specialised";
-      pods.add(pod);
-      proven = true;
-      options.onChange(revision, pod, true);
-      grant(pod);
-    },
+    adopt: (pod) => join(state, pod),
     gone: (pod) => {
-      if (!pods.delete(pod)) return;
-      unused.delete(pod);
-      options.onChange(revision, pod, false);
-      pump();
+      if (!state.pods.delete(pod)) return;
+      state.unused.delete(pod);
+      state.changed(pod, false);
+      pump(state);
     },
-    close: (reason) => {
-      closed = reason;
-      failWaiters(reason);
-      clearTimeout(trimTimer);
-      for (const start of starts) {
-        if (start.phase !== "queued") continue;
-        start.ticket?.cancel();
-        starts.delete(start);
-      }
-    },
-    pods: () => pods,
+    close: (reason) => close(state, reason),
+    pods: () => state.pods,
     snapshot: () => ({
       function: `${identity.namespace}/${identity.name}`,
       revision: serving.revision,
-      pods: [...pods].map((pod) => pod.name),
-      starting: starts.size,
-      waiting: waiters.size,
-      demand,
-      failure: failure.current?.message ?? null,
+      pods: [...state.pods].map((pod) => pod.name),
+      starting: state.starts.size,
+      waiting: state.waiters.size,
+      demand: state.waiters.demand,
+      failure: state.failure.current?.message ?? null,
     }),
   };
+  return revision;
+}
 
-  const timedOut = (waitMs: number): PlatformError => {
-    const loading = [...starts].some((start) => start.phase === "specialising");
-    return loading
-      ? new PlatformError(
+function close(state: State, reason: PlatformError): void {
+  state.closed = reason;
+  state.waiters.failAll(reason);
+  clearTimeout(state.trimTimer);
+  for (const start of state.starts) {
+    if (start.phase !== "queued") continue;
+    start.ticket?.cancel();
+    state.starts.delete(start);
+  }
+}
+
+/** How many starts there should be now. */
+function target(state: State): number {
+  const failing = state.failure.current !== undefined;
+  return startsTarget({
+    demand: state.waiters.demand,
+    floor: state.floor,
+    requestsPerPod: state.slotsPerPod,
+    pods: state.pods.size,
+    concurrency: state.options.serving.limits.concurrency,
+    unprovenStarts: failing ? 1 : UNPROVEN_STARTS,
+    proven: state.proven && !failing,
+  });
+}
+
+/** Starts what is missing. */
+function pump(state: State): void {
+  if (state.closed || state.failure.blocked) return;
+  for (let missing = target(state) - state.starts.size; missing > 0; missing -= 1) {
+    const start: Start = { phase: "queued", ticket: undefined, attempts: 0 };
+    state.starts.add(start);
+    void prepare(state, start);
+  }
+}
+
+/** Gives up starts that nobody waits for any more and that have no pod yet. */
+function trim(state: State): void {
+  state.trimTimer = undefined;
+  let surplus = state.starts.size - target(state);
+  for (const start of [...state.starts].toReversed()) {
+    if (surplus <= 0) return;
+    if (start.phase !== "queued") continue;
+    start.ticket?.cancel();
+    state.starts.delete(start);
+    surplus -= 1;
+  }
+}
+
+/** The content is read before a pod is taken, so that content which cannot be read uses up no pod. */
+async function prepare(state: State, start: Start): Promise<void> {
+  try {
+    const content = await state.options.content();
+    if (state.starts.has(start)) claim(state, start, content);
+  } catch (error) {
+    if (state.starts.has(start)) fail(state, start, toPlatformError(error));
+  }
+}
+
+function claim(state: State, start: Start, content: Content): void {
+  start.phase = "queued";
+  start.attempts += 1;
+  // Delivery may come before `take` returns; the ticket is then served and cancelling it does nothing.
+  start.ticket = state.options.take(
+    (pod) => {
+      start.phase = "specialising";
+      void specialize(state, start, pod, content);
+    },
+    (error) => {
+      state.starts.delete(start);
+      // Those that specialise now may still serve some waiters; what remains then asks the pool again.
+      if (![...state.starts].some(({ phase }) => phase === "specialising")) state.waiters.failAll(error);
+    },
+  );
+}
+
+async function specialize(state: State, start: Start, pod: Pod, content: Content): Promise<void> {
+  const { options } = state;
+  const beganMs = performance.now();
+  let outcome = await options.specialize(pod, content);
+  // A kept-alive connection may have been closed by the pod just before: nothing reached it, so the same pod is asked again.
+  if (outcome.kind === "lost" && pod.phase === "claimed" && (await options.stillGeneric(pod)))
+    outcome = await options.specialize(pod, content);
+  options.onOutcome(outcome.kind, performance.now() - beganMs);
+  settle(state, start, pod, outcome, content);
+}
+
+function settle(state: State, start: Start, pod: Pod, outcome: SpecializeOutcome, content: Content): void {
+  const { identity, serving, discard } = state.options;
+  switch (outcome.kind) {
+    case "done":
+      if (pod.phase !== "claimed") return again(state, start, pod, content, "it went away meanwhile", false);
+      state.starts.delete(start);
+      join(state, pod);
+      return pump(state);
+    case "rejected":
+      discard(pod, `its code does not load: ${outcome.error.message}`, 0);
+      return fail(state, start, loadError(identity, outcome.error));
+    case "timeout":
+      discard(pod, "its code did not load in time", 0);
+      return fail(
+        state,
+        start,
+        new PlatformError(
           "specialization_timeout",
-          `Function "${identity.name}" is still loading after ${waitMs} ms`,
+          `Function "${identity.name}" did not load within ${serving.limits.specializationTimeoutMs} ms`,
+        ),
+      );
+    case "taken":
+      return again(state, start, pod, content, "it is specialised already", false);
+    default:
+      return again(state, start, pod, content, outcome.message, outcome.kind === "lost");
+  }
+}
+
+/** The pod serves the revision from now on. */
+function join(state: State, pod: Pod): void {
+  pod.phase = "specialised";
+  state.pods.add(pod);
+  state.proven = true;
+  state.chances = SECOND_CHANCES;
+  state.failure.clear();
+  if (state.pods.size >= state.floor) state.floor = 0;
+  if (state.options.serving.limits.onceOnly) state.unused.add(pod);
+  state.changed(pod, true);
+  if (state.waiters.grant(endpointOf(state, pod), state.slotsPerPod)) state.unused.delete(pod);
+}
+
+/** A pod failed, not the code for all we know: the start keeps its place and takes another pod. */
+function again(
+  state: State,
+  start: Start,
+  pod: Pod,
+  content: Content,
+  message: string,
+  whileLoading: boolean,
+): void {
+  const { identity, log, discard, attempts } = state.options;
+  discard(pod, `it could not be specialised: ${message}`, 0);
+  log.warn("specialisation failed on one pod", { function: identity.name, pod: pod.name, message });
+  if (state.closed) {
+    state.starts.delete(start);
+    return;
+  }
+  if (start.attempts < attempts) return claim(state, start, content);
+  const tried = `${start.attempts} pods`;
+  fail(
+    state,
+    start,
+    whileLoading
+      ? new PlatformError(
+          "specialization_failed",
+          `Function "${identity.name}": ${tried} ended while they loaded its code (${message})`,
         )
       : new PlatformError(
           "pool_exhausted",
-          `No generic pod became ready for function "${identity.name}" within ${waitMs} ms`,
-        );
-  };
-
-  return revision;
+          `${tried} failed before they loaded the code of function "${identity.name}" (${message})`,
+        ),
+  );
 }
+
+function fail(state: State, start: Start, error: PlatformError): void {
+  const { identity, serving, log } = state.options;
+  state.starts.delete(start);
+  const codeAtFault = error.code === "specialization_failed" || error.code === "specialization_timeout";
+  if (codeAtFault && state.proven && state.chances > 0) {
+    state.chances -= 1;
+    return pump(state);
+  }
+  if (codeAtFault) {
+    state.failure.remember(error);
+    log.warn("function does not load", {
+      function: identity.name,
+      revision: serving.revision,
+      error: error.message,
+    });
+  }
+  state.floor = 0;
+  state.waiters.failAll(codeAtFault ? (state.failure.error() ?? error) : error);
+  trim(state);
+}
+
+function unknownTo(state: State, known: readonly string[]): Endpoint[] {
+  if (state.options.serving.limits.onceOnly) {
+    for (const pod of state.unused) {
+      state.unused.delete(pod);
+      return [endpointOf(state, pod)];
+    }
+    return [];
+  }
+  const knows = new Set(known);
+  const found: Endpoint[] = [];
+  for (const pod of state.pods) {
+    if (!knows.has(pod.uid)) found.push(endpointOf(state, pod));
+    if (found.length === MAX_ENDPOINTS) break;
+  }
+  return found;
+}
+
+/** Why a call cannot even wait, or undefined. */
+function refusal(state: State): PlatformError | undefined {
+  const { identity, serving } = state.options;
+  const { starts, waiters, pods, slotsPerPod, failure } = state;
+  if (state.closed) return state.closed;
+  if (failure.blocked && starts.size === 0) return failure.error();
+  if (waiters.size >= MAX_WAITERS)
+    return new PlatformError(
+      "queue_full",
+      `${waiters.size} calls wait for a pod of function "${identity.name}"`,
+    );
+  const { concurrency } = serving.limits;
+  const coming = starts.size * slotsPerPod - waiters.demand;
+  if (coming > 0 || pods.size + starts.size < concurrency) return undefined;
+  return new PlatformError(
+    "capacity_exceeded",
+    `Function "${identity.name}" runs ${pods.size} of ${concurrency} pods (concurrency) with ${slotsPerPod} requests each, and ${starts.size} more start`,
+  );
+}
+
+function timedOut(state: State, waitMs: number): PlatformError {
+  const { name } = state.options.identity;
+  const loading = [...state.starts].some((start) => start.phase === "specialising");
+  return loading
+    ? new PlatformError("specialization_timeout", `Function "${name}" is still loading after ${waitMs} ms`)
+    : new PlatformError(
+        "pool_exhausted",
+        `No generic pod became ready for function "${name}" within ${waitMs} ms`,
+      );
+}
+
+const endpointOf = (state: State, pod: Pod): Endpoint => ({
+  podUid: pod.uid,
+  podName: pod.name,
+  address: pod.address,
+  revision: state.options.serving.revision,
+  requestsPerPod: state.slotsPerPod,
+});
+
+const loadError = ({ name }: FunctionIdentity, { code, message }: SpecializeError) =>
+  new PlatformError("specialization_failed", `Function "${name}" does not load (${code}): ${message}`);
 
 function toPlatformError(error: unknown): PlatformError {
   if (error instanceof PlatformError) return error;
   return new PlatformError("internal", error instanceof Error ? error.message : String(error), {
     cause: error,
   });
-}
-
-function isCodeAtFault(error: PlatformError): boolean {
-  return error.code === "specialization_failed" || error.code === "specialization_timeout";
-}
-
-function loadError(
-  identity: FunctionIdentity,
-  error: { code: string; message: string; stack?: string | undefined },
-) {
-  return new PlatformError(
-    "specialization_failed",
-    `Function "${identity.name}" does not load (${error.code}): ${error.message}`,
-  );
 }

@@ -48,9 +48,11 @@ export function createRollover(options: RolloverOptions): Rollover {
   let closed = false;
 
   const drain = (pod: Pod, deadlineMs: number, reason: string, stopped: () => boolean) => {
-    void drainPod(pod, deadlineMs, () => closed || stopped()).then(() => {
+    const drained = async () => {
+      await drainPod(pod, deadlineMs, () => closed || stopped());
       if (!closed && !stopped()) options.discard(pod, reason);
-    });
+    };
+    void drained();
   };
 
   const withdraw = (revision: Revision, deleted: boolean) => {

@@ -1,42 +1,127 @@
-/** Settings of the executor; durations in milliseconds. Defaults in `DEFAULT_SETTINGS`. */
-export interface ExecutorSettings {
-  /** Namespace of the executor's own Lease. */
-  readonly namespace: string;
-  /** Pods of one environment that may start at the same time. */
-  readonly parallelStarts: number;
-  /** Pods of one environment, generic and specialised together; 0 = no limit. */
-  readonly maxPodsPerEnvironment: number;
-  /** Pods that a pool may grow above its poolsize when calls arrive faster than pods start. */
-  readonly poolGrowth: number;
-  /** A pod that is not ready after this long is given up. */
-  readonly startTimeoutMs: number;
-  /** Failed pods that one specialisation survives. */
-  readonly specializeAttempts: number;
-  /** Bytes of archives held in memory. */
-  readonly archiveCacheBytes: number;
-  /** Pause between two looks at a specialised pod. */
-  readonly pollIntervalMs: number;
-  /** How long a pod may be silent beyond its function's timeout. */
-  readonly silenceGraceMs: number;
-  /** How long pods of an old revision stay published, so that routers can switch before. */
-  readonly supersedeDelayMs: number;
-  /** Pods of a new revision that are started ahead of its first call when the old one is warm. */
-  readonly prewarmPods: number;
-  /** Whether error replies of functions carry message and stack. */
-  readonly debug: boolean;
-}
+import {
+  bytes,
+  durationMs,
+  integer,
+  optionalText,
+  origin,
+  port,
+  type SettingsOf,
+  text,
+  toggle,
+} from "../../net/settings.ts";
 
-export const DEFAULT_SETTINGS: ExecutorSettings = {
-  namespace: "isotope",
-  parallelStarts: 8,
-  maxPodsPerEnvironment: 0,
-  poolGrowth: 8,
-  startTimeoutMs: 120_000,
-  specializeAttempts: 3,
-  archiveCacheBytes: 128 * 1024 * 1024,
-  pollIntervalMs: 5_000,
-  silenceGraceMs: 5_000,
-  supersedeDelayMs: 1_000,
-  prewarmPods: 10,
-  debug: false,
+const flag = <F extends string>(name: F, help: string) => ({
+  flag: name,
+  env: `ISOTOPE_EXECUTOR_${name.toUpperCase().replaceAll("-", "_")}`,
+  help,
+});
+
+const second = 1_000;
+
+/** Settings of the executor. Environment variables: `ISOTOPE_EXECUTOR_` and the flag in upper case with underscores. */
+export const EXECUTOR_SETTINGS = {
+  host: text({ ...flag("host", "Address that the API for routers binds"), fallback: "127.0.0.1" }),
+  port: port({ ...flag("port", "Port of the API for routers; 0 = a free one"), fallback: 8892 }),
+  kubeconfig: optionalText(
+    flag("kubeconfig", "Kubeconfig file; default: $KUBECONFIG, service account, ~/.kube/config"),
+  ),
+  internalKeyFile: text(
+    flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),
+  ),
+  storageUrl: origin({
+    ...flag("storage-url", "Address of the storage API"),
+    fallback: "http://127.0.0.1:8890",
+  }),
+  namespace: text({ ...flag("namespace", "Namespace of the executor's own Lease"), fallback: "default" }),
+  parallelStarts: integer({
+    ...flag("parallel-starts", "Pods of one environment that may start at the same time"),
+    fallback: 8,
+    min: 1,
+    max: 1_000,
+  }),
+  maxPodsPerEnvironment: integer({
+    ...flag(
+      "max-pods-per-environment",
+      "Pods of one environment, generic and specialised together; 0 = no limit",
+    ),
+    fallback: 0,
+    min: 0,
+    max: 1_000_000,
+  }),
+  poolGrowth: integer({
+    ...flag(
+      "pool-growth",
+      "Pods that a pool may grow above its poolsize when calls arrive faster than pods start",
+    ),
+    fallback: 8,
+    min: 0,
+    max: 10_000,
+  }),
+  startTimeoutMs: durationMs({
+    ...flag("start-timeout", "A pod that is not ready after this long is given up"),
+    fallback: 120 * second,
+    minMs: second,
+    maxMs: 3_600 * second,
+  }),
+  specializeAttempts: integer({
+    ...flag("specialize-attempts", "Pods that one specialisation may use up before it fails"),
+    fallback: 3,
+    min: 1,
+    max: 20,
+  }),
+  archiveCacheBytes: bytes({
+    ...flag("archive-cache", "Memory for archives"),
+    fallback: 128 * 2 ** 20,
+    min: 0,
+    max: 2 ** 40,
+  }),
+  pollIntervalMs: durationMs({
+    ...flag("poll-interval", "Pause between two looks at a specialised pod"),
+    fallback: 5 * second,
+    minMs: 100,
+    maxMs: 600 * second,
+  }),
+  silenceGraceMs: durationMs({
+    ...flag(
+      "silence-grace",
+      "How long a pod may be silent beyond its function's timeout before it is killed",
+    ),
+    fallback: 5 * second,
+    minMs: 0,
+    maxMs: 600 * second,
+  }),
+  supersedeDelayMs: durationMs({
+    ...flag("supersede-delay", "How long pods of an old revision stay published, so that routers can switch"),
+    fallback: second,
+    minMs: 0,
+    maxMs: 600 * second,
+  }),
+  prewarmPods: integer({
+    ...flag(
+      "prewarm-pods",
+      "Pods of a new revision that start ahead of its first call when the old one is warm, at most",
+    ),
+    fallback: 10,
+    min: 0,
+    max: 10_000,
+  }),
+  debug: toggle({ ...flag("debug", "Error replies of functions carry message and stack"), fallback: false }),
 };
+
+type AllSettings = SettingsOf<typeof EXECUTOR_SETTINGS>;
+
+/** What the executor itself needs; the rest of the settings are the process's. */
+export type ExecutorSettings = Pick<
+  AllSettings,
+  | "parallelStarts"
+  | "maxPodsPerEnvironment"
+  | "poolGrowth"
+  | "startTimeoutMs"
+  | "specializeAttempts"
+  | "archiveCacheBytes"
+  | "pollIntervalMs"
+  | "silenceGraceMs"
+  | "supersedeDelayMs"
+  | "prewarmPods"
+  | "debug"
+>;

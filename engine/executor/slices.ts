@@ -62,7 +62,8 @@ export function createSliceWriter(options: SliceWriterOptions): SliceWriter {
   const run = async (writer: Writer): Promise<void> => {
     writer.busy = true;
     let delayMs = RETRY_MS.first;
-    while (writer.dirty && !closed) {
+    while (writer.dirty) {
+      if (closed) return;
       writer.dirty = false;
       try {
         await write(writer);

@@ -7,8 +7,6 @@ export interface Load {
   readonly requestsPerPod: number;
   /** Specialised pods. */
   readonly pods: number;
-  /** Specialisations under way, those that wait for a generic pod among them. */
-  readonly starting: number;
   /** Pods and specialisations together never pass this. */
   readonly concurrency: number;
   /** Specialisations at the same time as long as none has succeeded, so that broken code does not use up the pool. */

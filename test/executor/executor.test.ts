@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createExecutor, type Executor } from "../../engine/executor/executor.ts";
-import { DEFAULT_SETTINGS, type ExecutorSettings } from "../../engine/executor/settings.ts";
+import { EXECUTOR_SETTINGS, type ExecutorSettings } from "../../engine/executor/settings.ts";
+import { parseSettings } from "../../net/settings.ts";
 import {
   acquireRequest,
   ARCHIVE,
@@ -12,6 +13,8 @@ import {
   servingOf,
   SILENT,
 } from "./far-side.ts";
+
+const DEFAULTS = parseSettings(EXECUTOR_SETTINGS, { argv: ["--internal-key-file", "none"], env: {} });
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -44,7 +47,7 @@ async function executorOn(far: FarSide, settings: Partial<ExecutorSettings> = {}
       },
     },
     tokensOf: (namespace, name) => [`token of ${namespace}/${name}`],
-    settings: { ...DEFAULT_SETTINGS, ...settings },
+    settings: { ...DEFAULTS, ...settings },
     log: SILENT,
     connect,
   });
@@ -68,10 +71,19 @@ test("a first call gets a specialised pod, its address is published and the pool
 
   const [pod] = far.specialised("r1");
   expect(endpoints).toEqual([
-    { podUid: pod?.uid, podName: pod?.manifest.metadata.name, address: pod?.address, revision: "r1", requestsPerPod: 1 },
+    {
+      podUid: pod?.uid,
+      podName: pod?.manifest.metadata.name,
+      address: pod?.address,
+      revision: "r1",
+      requestsPerPod: 1,
+    },
   ]);
   await vi.advanceTimersByTimeAsync(200);
   expect(far.published()).toEqual([pod?.uid]);
-  expect(far.labels.get(pod?.uid ?? "")).toMatchObject({ "isotope.dev/pod-state": "specialised", "isotope.dev/revision": "r1" });
+  expect(far.labels.get(pod?.uid ?? "")).toMatchObject({
+    "isotope.dev/pod-state": "specialised",
+    "isotope.dev/revision": "r1",
+  });
   expect(far.living.filter(({ state }) => state === "generic")).toHaveLength(3);
 });

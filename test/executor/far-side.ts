@@ -97,7 +97,11 @@ export class FarSide {
   archiveReads = 0;
   #nextAddress = 1;
   #freeAddresses: string[] = [];
-  #watchers: { functions: Watcher<KubeFunction>; environments: Watcher<KubeEnvironment>; pods: Watcher<KubePod> } = {
+  #watchers: {
+    functions: Watcher<KubeFunction>;
+    environments: Watcher<KubeEnvironment>;
+    pods: Watcher<KubePod>;
+  } = {
     functions: undefined,
     environments: undefined,
     pods: undefined,
@@ -145,9 +149,11 @@ export class FarSide {
       functions: watch("functions", () => [...this.functions.values()]) as never,
       environments: watch("environments", () => [...this.environments.values()]) as never,
       pods: watch("pods", () => [...this.pods.values()].map((pod) => this.#podObject(pod))) as never,
-      getFunction: (namespace, name) => guard("getFunction", () => this.functions.get(`${namespace}/${name}`)),
+      getFunction: (namespace, name) =>
+        guard("getFunction", () => this.functions.get(`${namespace}/${name}`)),
       getSecret: (namespace, name) => guard("getSecret", () => this.secrets.get(`${namespace}/${name}`)),
-      getConfigMap: (namespace, name) => guard("getConfigMap", () => this.configMaps.get(`${namespace}/${name}`)),
+      getConfigMap: (namespace, name) =>
+        guard("getConfigMap", () => this.configMaps.get(`${namespace}/${name}`)),
       createPod: (manifest) => guard("createPod", () => this.#create(manifest)),
       labelPod: (namespace, name, labels) =>
         guard("labelPod", () => {
@@ -163,8 +169,12 @@ export class FarSide {
         }),
       listSlices: () => guard("listSlices", (): KubeSlice[] => [...this.slices.values()]),
       applySlice: (slice) =>
-        guard("applySlice", () => void this.slices.set(`${slice.metadata.namespace}/${slice.metadata.name}`, slice)),
-      deleteSlice: (namespace, name) => guard("deleteSlice", () => void this.slices.delete(`${namespace}/${name}`)),
+        guard(
+          "applySlice",
+          () => void this.slices.set(`${slice.metadata.namespace}/${slice.metadata.name}`, slice),
+        ),
+      deleteSlice: (namespace, name) =>
+        guard("deleteSlice", () => void this.slices.delete(`${namespace}/${name}`)),
       emitEvent: (event) => void this.events.push(event),
     };
     return { cluster, cut: () => void (dead = true), connect: (address) => this.#calls(address, () => dead) };
@@ -206,7 +216,9 @@ export class FarSide {
           status: {
             phase: "Failed",
             podIP: pod.address.split(":")[0] ?? "",
-            containerStatuses: [{ ready: false, restartCount: 0, state: { terminated: { reason, exitCode: 137 } } }],
+            containerStatuses: [
+              { ready: false, restartCount: 0, state: { terminated: { reason, exitCode: 137 } } },
+            ],
           },
         });
     });
@@ -227,11 +239,14 @@ export class FarSide {
   }
   /** UIDs in the slices. */
   published(): string[] {
-    return [...this.slices.values()].flatMap((slice) => slice.endpoints.map(({ targetRef }) => targetRef.uid)).sort();
+    return [...this.slices.values()]
+      .flatMap((slice) => slice.endpoints.map(({ targetRef }) => targetRef.uid))
+      .sort();
   }
 
   #create(manifest: PodManifest): KubePod {
-    const address = this.#freeAddresses.shift() ?? `10.0.${this.#nextAddress >> 8}.${this.#nextAddress++ & 255}:8888`;
+    const address =
+      this.#freeAddresses.shift() ?? `10.0.${this.#nextAddress >> 8}.${this.#nextAddress++ & 255}:8888`;
     const pod = new SimulatedPod(manifest, address);
     this.pods.set(`${manifest.metadata.namespace}/${manifest.metadata.name}`, pod);
     this.history.push(pod);
@@ -274,7 +289,8 @@ export class FarSide {
       retire: async (ifIdleForMs) => {
         const pod = await target();
         if (!pod) return undefined;
-        if (pod.state === "specialised" && pod.inFlight === 0 && pod.status.idleMs >= ifIdleForMs) pod.state = "retired";
+        if (pod.state === "specialised" && pod.inFlight === 0 && pod.status.idleMs >= ifIdleForMs)
+          pod.state = "retired";
         return pod.status;
       },
       drain: async () => {
@@ -300,7 +316,8 @@ export class FarSide {
         else pod.state = "failed";
         if (dead()) return new Promise(() => undefined);
         if (kind === "done") return { kind, loadMs };
-        if (kind === "rejected") return { kind, error: { code: "load_failed", message: "ReferenceError: x is not defined" } };
+        if (kind === "rejected")
+          return { kind, error: { code: "load_failed", message: "ReferenceError: x is not defined" } };
         return kind === "timeout" || kind === "taken" ? { kind } : { kind, message: "ECONNRESET" };
       },
       close: () => undefined,
@@ -309,19 +326,28 @@ export class FarSide {
 }
 
 export const later = (delayMs: number): Promise<void> =>
-  delayMs <= 0 ? new Promise((resolve) => void setImmediate(resolve)) : new Promise((resolve) => void setTimeout(resolve, delayMs));
+  delayMs <= 0
+    ? new Promise((resolve) => void setImmediate(resolve))
+    : new Promise((resolve) => void setTimeout(resolve, delayMs));
 
 export const ARCHIVE = new TextEncoder().encode("export default () => new Response('hello')\n");
 export const DIGEST = createHash("sha256").update(ARCHIVE).digest("hex");
 
-export function environmentObject(name = "deno", spec: Partial<KubeEnvironment["spec"]> = {}): KubeEnvironment {
+export function environmentObject(
+  name = "deno",
+  spec: Partial<KubeEnvironment["spec"]> = {},
+): KubeEnvironment {
   return {
     metadata: { name, namespace: "default", uid: `uid-env-${name}` },
     spec: { version: 3, runtime: { image: "isotope/deno-env:latest" }, poolsize: 3, ...spec },
   };
 }
 
-export function servingOf(revision: string, limits: Partial<Serving["limits"]> = {}, more: Partial<Serving> = {}): Serving {
+export function servingOf(
+  revision: string,
+  limits: Partial<Serving["limits"]> = {},
+  more: Partial<Serving> = {},
+): Serving {
   return {
     revision,
     generation: 1,
@@ -356,7 +382,11 @@ export function functionObject(name: string, serving: Serving | undefined): Kube
   };
 }
 
-export function acquireRequest(name: string, revision: string, more: Partial<AcquireRequest> = {}): AcquireRequest {
+export function acquireRequest(
+  name: string,
+  revision: string,
+  more: Partial<AcquireRequest> = {},
+): AcquireRequest {
   return {
     namespace: "default",
     name,
@@ -370,4 +400,9 @@ export function acquireRequest(name: string, revision: string, more: Partial<Acq
   };
 }
 
-export const SILENT = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+export const SILENT = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
