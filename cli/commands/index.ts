@@ -3,10 +3,12 @@ import type { Noun } from "../help.ts";
 import { archiveCommands } from "./archive.ts";
 import { deploy } from "./deploy.ts";
 import { dev } from "./dev.ts";
+import { init } from "./init.ts";
 import { envCommands } from "./env.ts";
 import { fnCommands } from "./fn/index.ts";
 import { httptriggerCommands } from "./httptrigger.ts";
 import { pkgCommands } from "./pkg.ts";
+import { specCommands } from "./spec.ts";
 import { start, stop } from "./start.ts";
 import { check, status, version } from "./status.ts";
 
@@ -21,10 +23,16 @@ export const NOUNS: readonly Noun[] = [
   },
   { name: "pkg", aliases: ["package", "packages"], summary: "Packages: sources, builds, archives" },
   { name: "archive", aliases: ["ar", "archives"], summary: "Archives in the store" },
+  {
+    name: "spec",
+    aliases: ["specs"],
+    summary: "Declarative specs: a folder of YAML that is applied as a whole",
+  },
 ];
 
 /** Every command. */
 export const COMMANDS: readonly Command[] = [
+  init,
   start,
   dev,
   deploy,
@@ -37,4 +45,5 @@ export const COMMANDS: readonly Command[] = [
   ...envCommands,
   ...pkgCommands,
   ...archiveCommands,
+  ...specCommands,
 ];

@@ -31,5 +31,7 @@ export default (request: Request): Response => {
       console.log(`listener left after ${sent} ticks`);
     },
   });
-  return new Response(body, { headers: { "content-type": "text/event-stream", "cache-control": "no-store" } });
+  return new Response(body, {
+    headers: { "content-type": "text/event-stream", "cache-control": "no-store" },
+  });
 };

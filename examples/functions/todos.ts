@@ -41,7 +41,9 @@ app.put("/:id/done", (c) => {
   return c.json(todo);
 });
 
-app.delete("/:id", (c) => (todos.delete(c.req.param("id")) ? c.body(null, 204) : c.json({ error: "not found" }, 404)));
+app.delete("/:id", (c) =>
+  todos.delete(c.req.param("id")) ? c.body(null, 204) : c.json({ error: "not found" }, 404),
+);
 
 /** A JSON API with validation: GET and POST /todos, PUT /todos/{id}/done, DELETE /todos/{id}. */
 export default app;

@@ -1,0 +1,73 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { CliError, type Command, defineCommand } from "../command.ts";
+import { ownVersion } from "../version.ts";
+
+const TEMPLATE = join(import.meta.dirname, "..", "template");
+
+function* templateFiles(folder = TEMPLATE): Generator<string> {
+  for (const item of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, item.name);
+    if (item.isDirectory()) yield* templateFiles(path);
+    else yield path;
+  }
+}
+
+const packageJson = (name: string): string =>
+  `${JSON.stringify(
+    {
+      name,
+      private: true,
+      type: "module",
+      scripts: { dev: "isotope dev", deploy: "isotope deploy", check: "tsc" },
+      devDependencies: { "@isotope/platform": `^${ownVersion()}`, typescript: "^7.0.0" },
+    },
+    null,
+    2,
+  )}\n`;
+
+export const init: Command = defineCommand({
+  noun: "",
+  verb: "init",
+  summary: "Write a first function into a folder",
+  description:
+    "Writes functions/hello.ts, package.json, tsconfig.json and .gitignore. Files that exist are left as they are.",
+  examples: ["isotope init", "isotope init shop"],
+  positionals: [{ name: "dir", help: "Folder; default: this folder" }],
+  flags: {},
+  async run({ positionals }, context) {
+    const target = resolve(context.cwd, positionals[0] ?? ".");
+    const functions = join(target, "functions");
+    if (existsSync(functions) && readdirSync(functions).length > 0)
+      throw new CliError(`Cannot begin a project in "${target}": functions/ holds files already`);
+    const files = new Map<string, string>([
+      [
+        "package.json",
+        packageJson(
+          basename(target)
+            .toLowerCase()
+            .replace(/[^a-z0-9-]+/g, "-")
+            .replace(/^-+|-+$/g, "") || "functions",
+        ),
+      ],
+    ]);
+    // npm leaves .gitignore files out of packages, so that the template's has no dot.
+    for (const path of templateFiles())
+      files.set(relative(TEMPLATE, path).replace(/^gitignore$/, ".gitignore"), readFileSync(path, "utf8"));
+    for (const [name, content] of files) {
+      const path = join(target, name);
+      if (existsSync(path)) {
+        context.out(`  = ${name} exists\n`);
+        continue;
+      }
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, content);
+      context.out(`  + ${name}\n`);
+    }
+    const place = relative(context.cwd, target);
+    context.out(
+      `\nNext:\n${place ? `  cd ${place}\n` : ""}  npx isotope dev\n  curl http://127.0.0.1:8888/hello/Ada\n`,
+    );
+    return 0;
+  },
+});
