@@ -322,6 +322,7 @@ export type CoreErrorCode =
   | "request_timeout" // 408
   | "body_too_large" // 413
   | "target_too_long" // 414
+  | "expectation_failed" // 417
   | "header_too_large" // 431
   | "not_implemented" // 501
   | "version_not_supported" // 505
