@@ -123,19 +123,17 @@ export class FarSide {
   /** A client of the API server for one executor; `cut` ends it as a killed process would: no call of it does anything more. */
   client(): { cluster: Cluster; cut: () => void; connect: (address: string) => PodCalls } {
     let dead = false;
-    const watchers = { ...this.#watchers };
     const guard = async <T>(what: string, run: () => T): Promise<T> => {
       await later(this.options.watchMs());
       if (dead) return new Promise<T>(() => undefined);
       if (this.options.writeFails(what)) throw new Error(`the API server failed at ${what}`);
       return run();
     };
-    const watch = <K extends "functions" | "environments" | "pods">(kind: K, list: () => unknown[]) => ({
+    const watch = (kind: "functions" | "environments" | "pods", list: () => unknown[]) => ({
       start: async (events: WatchEvents<never>) => {
         await later(this.options.watchMs());
         if (dead) return;
         for (const object of list()) events.upsert(object as never);
-        watchers[kind] = events as never;
         this.#watchers[kind] = {
           upsert: (object: never) => void (dead || events.upsert(object)),
           remove: (object: never) => void (dead || events.remove(object)),
@@ -204,12 +202,12 @@ export class FarSide {
     pod.alive = false;
     this.pods.delete(key);
     if (this.reuseAddresses) this.#freeAddresses.push(pod.address);
-    void later(this.options.watchMs()).then(() => this.#watchers.pods?.remove(this.#podObject(pod)));
+    setTimeout(() => this.#watchers.pods?.remove(this.#podObject(pod)), this.options.watchMs());
   }
   /** The pod's process dies by itself: the API server says Failed until somebody deletes the pod. */
   crash(pod: SimulatedPod, reason = "Error"): void {
     pod.alive = false;
-    void later(this.options.watchMs()).then(() => {
+    setTimeout(() => {
       if (this.pods.has(`${pod.manifest.metadata.namespace}/${pod.manifest.metadata.name}`))
         this.#watchers.pods?.upsert({
           ...this.#podObject(pod),
@@ -221,7 +219,7 @@ export class FarSide {
             ],
           },
         });
-    });
+    }, this.options.watchMs());
   }
 
   /** The pod that listens at an address. */
@@ -250,12 +248,12 @@ export class FarSide {
     const pod = new SimulatedPod(manifest, address);
     this.pods.set(`${manifest.metadata.namespace}/${manifest.metadata.name}`, pod);
     this.history.push(pod);
-    void later(this.options.startMs()).then(() => {
+    setTimeout(() => {
       pod.listening = true;
       pod.lastEndMs = Date.now();
       if (this.pods.has(`${manifest.metadata.namespace}/${manifest.metadata.name}`))
         this.#watchers.pods?.upsert(this.#podObject(pod));
-    });
+    }, this.options.startMs());
     return this.#podObject(pod);
   }
 
