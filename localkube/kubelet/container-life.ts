@@ -117,6 +117,7 @@ export async function startContainer(
     container.everStarted = true;
     container.attempt = attempt;
     container.processId = spec.id;
+    container.runSpec = spec;
     const record = await runtime.run(spec);
     container.phase = { is: "running", startedAtMs: record.startedAtMs };
     const { image } = container.spec;
@@ -144,7 +145,7 @@ function doorOf(state: PodState, container: ManagedContainer, context: KubeletCo
     address: state.podIP ?? "",
     dialPort: (port) => state.hostPort ?? port,
     async exec(command, timeoutMs) {
-      const spec = makeRunSpec(state, container, container.attempt, context);
+      const spec = container.runSpec ?? makeRunSpec(state, container, container.attempt, context);
       const runtime = await context.runtime();
       return runtime.exec({ argv: command, env: spec.env, cwd: spec.cwd, timeoutMs });
     },
@@ -349,9 +350,11 @@ export async function stopContainer(
     if (leftMs() <= 0) extraMs = AFTER_HOOK_MS - leftMs();
   }
   if (leftMs() > 0) await send("SIGTERM").catch(() => {});
-  while (leftMs() > 0) if (await endsBefore(end, Math.min(leftMs(), KILL_CHECK_MS))) return;
+  while (leftMs() > 0 && !state.abandoned)
+    if (await endsBefore(end, Math.min(leftMs(), KILL_CHECK_MS))) return;
+  if (state.abandoned) return;
   do await send("SIGKILL").catch(() => {});
-  while (!(await endsBefore(end, 1000)));
+  while (!state.abandoned && !(await endsBefore(end, 1000)));
 }
 
 /** Ends all containers of the pod, sidecars last and in reverse order. Resolves when no process is left. */

@@ -8,11 +8,11 @@ export interface HousekeepingOptions {
   podsDir: string;
   logsDir: string;
   maxOldLogBytes: number;
-  keeper: RuntimeKeeper;
   isKnown: (uid: string) => boolean;
 }
 
-async function endOrphans({ keeper, isKnown }: HousekeepingOptions): Promise<void> {
+/** Ends processes whose pod is gone. */
+export async function endOrphans(keeper: RuntimeKeeper, isKnown: (uid: string) => boolean): Promise<void> {
   const runtime = await keeper.get();
   for (const { id, exit } of keeper.found) {
     if (isKnown(podUidOf(id))) continue;
@@ -21,9 +21,8 @@ async function endOrphans({ keeper, isKnown }: HousekeepingOptions): Promise<voi
   }
 }
 
-/** Ends processes and removes folders whose pod is gone, and bounds the logs that gone pods left. */
+/** Removes folders whose pod is gone and bounds the logs that gone pods left. */
 export async function housekeep(options: HousekeepingOptions): Promise<void> {
-  await endOrphans(options);
   for (const uid of await readdir(options.podsDir)) {
     if (!options.isKnown(uid)) await rm(join(options.podsDir, uid), { recursive: true, force: true });
   }

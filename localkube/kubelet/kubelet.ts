@@ -12,7 +12,7 @@ import { makeAddressPool } from "./addresses.ts";
 import { readConfigSources } from "./config-sources.ts";
 import { errorText } from "./error-text.ts";
 import { makeEventRecorder } from "./event-recorder.ts";
-import { housekeep } from "./housekeeping.ts";
+import { endOrphans, housekeep } from "./housekeeping.ts";
 import type { ImageTable } from "./images.ts";
 import type { KubeletContext } from "./kubelet-context.ts";
 import { asPod, type Pod } from "./pod.ts";
@@ -161,10 +161,11 @@ export async function startKubelet(
   const context = makeContext(store, settings, keeper, log);
   const unfollow = followStore(store, context, keeper, workers);
 
+  const isKnown = (uid: string): boolean => workers.has(uid);
+  await endOrphans(keeper, isKnown);
   const tidy = (): void => {
     const maxOldLogBytes = settings.maxOldLogBytes ?? MAX_OLD_LOG_BYTES;
-    const isKnown = (uid: string): boolean => workers.has(uid);
-    housekeep({ podsDir, logsDir, maxOldLogBytes, keeper, isKnown }).catch((error: unknown) =>
+    housekeep({ podsDir, logsDir, maxOldLogBytes, isKnown }).catch((error: unknown) =>
       log(`housekeeping: ${errorText(error)}`),
     );
   };

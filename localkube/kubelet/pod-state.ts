@@ -4,7 +4,7 @@ import type { ContainerSpec, ContainerStatus, Pod, TerminatedState } from "./pod
 import { kubeTime } from "./pod.ts";
 import type { ReportedContainer } from "./pod-status.ts";
 import { makeRestartBackoff, type RestartBackoff } from "./restart-backoff.ts";
-import type { ExitRecord, ProcessRecord } from "./shim/messages.ts";
+import type { ExitRecord, ProcessRecord, RunSpec } from "./shim/messages.ts";
 
 /** A container with what is needed to run it. */
 export interface ManagedContainer extends ReportedContainer {
@@ -14,7 +14,9 @@ export interface ManagedContainer extends ReportedContainer {
   restarts: RestartBackoff;
   /** Waits between tries to start that do not get as far as a process. */
   refusals: RestartBackoff;
-  stopProbes(): void;
+  stopProbes: () => void;
+  /** How the present attempt was started; unknown for one that was found running. */
+  runSpec?: RunSpec | undefined;
   /** The start that is under way, if any. */
   starting: Promise<void>;
   /** Called once when the present attempt ends. */
@@ -31,8 +33,10 @@ export interface PodState {
   failure: { reason: string; message: string } | undefined;
   /** When the containers of a pod that is ending are killed; undefined while it is not ending. */
   killAtMs: number | undefined;
+  /** The kubelet has let go of the pod: nothing more is done to it. */
+  abandoned: boolean;
   /** Asks the worker to look at the pod again. */
-  changed(): void;
+  changed: () => void;
 }
 
 export function placeOf(state: PodState, context: KubeletContext): PodPlace {
@@ -162,6 +166,7 @@ export function adoptPod(
     startTimeMs: pod.status?.startTime === undefined ? nowMs : Date.parse(pod.status.startTime),
     failure: undefined,
     killAtMs: undefined,
+    abandoned: false,
     changed,
   };
   return { state, lost };

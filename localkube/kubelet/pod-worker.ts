@@ -5,7 +5,13 @@
  * 3. A status is not written while a start is about to change it.
  */
 import { rm } from "node:fs/promises";
-import { noteExit, startContainer, stopAllContainers, watchContainer } from "./container-life.ts";
+import {
+  noteExit,
+  startContainer,
+  stopAllContainers,
+  stopContainer,
+  watchContainer,
+} from "./container-life.ts";
 import { errorText, isRefusal } from "./error-text.ts";
 import type { KubeletContext } from "./kubelet-context.ts";
 import { isTerminal, type Pod } from "./pod.ts";
@@ -42,7 +48,6 @@ interface Work {
   loop: StepLoop;
   status: StatusWriter;
   objectGone: boolean;
-  abandoned: boolean;
   ending: Promise<void> | undefined;
 }
 
@@ -128,7 +133,7 @@ async function endPod(work: Work): Promise<void> {
   const { state, context, loop } = work;
   loop.stop();
   await stopAllContainers(state, context, "");
-  while (!work.objectGone && !work.abandoned) {
+  while (!work.objectGone && !state.abandoned) {
     try {
       await removeObject(work);
       break;
@@ -153,10 +158,29 @@ function startEnding(work: Work, pod: Pod): void {
 }
 
 /** Takes up what was found: processes that run are watched on, those that ended meanwhile are noted. */
+/** Takes over the containers' new definitions: one with another image is stopped, and starts with it. */
+function takeSpec({ state, context, loop }: Work, next: Pod): void {
+  const specs = [...(next.spec.initContainers ?? []), ...next.spec.containers];
+  for (const container of allContainers(state)) {
+    const spec = specs.find(({ name }) => name === container.spec.name) ?? container.spec;
+    const isOther = spec.image !== container.spec.image;
+    container.spec = spec;
+    if (!isOther) continue;
+    if (container.phase.is === "waiting") {
+      container.phase.untilMs = 0;
+      loop.request();
+    }
+    void stopContainer(state, container, context, "definition changed, will be restarted");
+  }
+}
+
 function takeUp(work: Work, found: readonly ProcessRecord[], lost: readonly ManagedContainer[]): void {
   const { state, context } = work;
   for (const container of lost) {
     noteExit(state, container, killed(), context, { reason: "NodeRestart", message: LOST_MESSAGE });
+    // Not the container's fault: it starts again at once.
+    container.waitMs = 0;
+    if (container.phase.is === "ended") container.phase.retryAtMs = 0;
   }
   for (const container of allContainers(state)) {
     if (container.phase.is !== "running") continue;
@@ -182,7 +206,7 @@ export function startPodWorker(
   );
   const { state, lost } = adoptPod(pod, found, context, loop.request);
   const status = makeStatusWriter(state, context);
-  const work: Work = { state, context, loop, status, objectGone: false, abandoned: false, ending: undefined };
+  const work: Work = { state, context, loop, status, objectGone: false, ending: undefined };
   if (state.podIP !== undefined) context.addresses?.claim(state.podIP);
   if (pod.spec.nodeName === undefined) {
     const message = `Successfully assigned ${where} to ${context.nodeName}`;
@@ -195,6 +219,7 @@ export function startPodWorker(
       const metadataChanged = showsMetadata(next, state.pod);
       state.pod = next;
       if (metadataChanged) refreshVolumes(state, context);
+      takeSpec(work, next);
       if (next.metadata.deletionTimestamp !== undefined) startEnding(work, next);
       else if (next.spec.readinessGates) loop.request();
     },
@@ -235,7 +260,7 @@ export function startPodWorker(
       if (unblock(state, context, source)) loop.request();
     },
     abandon() {
-      work.abandoned = true;
+      state.abandoned = true;
       loop.stop();
       for (const container of allContainers(state)) container.stopProbes();
     },

@@ -21,7 +21,8 @@ export interface ProbeOptions {
 
 /** Waits between quick asks, by the time since the container started. */
 function eagerStepMs(sinceStartMs: number): number {
-  if (sinceStartMs < 1500) return 10;
+  if (sinceStartMs < 250) return 10;
+  if (sinceStartMs < 2000) return 20;
   if (sinceStartMs < 5000) return 50;
   return 250;
 }
