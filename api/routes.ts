@@ -1,6 +1,5 @@
 import type { CorsConfig } from "./kinds/http-trigger.ts";
 import { RESERVED_PATHS, RESERVED_PREFIX } from "./kinds/http-trigger.ts";
-import type { ObjectMeta } from "./kinds/metadata.ts";
 import type { FunctionReference } from "./kinds/references.ts";
 
 /*
@@ -10,7 +9,11 @@ import type { FunctionReference } from "./kinds/references.ts";
 
 /** The part of an HTTPTrigger that matters for routing. */
 export interface RoutedTrigger {
-  readonly metadata: ObjectMeta;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string | undefined;
+    readonly creationTimestamp?: string | undefined;
+  };
   readonly spec: {
     readonly host?: string | undefined;
     readonly relativeurl?: string | undefined;

@@ -1,3 +1,4 @@
+import { PlatformError } from "../../api/errors.ts";
 import { LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
 import {
   ANNOTATION_CONTRACT,
@@ -25,6 +26,8 @@ export interface EndpointIndexDeps extends RevisionDeps {
   readonly upstreams: Upstreams;
   /** Prepares an endpoint for a revision that serves a function: headers and relay plans. */
   readonly equip: (endpoint: Endpoint, revision: Revision) => void;
+  /** Called when a revision is forgotten. */
+  readonly forgotten: (revision: Revision) => void;
 }
 
 export class EndpointIndex {
@@ -130,6 +133,13 @@ export class EndpointIndex {
     for (const revision of this.#revisions.values()) this.#forgetIfUnused(revision);
   }
 
+  /** Ends all waiting; for the end of the process. */
+  close(): void {
+    for (const revision of this.#revisions.values()) {
+      for (const waiter of revision.takeWaiting()) waiter.refuse(new PlatformError("draining"));
+    }
+  }
+
   #put(uid: string, facts: EndpointFacts): Endpoint {
     const known = this.#byPod.get(facts.podUid);
     if (known && known.address === facts.address && known.revision === facts.revision) return known;
@@ -162,7 +172,9 @@ export class EndpointIndex {
   #forgetIfUnused(revision: Revision): void {
     const key = keyOfRevision(revision);
     const idle = revision.endpoints.length === 0 && revision.inFlight === 0 && revision.queue.length === 0;
-    if (idle && !this.#pinned.has(key) && this.#revisions.get(key) === revision) this.#revisions.delete(key);
+    if (!idle || this.#pinned.has(key) || this.#revisions.get(key) !== revision) return;
+    this.#revisions.delete(key);
+    this.#deps.forgotten(revision);
   }
 }
 

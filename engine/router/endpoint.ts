@@ -16,7 +16,7 @@ export interface Endpoint {
   readonly direct: boolean;
   /** Header lines of every request to this pod; "" until the function is known. */
   headers: string;
-  /** By `PLAN_UPGRADE` and `PLAN_CORS`; empty until then. */
+  /** By the `PLAN_…` bits (serving-plan.ts); empty until then. */
   plans: readonly RelayPlan[];
   /** Requests of this router that run in it. */
   inFlight: number;

@@ -2,7 +2,7 @@ import type { ErrorCode, PlatformError } from "../../api/errors.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Exchange } from "./http/types.ts";
 import type { Revision, Waiter } from "./revision.ts";
-import { PLAN_CORS, PLAN_UPGRADE } from "./serving-plan.ts";
+import { PLAN_UPGRADE } from "./serving-plan.ts";
 
 /** What a request to a function is from its match to its end. Made once per request, always of this shape. */
 export class Invocation implements Waiter {
@@ -23,6 +23,8 @@ export class Invocation implements Waiter {
   readonly referenceTarget: string;
   /** Header lines that the answer gets because of the trigger's corsConfig; undefined = it has none. */
   readonly corsLines: string | undefined;
+  /** `PLAN_CORS`, `PLAN_INTERNAL` or 0. */
+  readonly planBits: number;
   /** Attempts that failed for another reason than a busy pod. */
   failures = 0;
   /** Code of the error that the router answered with. */
@@ -38,6 +40,7 @@ export class Invocation implements Waiter {
     this.directTarget = facts.directTarget;
     this.referenceTarget = facts.referenceTarget;
     this.corsLines = facts.corsLines;
+    this.planBits = facts.planBits;
     this.#replyError = replyError;
   }
 
@@ -45,8 +48,7 @@ export class Invocation implements Waiter {
     const { exchange } = this;
     const { plan } = this.revision;
     this.endpoint = endpoint;
-    const variant = (exchange.upgrade ? PLAN_UPGRADE : 0) | (this.corsLines === undefined ? 0 : PLAN_CORS);
-    const relayPlan = endpoint.plans[variant];
+    const relayPlan = endpoint.plans[exchange.upgrade ? this.planBits | PLAN_UPGRADE : this.planBits];
     // A revision gets requests only after a function was bound to it, which equips all its pods.
     if (plan === undefined || relayPlan === undefined)
       throw new Error(`Pod "${endpoint.podName}" was not equipped`);
@@ -77,4 +79,5 @@ export interface InvocationFacts {
   readonly directTarget: string;
   readonly referenceTarget: string;
   readonly corsLines: string | undefined;
+  readonly planBits: number;
 }

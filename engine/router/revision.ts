@@ -15,6 +15,7 @@ import { type Queued, WaitQueue } from "./wait-queue.ts";
 
 /** A request that wants a slot. */
 export interface Waiter extends Queued<Waiter> {
+  readonly requestId: string;
   /** Clock of the revision, ms; set at the first queueing, 0 before. */
   queuedAtMs: number;
   /** Gets the slot; it must end in one `release`, `rest` or `fault` of that endpoint. */

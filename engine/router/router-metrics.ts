@@ -96,19 +96,20 @@ export function routerMetrics(registry: MetricsRegistry): RouterMetrics {
   };
 }
 
+type ListenerCount =
+  | "connectionsOpen"
+  | "connectionsAccepted"
+  | "connectionsRefused"
+  | "rejected"
+  | "tunnelsOpen";
+
 /** Shows what the HTTP core counts. */
 export function addListenerMetrics(
   registry: MetricsRegistry,
   listeners: Readonly<Record<string, Listener>>,
   upstreams: Upstreams,
 ): void {
-  const perListener = <
-    K extends "connectionsOpen" | "connectionsAccepted" | "connectionsRefused" | "rejected" | "tunnelsOpen",
-  >(
-    name: string,
-    help: string,
-    key: K,
-  ) => {
+  const perListener = (name: string, help: string, key: ListenerCount) => {
     const gauge = registry.gauge({ name, help, labels: ["listener"] });
     registry.onScrape(() => {
       for (const [listener, { counters }] of Object.entries(listeners))

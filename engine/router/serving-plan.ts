@@ -17,6 +17,7 @@ import type { RevisionStats } from "./router-metrics.ts";
 /** Index of a relay plan: the bits say what kind of request it is for. */
 export const PLAN_UPGRADE = 1;
 export const PLAN_CORS = 2;
+export const PLAN_INTERNAL = 4;
 
 /** Everything about a serving revision that is the same for all its requests, made once. */
 export interface ServingPlan {
@@ -37,6 +38,8 @@ export interface PlanSettings {
   readonly connectTimeoutMs: number;
   readonly tunnelIdleMs: number;
   readonly requestFilter: HeaderFilter;
+  /** The same for signed callers. */
+  readonly internalRequestFilter: HeaderFilter;
   readonly responseFilter: HeaderFilter;
   /** Also strips what only the trigger's corsConfig may say. */
   readonly corsResponseFilter: HeaderFilter;
@@ -91,10 +94,14 @@ function relayPlans({ limits }: Serving, settings: PlanSettings, refusalHeader: 
     idleTimeoutMs: streaming ? streaming.idleTimeoutMs : settings.tunnelIdleMs,
   };
   const plans: RelayPlan[] = [];
-  plans[0] = plain;
-  plans[PLAN_UPGRADE] = tunnel;
-  plans[PLAN_CORS] = { ...plain, responseFilter: settings.corsResponseFilter };
-  plans[PLAN_CORS | PLAN_UPGRADE] = { ...tunnel, responseFilter: settings.corsResponseFilter };
+  for (const base of [0, PLAN_CORS, PLAN_INTERNAL]) {
+    const filters = {
+      requestFilter: base === PLAN_INTERNAL ? settings.internalRequestFilter : settings.requestFilter,
+      responseFilter: base === PLAN_CORS ? settings.corsResponseFilter : settings.responseFilter,
+    };
+    plans[base] = { ...plain, ...filters };
+    plans[base | PLAN_UPGRADE] = { ...tunnel, ...filters };
+  }
   return plans;
 }
 

@@ -1,0 +1,109 @@
+import type { KubeClient } from "../../kube/client.ts";
+import type { KeyRing } from "../../net/keys.ts";
+import type { Log } from "../../net/log.ts";
+import type { MetricsRegistry } from "../../net/metrics.ts";
+import { referenceVerifier } from "../../net/reference-sign.ts";
+import { verifier } from "../../net/sign.ts";
+import { accessLog } from "./access-log.ts";
+import { coreErrorReply } from "./core-errors.ts";
+import { forwardedWriter } from "./forwarded.ts";
+import { createListener } from "./http/listener.ts";
+import type { ListenerOptions } from "./http/types.ts";
+import { internalHandler } from "./internal-handler.ts";
+import { createInvoker } from "./invoke.ts";
+import { ownPaths } from "./own-paths.ts";
+import { publicHandler } from "./public-handler.ts";
+import { addListenerMetrics } from "./router-metrics.ts";
+import { createRoutingState } from "./routing-state.ts";
+import type { RouterSettings } from "./settings.ts";
+
+/** The identity of the router's internal listener in signed calls. */
+export const ROUTER_AUDIENCE = "router-internal";
+
+export interface RouterDeps {
+  readonly settings: RouterSettings;
+  readonly kube: KubeClient;
+  readonly keys: KeyRing;
+  readonly log: Log;
+  readonly registry: MetricsRegistry;
+  readonly version: { readonly Version: string; readonly GitCommit: string; readonly BuildDate: string };
+}
+
+export interface Router {
+  /** Waits until all routes and endpoints are known, then listens. @returns the bound ports */
+  start(): Promise<{ port: number; internalPort: number }>;
+  /** Undefined when requests are served, else what is missing. */
+  notReady(): string | undefined;
+  /** From now on `/readyz` says 503, so that load balancers look elsewhere; requests are still served. */
+  beginDrain(): void;
+  /** Stops accepting and lets requests in flight finish. @returns how many were cut at the deadline */
+  drain(deadlineMs: number): Promise<number>;
+  /** Stops watches and closes all connections. */
+  stop(): Promise<void>;
+}
+
+/** A router over a Kubernetes client and an executor; nothing runs before `start` but its watches. */
+export function createRouter(deps: RouterDeps): Router {
+  const { settings, log, registry, keys } = deps;
+  const state = createRoutingState(deps);
+  let listening = false;
+  let draining = false;
+  const notReady = () => {
+    if (draining) return "draining";
+    return state.watches.notSynced() ?? (listening ? undefined : "not listening yet");
+  };
+  const invoker = createInvoker({
+    index: state.index,
+    metrics: state.metrics,
+    suspect: (endpoint, reason) => state.executor.suspect(endpoint, reason),
+    debugErrors: settings.debugErrors,
+    logEnd: accessLog(settings.accessLog, log),
+  });
+  const forwarded = forwardedWriter(settings.trustedProxies);
+  const own = ownPaths({ version: deps.version, notReady });
+  const options = (maxConnectionsPerClient: number): ListenerOptions => ({
+    upstreams: state.upstreams,
+    errorReply: coreErrorReply,
+    limits: { maxConnections: settings.maxConnections, maxConnectionsPerClient },
+  });
+  const publicListener = createListener(
+    publicHandler({ table: state.table, invoker, forwarded, ownPaths: own }),
+    options(settings.maxConnectionsPerClient),
+  );
+  const internalListener = createListener(
+    internalHandler({
+      functions: state.functions,
+      invoker,
+      forwarded,
+      verifier: verifier(keys, ROUTER_AUDIENCE),
+      reference: referenceVerifier(keys, "router-internal"),
+      maxBodyBytes: settings.internalBodyBytes,
+    }),
+    options(0),
+  );
+  addListenerMetrics(registry, { public: publicListener, internal: internalListener }, state.upstreams);
+  return {
+    notReady,
+    start: async () => {
+      await state.watches.synced;
+      const port = await publicListener.listen(settings.host, settings.port, {
+        reusePort: settings.reusePort,
+      });
+      const internalPort = await internalListener.listen(settings.internalHost, settings.internalPort);
+      listening = true;
+      return { port, internalPort };
+    },
+    beginDrain: () => {
+      draining = true;
+    },
+    drain: async (deadlineMs) => {
+      draining = true;
+      const [cut, internalCut] = await Promise.all([
+        publicListener.close(deadlineMs),
+        internalListener.close(deadlineMs),
+      ]);
+      return cut + internalCut;
+    },
+    stop: () => state.stop(),
+  };
+}

@@ -1,0 +1,161 @@
+import type { KubeClient } from "../../kube/client.ts";
+import type { KeyRing } from "../../net/keys.ts";
+import type { Log } from "../../net/log.ts";
+import type { MetricsRegistry } from "../../net/metrics.ts";
+import { signedClient } from "../../net/signed-client.ts";
+import { EndpointIndex } from "./endpoint-index.ts";
+import { type ExecutorClient, executorClient } from "./executor-client.ts";
+import { FunctionTable } from "./function-table.ts";
+import { compileHeaderFilter } from "./http/header-filter.ts";
+import { createRouteTable } from "./http/routes.ts";
+import type { RouteTable, Upstreams } from "./http/types.ts";
+import { createUpstreams } from "./http/upstream.ts";
+import {
+  CORS_RESPONSE_RULE,
+  INTERNAL_REQUEST_RULE,
+  PUBLIC_REQUEST_RULE,
+  RESPONSE_RULE,
+} from "./request-lines.ts";
+import type { Revision } from "./revision.ts";
+import { RouteCompiler, type RouteTarget } from "./route-compiler.ts";
+import { type RevisionStats, type RouterMetrics, routerMetrics } from "./router-metrics.ts";
+import { equipEndpoint, type PlanSettings, servingPlan } from "./serving-plan.ts";
+import type { RouterSettings } from "./settings.ts";
+import { startWatches, type Watches } from "./watches.ts";
+
+/** The identity of the executor in signed calls. */
+export const EXECUTOR_AUDIENCE = "executor";
+
+const MEASURE_MS = 1_000;
+const SWEEP_MS = 10_000;
+
+export interface RoutingStateDeps {
+  readonly settings: RouterSettings;
+  readonly kube: KubeClient;
+  readonly keys: KeyRing;
+  readonly log: Log;
+  readonly registry: MetricsRegistry;
+}
+
+/** What the router knows: functions, routes, pods, and how to have more pods; kept up to date by watches. */
+export interface RoutingState {
+  readonly table: RouteTable<RouteTarget>;
+  readonly functions: FunctionTable;
+  readonly index: EndpointIndex;
+  readonly executor: ExecutorClient;
+  readonly upstreams: Upstreams;
+  readonly metrics: RouterMetrics;
+  readonly watches: Watches;
+  stop(): Promise<void>;
+}
+
+export function createRoutingState(deps: RoutingStateDeps): RoutingState {
+  const { settings, log, registry } = deps;
+  const now = () => performance.now();
+  const metrics = routerMetrics(registry);
+  const upstreams = createUpstreams({});
+  const client = signedClient({
+    keys: deps.keys,
+    origin: settings.executorUrl,
+    audience: EXECUTOR_AUDIENCE,
+    unavailable: "executor_unavailable",
+  });
+  const executor = executorClient({ client, index: () => index, metrics, log, now });
+  const index = new EndpointIndex({
+    limits: settings,
+    now,
+    acquire: (revision, waiting, waitMs) => executor.acquire(revision, waiting, waitMs),
+    upstreams,
+    equip: (endpoint, revision) => {
+      if (revision.plan) equipEndpoint(endpoint, revision.plan);
+    },
+    forgotten: (revision) => {
+      if (revision.plan) metrics.forgetRevision(labelsOf(revision));
+    },
+  });
+  const functions = new FunctionTable({
+    index,
+    bind: planBinder(settings, (labels) => metrics.revision(labels)),
+    onMalformed: (key, message) =>
+      log.error("Cannot read a function's status.serving", { function: key, message }),
+  });
+  const table = createRouteTable<RouteTarget>();
+  const routes = new RouteCompiler({
+    table,
+    functions,
+    onProblem: (trigger, message) => log.warn("Cannot route a trigger", { trigger, reason: message }),
+  });
+  const watches = startWatches(
+    deps.kube,
+    {
+      onFunction: (key, object) => (object ? functions.apply(object) : functions.remove(key)),
+      onTrigger: (key, trigger) => (trigger ? routes.apply(key, trigger) : routes.remove(key)),
+      onSlice: (key, slice) => index.applySlice(key, slice),
+    },
+    log,
+    registry,
+  );
+  registry.onScrape(() => showWaiting(index));
+  registry.gaugeOf({ name: "isotope_router_routes", help: "Routes of HTTPTriggers" }, () => table.size);
+  registry.gaugeOf({ name: "isotope_router_functions", help: "Functions known" }, () => functions.size);
+  registry.gaugeOf({ name: "isotope_router_pods", help: "Pods known" }, () => index.podCount);
+  const timers = [
+    setInterval(() => measure(index), MEASURE_MS).unref(),
+    setInterval(() => index.sweep(), SWEEP_MS).unref(),
+  ];
+  return {
+    table,
+    functions,
+    index,
+    executor,
+    upstreams,
+    metrics,
+    watches,
+    stop: async () => {
+      for (const timer of timers) clearInterval(timer);
+      await watches.stop();
+      index.close();
+      upstreams.close();
+      await client.close();
+    },
+  };
+}
+
+function showWaiting(index: EndpointIndex): void {
+  for (const { plan, queue, inFlight } of index.revisions()) {
+    if (!plan) continue;
+    plan.stats.waiting.value = queue.length;
+    plan.stats.inFlight.value = inFlight;
+  }
+}
+
+function measure(index: EndpointIndex): void {
+  for (const revision of index.revisions()) revision.measure(MEASURE_MS);
+}
+
+const labelsOf = (revision: Revision) => ({
+  namespace: revision.plan?.slot.namespace ?? "",
+  function: revision.plan?.slot.name ?? "",
+  revision: revision.revision,
+});
+
+function planBinder(
+  settings: RouterSettings,
+  statsOf: (labels: ReturnType<typeof labelsOf>) => RevisionStats,
+): ConstructorParameters<typeof FunctionTable>[0]["bind"] {
+  const planSettings: PlanSettings = {
+    connectTimeoutMs: settings.connectTimeoutMs,
+    tunnelIdleMs: settings.tunnelIdleMs,
+    requestFilter: compileHeaderFilter(PUBLIC_REQUEST_RULE),
+    internalRequestFilter: compileHeaderFilter(INTERNAL_REQUEST_RULE),
+    responseFilter: compileHeaderFilter(RESPONSE_RULE),
+    corsResponseFilter: compileHeaderFilter(CORS_RESPONSE_RULE),
+  };
+  return (revision, slot, serving) => {
+    const stats = statsOf({ namespace: slot.namespace, function: slot.name, revision: serving.revision });
+    const plan = servingPlan(slot, serving, stats, planSettings);
+    revision.plan = plan;
+    revision.onceOnly = serving.limits.onceOnly;
+    for (const endpoint of revision.endpoints) equipEndpoint(endpoint, plan);
+  };
+}
