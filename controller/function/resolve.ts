@@ -14,11 +14,11 @@ import { type RevisionContent, revisionOf } from "./revision.ts";
 
 /** What a function refers to, looked up in the function's own namespace. */
 export interface References {
-  environment(name: string): Environment | undefined;
-  package(name: string): Package | undefined;
+  readonly environment: (name: string) => Environment | undefined;
+  readonly package: (name: string) => Package | undefined;
   /** The resourceVersion. */
-  secret(name: string): string | undefined;
-  configMap(name: string): string | undefined;
+  readonly secret: (name: string) => string | undefined;
+  readonly configMap: (name: string) => string | undefined;
 }
 
 /** Why a function cannot serve (or cannot take up its newest state), for its conditions. */

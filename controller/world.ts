@@ -1,0 +1,121 @@
+import type { Environment, Function as FunctionObject, HTTPTrigger, Package } from "../api/kinds/index.ts";
+import type { KubeClient } from "../kube/client.ts";
+import { CONFIG_MAPS, SECRETS } from "../kube/core.ts";
+import { createInformer, type Informer, type InformerOptions } from "../kube/informer.ts";
+import { ENVIRONMENTS, FUNCTIONS, HTTP_TRIGGERS, PACKAGES } from "../kube/kinds.ts";
+import type { KubeObject } from "../kube/object.ts";
+import { resourceType } from "../kube/resource.ts";
+import { dataReferences } from "./function/resolve.ts";
+import { slimPackage } from "./package/slim.ts";
+
+/** A secret or config map of which only the existence and version matter here: values never stay in this process. */
+export type DataObject = KubeObject;
+
+/** Local copies of everything that the reconcilers read. */
+export interface World {
+  readonly functions: Informer<FunctionObject>;
+  readonly environments: Informer<Environment>;
+  /** Without build logs, and with literal archives replaced by their digest (see `slimPackage`). */
+  readonly packages: Informer<Package>;
+  readonly triggers: Informer<HTTPTrigger>;
+  readonly secrets: Informer<DataObject>;
+  readonly configMaps: Informer<DataObject>;
+  start(): void;
+  /** Resolves when all copies hold a first list. */
+  readonly synced: Promise<unknown>;
+  isSynced(): boolean;
+  /** The longest time in milliseconds that one of the copies was not known to be current. */
+  stalenessMs(): number;
+  stop(): Promise<void>;
+}
+
+/** Index names; values are `namespace/name`. */
+export const BY_ENVIRONMENT = "environment";
+export const BY_PACKAGE = "package";
+export const BY_SECRET = "secret";
+export const BY_CONFIG_MAP = "configMap";
+export const BY_FUNCTION = "function";
+
+export function openWorld(client: KubeClient, onError: (kind: string, error: unknown) => void): World {
+  const open = <T extends KubeObject>(options: Omit<InformerOptions<T>, "client" | "onError">): Informer<T> =>
+    createInformer<T>({
+      transform: withoutManagedFields,
+      ...options,
+      client,
+      onError: (error) => onError(options.type.kind, error),
+    });
+  const world = {
+    functions: open({ type: FUNCTIONS, indexes: functionIndexes }),
+    environments: open({ type: ENVIRONMENTS }),
+    packages: open({
+      type: PACKAGES,
+      transform: slimPackage,
+      indexes: { [BY_ENVIRONMENT]: (pkg) => inNamespace(pkg, [pkg.spec.environment.name]) },
+    }),
+    triggers: open({
+      type: HTTP_TRIGGERS,
+      indexes: { [BY_FUNCTION]: (trigger) => inNamespace(trigger, functionNames(trigger)) },
+    }),
+    secrets: open<DataObject>({
+      type: resourceType("v1", SECRETS.kind, SECRETS.plural),
+      transform: metadataOnly,
+    }),
+    configMaps: open<DataObject>({
+      type: resourceType("v1", CONFIG_MAPS.kind, CONFIG_MAPS.plural),
+      transform: metadataOnly,
+    }),
+  };
+  const all:
+    | Informer<never>[]
+    | Pick<Informer<KubeObject>, "start" | "stop" | "synced" | "hasSynced" | "stalenessMs">[] =
+    Object.values(world);
+  return {
+    ...world,
+    start: () => all.forEach((informer) => informer.start()),
+    synced: Promise.all(all.map((informer) => informer.synced)),
+    isSynced: () => all.every((informer) => informer.hasSynced()),
+    stalenessMs: () => Math.max(...all.map((informer) => informer.stalenessMs())),
+    stop: async () => {
+      await Promise.all(all.map((informer) => informer.stop()));
+    },
+  };
+}
+
+/** Names of the functions that a trigger calls. */
+export function functionNames(trigger: HTTPTrigger): string[] {
+  const { type, name, functionweights } = trigger.spec.functionref;
+  return type === "function-weights" ? Object.keys(functionweights ?? {}) : [name];
+}
+
+const functionIndexes = {
+  [BY_ENVIRONMENT]: (fn: FunctionObject) => inNamespace(fn, [fn.spec.environment.name]),
+  [BY_PACKAGE]: (fn: FunctionObject) => inNamespace(fn, [fn.spec.package.packageref?.name]),
+  [BY_SECRET]: (fn: FunctionObject) =>
+    inNamespace(
+      fn,
+      dataReferences(fn.spec).secrets.map(({ name }) => name),
+    ),
+  [BY_CONFIG_MAP]: (fn: FunctionObject) =>
+    inNamespace(
+      fn,
+      dataReferences(fn.spec).configMaps.map(({ name }) => name),
+    ),
+};
+
+function inNamespace(object: KubeObject, names: (string | undefined)[]): string[] {
+  const namespace = object.metadata.namespace ?? "default";
+  return names
+    .filter((name) => name !== undefined && name !== "")
+    .map((name) => `${namespace}/${name ?? ""}`);
+}
+
+function withoutManagedFields<T extends KubeObject>(object: T): T {
+  if (!("managedFields" in object.metadata)) return object;
+  const { managedFields: _, ...metadata } = object.metadata;
+  return { ...object, metadata };
+}
+
+function metadataOnly(object: DataObject): DataObject {
+  const { namespace, name, uid, resourceVersion } = object.metadata;
+  return { metadata: { namespace, name, uid, resourceVersion } };
+}
