@@ -1,0 +1,75 @@
+/** What the flags of a pod's process are made from. */
+export interface DenoFlagOptions {
+  /** The pod's own folder: readable; writable below `tmp` only once it is specialised. */
+  readonly root: string;
+  /** Further folders that the reference system's contract mounts: `/userfunc`, `/secrets`, `/configs`. Readable. */
+  readonly contractDirs?: readonly string[];
+  /** What no function may reach: `address`, `address:port`, `[v6]:port` or CIDR. */
+  readonly denyNet: readonly string[];
+  /** Upper bound of the JavaScript heap. */
+  readonly memoryMb: number;
+}
+
+/** Instance metadata services, wherever a pod runs. */
+export const METADATA_ADDRESSES: readonly string[] = [
+  "169.254.0.0/16",
+  "fe80::/10",
+  "fd00:ec2::254",
+  "100.100.100.200",
+];
+
+/**
+ * Arguments of `deno` up to the main module: what no function may have is denied from the start (files but its own, subprocesses,
+ * native libraries, system information, remote code, the listed addresses).
+ */
+export function denoFlags(options: DenoFlagOptions): string[] {
+  const { root, contractDirs = [], denyNet, memoryMb } = options;
+  const readable = [root, ...contractDirs].join(",");
+  return [
+    "run",
+    "--no-prompt",
+    "--no-config",
+    "--no-lock",
+    "--cached-only",
+    "--no-remote",
+    "--no-npm",
+    "--unstable-no-legacy-abort",
+    `--allow-read=${readable}`,
+    // The second entry outlives the first, which the runtime gives up as soon as the code is in place.
+    `--allow-write=${root},${root}/tmp`,
+    "--allow-env",
+    "--allow-net",
+    ...(denyNet.length === 0 ? [] : [`--deny-net=${denyNet.join(",")}`]),
+    "--deny-run",
+    "--deny-ffi",
+    "--deny-sys",
+    "--deny-import",
+    `--v8-flags=--max-old-space-size=${memoryMb}`,
+  ];
+}
+
+const toNumber = (address: string): number =>
+  address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+
+const toAddress = (value: number): string =>
+  [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join(".");
+
+/**
+ * The CIDRs that cover `range` (IPv4, like "127.64.0.0/10") without `address`: a process may not listen on an address that is denied
+ * to it, so that a pod's own is left out of the range that it may not call.
+ */
+export function cidrsExcept(range: string, address: string): string[] {
+  const [network = "", bits = "32"] = range.split("/");
+  const own = toNumber(address);
+  let size = 2 ** (32 - Number(bits));
+  let base = Math.floor(toNumber(network) / size) * size;
+  if (own < base || own >= base + size) return [range];
+  const result: string[] = [];
+  while (size > 1) {
+    size /= 2;
+    const inUpperHalf = own >= base + size;
+    result.push(`${toAddress(inUpperHalf ? base : base + size)}/${32 - Math.log2(size)}`);
+    if (inUpperHalf) base += size;
+  }
+  return result;
+}
