@@ -122,12 +122,17 @@ export interface ClaimConflict {
   readonly path: string;
 }
 
+/** What two claims must have in common to be able to conflict: host and path, but for the names of variables. */
+export function claimShape(claim: RouteClaim): string {
+  return `${claim.host ?? "*"} ${claim.prefix ? "prefix" : "exact"} ${pathShape(claim.path)}`;
+}
+
 /** Which triggers lose a path to another one: same host, same path but for the names of variables, overlapping methods. */
 export function claimConflicts(claims: readonly RouteClaim[]): ClaimConflict[] {
   const holders = new Map<string, RouteClaim[]>();
   const conflicts: ClaimConflict[] = [];
   for (const claim of claims.toSorted(byPrecedence)) {
-    const shape = `${claim.host ?? "*"} ${claim.prefix ? "prefix" : "exact"} ${pathShape(claim.path)}`;
+    const shape = claimShape(claim);
     const held = holders.get(shape) ?? [];
     const winner = held.find((other) => other.trigger !== claim.trigger && methodsOverlap(other, claim));
     if (winner) conflicts.push({ loser: claim.trigger, winner: winner.trigger, path: claim.path });

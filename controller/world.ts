@@ -1,4 +1,5 @@
 import type { Environment, Function as FunctionObject, HTTPTrigger, Package } from "../api/kinds/index.ts";
+import { claimShape, routeClaims } from "../api/routes.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { CONFIG_MAPS, SECRETS } from "../kube/core.ts";
 import { createInformer, type Informer, type InformerOptions } from "../kube/informer.ts";
@@ -35,6 +36,8 @@ export const BY_PACKAGE = "package";
 export const BY_SECRET = "secret";
 export const BY_CONFIG_MAP = "configMap";
 export const BY_FUNCTION = "function";
+/** Triggers by what they claim (`claimShape`). */
+export const BY_CLAIM = "claim";
 
 export function openWorld(client: KubeClient, onError: (kind: string, error: unknown) => void): World {
   const open = <T extends KubeObject>(options: Omit<InformerOptions<T>, "client" | "onError">): Informer<T> =>
@@ -54,7 +57,10 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
     }),
     triggers: open({
       type: HTTP_TRIGGERS,
-      indexes: { [BY_FUNCTION]: (trigger) => inNamespace(trigger, functionNames(trigger)) },
+      indexes: {
+        [BY_FUNCTION]: (trigger) => inNamespace(trigger, functionNames(trigger)),
+        [BY_CLAIM]: (trigger) => routeClaims(trigger).claims.map(claimShape),
+      },
     }),
     secrets: open<DataObject>({
       type: resourceType("v1", SECRETS.kind, SECRETS.plural),

@@ -1,4 +1,4 @@
-import { isDirectImage } from "../../api/direct-image.ts";
+import { ANNOTATION_SPECIALISATION, isDirectImage } from "../../api/direct-image.ts";
 import {
   type Environment,
   FUNCTION_DEFAULTS,
@@ -161,12 +161,16 @@ function missingEnvironment(fn: FunctionObject): Problem {
 function environmentProblem(fn: FunctionObject, references: References): Problem | undefined {
   const environment = references.environment(fn.spec.environment.name ?? "");
   if (!environment) return missingEnvironment(fn);
+  return imageProblem(environment);
+}
+
+/** Images of others are specialised through the fetcher beside them, which the cluster release brings. */
+export function imageProblem(environment: Environment): Problem | undefined {
   const image = environment.spec.runtime.image;
   if (isDirectImage(image, environment.metadata.annotations)) return undefined;
-  if ((fn.spec.env?.length ?? 0) === 0 && (fn.spec.envFrom?.length ?? 0) === 0) return undefined;
   return {
-    reason: "VariablesNotSupported",
-    message: `Environment "${environment.metadata.name}" runs image "${image}", whose pooled pods cannot be given env or envFrom: use secrets and configmaps as files, or an environment with isotope/deno-env`,
+    reason: "ImageNotSupported",
+    message: `Environment "${environment.metadata.name}" runs image "${image}", which needs the fetcher sidecar of the cluster release: use isotope/deno-env, or annotate the environment with ${ANNOTATION_SPECIALISATION}=direct when its image is made from it`,
   };
 }
 

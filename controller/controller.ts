@@ -1,0 +1,154 @@
+import { digestOfArchiveUrl } from "../api/archive-url.ts";
+import type { Archive } from "../api/kinds/index.ts";
+import type { KubeClient } from "../kube/client.ts";
+import { createEventRecorder } from "../kube/events.ts";
+import {
+  createReconciler,
+  type Reconcile,
+  type Reconciler,
+  type ReconcilerStats,
+} from "../kube/reconcile.ts";
+import type { Log } from "../net/log.ts";
+import type { ControllerContext } from "./context.ts";
+import { environmentReconcile, watchEnvironments } from "./environment/reconcile.ts";
+import { functionReconcile, watchFunctions } from "./function/reconcile.ts";
+import { triggerReconcile, watchTriggers } from "./http-trigger/reconcile.ts";
+import { watchLaterKinds } from "./later-kinds.ts";
+import type { Archives, PackageBuilder } from "./package/ports.ts";
+import { packageReconciler, watchPackages } from "./package/reconcile.ts";
+import { readStub } from "./package/slim.ts";
+import { openWorld, type World } from "./world.ts";
+
+export interface ControllerOptions {
+  client: KubeClient;
+  archives: Archives;
+  builder: PackageBuilder;
+  log: Log;
+  /** Hosts that packages may fetch archives from although they are private. */
+  allowedArchiveHosts?: readonly string[];
+  maxArchiveBytes?: number;
+  maxConcurrentBuilds?: number;
+  /** How often a running build's log is written to its Package at most. */
+  buildLogIntervalMs?: number;
+  now?: () => Date;
+}
+
+/** The reconcilers of all kinds, over shared local copies of the objects. */
+export interface Controller {
+  readonly world: World;
+  /** Begins to watch; reconcilers work from the moment when all copies are complete. */
+  start(): void;
+  /** Resolves when the first look at everything can begin. */
+  readonly synced: Promise<unknown>;
+  /** Ends all work; running builds are aborted and resumed by the next process. */
+  stop(): Promise<void>;
+  /** Why it cannot work now, or undefined. */
+  notReady(): string | undefined;
+  stats(): ReconcilerStats[];
+  buildsRunning(): number;
+  /** sha256 of every archive that a package names or a function serves from: these must not be pruned. Empty answer: not known yet. */
+  archivesInUse(): Set<string> | undefined;
+}
+
+const DEFAULT_MAX_ARCHIVE_BYTES = 256 * 2 ** 20;
+const DOWNLOAD_TIMEOUT_MS = 120_000;
+const STALE_MS = 120_000;
+
+export function createController(options: ControllerOptions): Controller {
+  const { client, log } = options;
+  const now = options.now ?? (() => new Date());
+  const onWatchError = (kind: string, error: unknown, failures = 1) => {
+    if (failures === 1 || failures % 20 === 0)
+      log.warn("Cannot watch; trying again", { kind, failures, error });
+  };
+  const world = openWorld(client, onWatchError);
+  const events = createEventRecorder({
+    client,
+    component: "isotope-controller",
+    onError: (error) => log.warn("Cannot record an event", { error }),
+    now,
+  });
+  const context: ControllerContext = { client, world, events, log, now };
+  const loop = (name: string, reconcile: Reconcile, concurrency: number): Reconciler =>
+    createReconciler({
+      name,
+      reconcile,
+      concurrency,
+      onError: (key, error, retryInMs) => log.warn("Cannot reconcile", { kind: name, key, retryInMs, error }),
+    });
+
+  const packages = packageReconciler(context, {
+    archives: options.archives,
+    builder: options.builder,
+    maxConcurrentBuilds: options.maxConcurrentBuilds ?? 4,
+    logIntervalMs: options.buildLogIntervalMs ?? 200,
+    enqueue: (key) => packageLoop.queue.add(key),
+    download: {
+      maxBytes: options.maxArchiveBytes ?? DEFAULT_MAX_ARCHIVE_BYTES,
+      timeoutMs: DOWNLOAD_TIMEOUT_MS,
+      allowedHosts: options.allowedArchiveHosts ?? [],
+    },
+  });
+  const packageLoop = loop("Package", packages.reconcile, 8);
+  const functionLoop = loop("Function", functionReconcile(context), 8);
+  const environmentLoop = loop("Environment", environmentReconcile(context), 2);
+  const triggerLoop = loop("HTTPTrigger", triggerReconcile(context), 8);
+  const loops = [packageLoop, functionLoop, environmentLoop, triggerLoop];
+  watchPackages(world, packageLoop.queue.add);
+  watchFunctions(world, functionLoop.queue.add);
+  watchEnvironments(world, environmentLoop.queue.add);
+  watchTriggers(world, triggerLoop.queue.add);
+  const later = watchLaterKinds({ client, log, now }, onWatchError);
+  let stopped = false;
+  /** Before all copies are complete, a missing object could not be told from one that was not listed yet. */
+  const begin = async (): Promise<void> => {
+    await world.synced;
+    if (stopped) return;
+    for (const one of loops) one.start();
+    later.start();
+  };
+
+  return {
+    world,
+    start: () => {
+      world.start();
+      void begin();
+    },
+    synced: world.synced,
+    stop: async () => {
+      stopped = true;
+      await Promise.all([world.stop(), later.stop(), packages.stop(), ...loops.map((one) => one.stop())]);
+      await events.flush();
+    },
+    notReady: () => {
+      if (!world.isSynced()) return "objects are not listed yet";
+      const staleMs = world.stalenessMs();
+      return staleMs > STALE_MS
+        ? `the Kubernetes API has been silent for ${Math.round(staleMs / 1000)} s`
+        : undefined;
+    },
+    stats: () => [...loops, ...later.reconcilers].map((one) => one.stats()),
+    buildsRunning: () => packages.buildsRunning(),
+    archivesInUse: () => (world.isSynced() ? archivesInUse(world) : undefined),
+  };
+}
+
+function archivesInUse(world: Pick<World, "packages" | "functions">): Set<string> {
+  const digests = new Set<string>();
+  const add = (digest: string | undefined) => {
+    if (digest) digests.add(digest);
+  };
+  const addArchive = (archive: Archive | undefined) => {
+    add(archive?.url ? digestOfArchiveUrl(archive.url) : undefined);
+    add(readStub(archive?.literal)?.digest);
+    add(archive?.checksum?.sum?.toLowerCase());
+  };
+  for (const { spec, status } of world.packages.list()) {
+    addArchive(spec.source);
+    addArchive(spec.deployment);
+    add(status?.contentHash);
+    add(status?.sourceDigest);
+  }
+  for (const { status } of world.functions.list()) add(status?.serving?.package.digest);
+  return digests;
+}

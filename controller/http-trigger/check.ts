@@ -1,0 +1,189 @@
+import { parseDurationMs } from "../../api/duration.ts";
+import type { Function as FunctionObject, HTTPTrigger } from "../../api/kinds/index.ts";
+import { claimConflicts, routeClaims } from "../../api/routes.ts";
+import { type ConditionUpdate, findCondition } from "../../kube/conditions.ts";
+import { functionNames } from "../world.ts";
+
+/** What a trigger's state depends on beside itself. */
+export interface TriggerSurroundings {
+  /** A function of the trigger's own namespace. */
+  readonly findFunction: (name: string) => FunctionObject | undefined;
+  /** Triggers that claim one of the same paths, the trigger itself among them or not. */
+  readonly rivals: readonly HTTPTrigger[];
+}
+
+/** The conditions RouteAdmitted and Ready of a trigger. Pure. */
+export function triggerConditions(
+  trigger: HTTPTrigger,
+  surroundings: TriggerSurroundings,
+): ConditionUpdate[] {
+  const refused = admissionProblem(trigger, surroundings.rivals);
+  const admitted: ConditionUpdate = refused
+    ? { type: "RouteAdmitted", status: "False", ...refused }
+    : { type: "RouteAdmitted", status: "True", reason: "Admitted", message: describeRoute(trigger) };
+  const problem = refused ?? featureProblem(trigger) ?? functionProblem(trigger, surroundings.findFunction);
+  const ready: ConditionUpdate = problem
+    ? { type: "Ready", status: "False", ...problem }
+    : {
+        type: "Ready",
+        status: "True",
+        reason: "Routed",
+        message: describeRoute(trigger) + ingressNote(trigger),
+      };
+  return [admitted, ready];
+}
+
+interface Problem {
+  reason: string;
+  message: string;
+}
+
+function admissionProblem(trigger: HTTPTrigger, rivals: readonly HTTPTrigger[]): Problem | undefined {
+  const { claims, problem } = routeClaims(trigger);
+  if (problem) return { reason: problem.reason, message: problem.message };
+  for (const { path } of claims) {
+    const why = templateProblem(path);
+    if (why) return { reason: "InvalidRouteTemplate", message: `Path "${path}" cannot be routed: ${why}` };
+  }
+  return corsProblem(trigger) ?? conflictProblem(trigger, rivals);
+}
+
+const VARIABLE = /^[A-Za-z_][A-Za-z0-9_-]{0,62}$/;
+/** What a linear-time engine cannot match. */
+const NOT_LINEAR = /\\[1-9]|\(\?(?:[=!]|<[=!])/;
+
+/** Why a path template cannot be compiled: braces, names and patterns of its variables. */
+export function templateProblem(path: string): string | undefined {
+  const names = new Set<string>();
+  for (let at = 0; at < path.length; at++) {
+    if (path[at] === "}") return '"}" without "{"';
+    if (path[at] !== "{") continue;
+    const end = closingBrace(path, at);
+    if (end < 0) return '"{" without "}"';
+    const [name, pattern] = splitOnce(path.slice(at + 1, end));
+    if (!VARIABLE.test(name)) return `"${name}" is no name of a variable`;
+    if (names.has(name)) return `variable "${name}" occurs twice`;
+    names.add(name);
+    const why = pattern === undefined ? undefined : patternProblem(pattern);
+    if (why) return `the pattern of variable "${name}" ${why}`;
+    at = end;
+  }
+  return undefined;
+}
+
+function closingBrace(path: string, open: number): number {
+  let depth = 0;
+  for (let at = open; at < path.length; at++) {
+    if (path[at] === "{") depth++;
+    if (path[at] === "}" && --depth === 0) return at;
+  }
+  return -1;
+}
+
+function splitOnce(text: string): [string, string | undefined] {
+  const colon = text.indexOf(":");
+  return colon < 0 ? [text, undefined] : [text.slice(0, colon), text.slice(colon + 1)];
+}
+
+function patternProblem(pattern: string): string | undefined {
+  if (pattern === "") return "is empty";
+  if (NOT_LINEAR.test(pattern))
+    return "uses a backreference or look-around, which the router does not support";
+  try {
+    RegExp(pattern);
+    return undefined;
+  } catch (error) {
+    return `is no regular expression: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+function corsProblem(trigger: HTTPTrigger): Problem | undefined {
+  const cors = trigger.spec.corsConfig;
+  if (!cors) return undefined;
+  const invalid = (message: string): Problem => ({ reason: "InvalidCorsConfig", message });
+  if (cors.allowCredentials && cors.allowOrigins?.includes("*")) {
+    return invalid('corsConfig.allowCredentials does not go with the origin "*": name the origins');
+  }
+  const odd = cors.allowOrigins?.find((origin) => origin !== "*" && (origin.match(/\*/g)?.length ?? 0) > 1);
+  if (odd) return invalid(`corsConfig.allowOrigins holds "${odd}": an origin may hold one "*"`);
+  if (cors.maxAge && !isDuration(cors.maxAge)) {
+    return invalid(
+      `corsConfig.maxAge must be a duration such as 10m or a number of seconds, got "${cors.maxAge}"`,
+    );
+  }
+  return undefined;
+}
+
+function isDuration(text: string): boolean {
+  if (/^\d+$/.test(text)) return true;
+  try {
+    return parseDurationMs(text) >= 0;
+  } catch {
+    return false;
+  }
+}
+
+function conflictProblem(trigger: HTTPTrigger, rivals: readonly HTTPTrigger[]): Problem | undefined {
+  const own = keyOfTrigger(trigger);
+  const others = rivals.filter((rival) => keyOfTrigger(rival) !== own);
+  if (others.length === 0) return undefined;
+  const claims = [trigger, ...others].flatMap((rival) => routeClaims(rival).claims);
+  const lost = claimConflicts(claims).find(({ loser }) => loser === own);
+  if (!lost) return undefined;
+  return {
+    reason: "RouteConflict",
+    message: `HTTPTrigger "${lost.winner}" is older and holds path "${lost.path}": choose another path, host or method, or delete that trigger`,
+  };
+}
+
+function keyOfTrigger({ metadata }: HTTPTrigger): string {
+  return `${metadata.namespace ?? "default"}/${metadata.name}`;
+}
+
+function featureProblem({ spec }: HTTPTrigger): Problem | undefined {
+  const { type, alias, version } = spec.functionref;
+  const what =
+    spec.invocationMode === "async"
+      ? "invocationMode async"
+      : type === "function-weights"
+        ? "functionref type function-weights"
+        : alias || version
+          ? "functionref alias and version"
+          : undefined;
+  return what === undefined
+    ? undefined
+    : { reason: "FeatureNotAvailable", message: `The route answers 501: ${what} comes with a later release` };
+}
+
+function functionProblem(
+  trigger: HTTPTrigger,
+  findFunction: (name: string) => FunctionObject | undefined,
+): Problem | undefined {
+  const namespace = trigger.metadata.namespace ?? "default";
+  for (const name of functionNames(trigger)) {
+    const fn = findFunction(name);
+    if (!fn) {
+      return {
+        reason: "FunctionNotFound",
+        message: `Function "${name}" not found in namespace "${namespace}": create it, or correct spec.functionref.name`,
+      };
+    }
+    if (!fn.status?.serving) {
+      const why = findCondition(fn.status?.conditions, "Ready")?.message ?? "it is being resolved";
+      return { reason: "FunctionNotReady", message: `Function "${name}" cannot serve yet: ${why}` };
+    }
+  }
+  return undefined;
+}
+
+function describeRoute({ spec }: HTTPTrigger): string {
+  const methods = [...(spec.methods ?? []), ...(spec.method ? [spec.method] : [])];
+  const paths = [spec.relativeurl, spec.prefix ? `${spec.prefix}*` : ""].filter((path) => path);
+  return `${methods.length > 0 ? methods.join(", ") : "All methods"} on ${paths.join(" and ")} go to function "${spec.functionref.name}"`;
+}
+
+function ingressNote({ spec }: HTTPTrigger): string {
+  return spec.createingress || spec.routeConfig?.provider
+    ? "; ingress and gateway objects come with the cluster release"
+    : "";
+}
