@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { makeAddressPool, parseRange } from "./addresses.ts";
+import { cidrsWithout, makeAddressPool, parseRange } from "./addresses.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "addresses-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -67,3 +67,12 @@ it.each(["10.0.0.0/8", "127.0.0.0/4", "127.0.0.0/33", "127.0.0.300/24", "127.0.0
   "refuses the range %s",
   (cidr) => expect(() => parseRange(cidr)).toThrow(`got "${cidr}"`),
 );
+
+describe("cidrsWithout", () => {
+  it("covers the whole range but the address", () => {
+    const cidrs = cidrsWithout("127.64.0.0/29", "127.64.0.5");
+    expect(cidrs).toEqual(["127.64.0.0/30", "127.64.0.6/31", "127.64.0.4/32"]);
+    expect(cidrsWithout("127.64.0.0/10", "127.64.0.1")).toHaveLength(22);
+    expect(cidrsWithout("127.64.0.0/10", "127.0.0.1")).toEqual(["127.64.0.0/10"]);
+  });
+});

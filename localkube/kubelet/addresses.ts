@@ -15,6 +15,8 @@ export interface AddressPool {
   /** Marks an address as used by a pod that was found running. */
   claim(address: string): void;
   release(address: string): void;
+  /** The CIDRs that cover the range without one address: what a pod at that address may be denied to call. */
+  othersThan(address: string): string[];
 }
 
 function toNumber(address: string): number {
@@ -66,6 +68,23 @@ export function findFreePort(): Promise<number> {
   });
 }
 
+/** The CIDRs that cover `cidr` without `address`, the largest first. */
+export function cidrsWithout(cidr: string, address: string): string[] {
+  const [network = "", bits = "32"] = cidr.split("/");
+  const own = toNumber(address);
+  let size = 2 ** (32 - Number(bits));
+  let base = Math.floor(toNumber(network) / size) * size;
+  if (own < base || own >= base + size) return [cidr];
+  const result: string[] = [];
+  while (size > 1) {
+    size /= 2;
+    const inUpperHalf = own >= base + size;
+    result.push(`${toAddress(inUpperHalf ? base : base + size)}/${32 - Math.log2(size)}`);
+    if (inUpperHalf) base += size;
+  }
+  return result;
+}
+
 /** Hands out the addresses of `cidr`, starting at a place of its own so that two ranges in use side by side seldom meet. */
 export function makeAddressPool(
   cidr: string,
@@ -112,5 +131,6 @@ export function makeAddressPool(
     },
     claim: (address) => void used.add(address),
     release: (address) => void used.delete(address),
+    othersThan: (address) => cidrsWithout(cidr, address),
   };
 }

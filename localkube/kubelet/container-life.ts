@@ -76,6 +76,7 @@ function makeRunSpec(
     images: context.images,
     sources: context.sources,
     maxLogBytes: context.maxLogBytes,
+    otherPods: context.addresses?.othersThan(state.podIP ?? "") ?? [],
   });
 }
 

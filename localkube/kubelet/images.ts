@@ -7,7 +7,7 @@ export type ContainerCommand = "refuse" | "ignore" | "append" | "replace";
 export interface ImageRule {
   /** Image reference; `*` stands for any text. */
   match: string;
-  /** The argument vector; `${POD_DIR} ${POD_IP} ${PORT} ${ROOT} ${CONTAINER_DIR}` are put in. */
+  /** The argument vector; `${POD_DIR} ${POD_IP} ${PORT} ${ROOT} ${CONTAINER_DIR} ${OTHER_PODS}` (comma-separated CIDRs) are put in. */
   command: string[];
   /** Added to the process environment, under the container's own; the same substitutions. */
   env: Record<string, string>;

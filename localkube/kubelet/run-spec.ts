@@ -40,9 +40,13 @@ export interface RunSpecContext {
   images: ImageTable;
   sources: ConfigSources;
   maxLogBytes: number;
+  /** CIDRs of all pod addresses but the pod's own; none where pods share an address. */
+  otherPods: string[];
 }
 
 const MINIMAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/** Reserved for documentation, so that a list of addresses with it in it means none. */
+const NO_ADDRESS = "192.0.2.0/32";
 /** Where a pod without a container port is expected to listen. */
 const DEFAULT_PORT = 8888;
 
@@ -114,6 +118,7 @@ export function prepareRun(context: RunSpecContext): RunSpec {
     PORT: String(port),
     ROOT: root,
     CONTAINER_DIR: containerDir,
+    OTHER_PODS: context.otherPods.length > 0 ? context.otherPods.join(",") : NO_ADDRESS,
   };
   const home = join(containerDir, "home");
   const temporary = join(containerDir, "tmp");
