@@ -39,9 +39,8 @@ export function adoptSpecialised(parts: AdoptionParts, pod: Pod, status: PodStat
   pod.phase = "specialised";
   const fn = status.function?.namespace === pod.namespace ? status.function : undefined;
   const revision = functions.revision(fn?.uid ?? "", status.revision ?? "");
-  // A pod for one request may have been given out already: it is left to finish.
-  if (!revision || revision.serving.limits.onceOnly) rollover.orphan(pod, ORPHAN_DEADLINE_MS);
-  else revision.adopt(pod);
+  if (revision) revision.adopt(pod);
+  else rollover.orphan(pod, ORPHAN_DEADLINE_MS);
 }
 
 /** Slices of revisions that are served are taken over, so that routers keep them until pods were asked; others are deleted. */

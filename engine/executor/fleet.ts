@@ -188,7 +188,9 @@ async function probe(state: State, pod: Pod, delayMs: number): Promise<void> {
   const answer = await (pod.found ? calls.status(PROBE_TIMEOUT_MS) : calls.health(PROBE_TIMEOUT_MS));
   // Another probe runs when the pod got another address meanwhile.
   if (state.closed || pod.calls !== calls || isSettled(pod)) return;
-  if (answer && answer.podUid === pod.uid && understood(state, pod, answer)) return;
+  if (answer === "refused") {
+    if (pod.wasReady) return discard(state, pod, "it ran before and nothing listens at its address", 0);
+  } else if (answer && answer.podUid === pod.uid && understood(state, pod, answer)) return;
   if (state.now() - pod.createdAtMs > patienceMs(state, pod)) giveUp(state, pod);
   else later(state, delayMs, () => void probe(state, pod, Math.min(delayMs * 1.5, SLOWEST_PROBE_MS)));
 }

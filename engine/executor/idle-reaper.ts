@@ -22,6 +22,14 @@ const CALL_TIMEOUT_MS = 2_000;
 /** Shortest pause between two questions; also the shortest idle timeout, since a pod is given out before its first request arrives. */
 const SHORTEST_MS = 1_000;
 
+/** A onceOnly pod that was given out is used at once or never: its caller left, or the answer was lost in a crash. */
+const ONCE_ONLY_MS = 10_000;
+
+function idleTimeoutMs({ serving }: Revision): number {
+  const { idleTimeoutMs, onceOnly } = serving.limits;
+  return Math.max(onceOnly ? Math.min(idleTimeoutMs, ONCE_ONLY_MS) : idleTimeoutMs, SHORTEST_MS);
+}
+
 export function createIdleReaper(options: IdleReaperOptions): IdleReaper {
   const timers = new Map<Pod, NodeJS.Timeout>();
   const asking = new Map<Revision, number>();
@@ -35,7 +43,7 @@ export function createIdleReaper(options: IdleReaperOptions): IdleReaper {
   };
 
   const ask = async (revision: Revision, pod: Pod): Promise<void> => {
-    const idleMs = Math.max(revision.serving.limits.idleTimeoutMs, SHORTEST_MS);
+    const idleMs = idleTimeoutMs(revision);
     const asked = asking.get(revision) ?? 0;
     if (revision.pods().size - asked <= revision.serving.limits.retainPods)
       return schedule(revision, pod, idleMs);
@@ -49,7 +57,7 @@ export function createIdleReaper(options: IdleReaperOptions): IdleReaper {
   };
 
   return {
-    watch: (revision, pod) => schedule(revision, pod, revision.serving.limits.idleTimeoutMs),
+    watch: (revision, pod) => schedule(revision, pod, idleTimeoutMs(revision)),
     forget: (pod) => {
       clearTimeout(timers.get(pod));
       timers.delete(pod);

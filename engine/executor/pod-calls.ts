@@ -26,7 +26,8 @@ export type SpecializeOutcome =
 /** Control calls to one pod. None of them throws for what a pod may do; a pod that does not answer gives `undefined`. */
 export interface PodCalls {
   health(timeoutMs: number): Promise<PodHealth | undefined>;
-  status(timeoutMs: number): Promise<PodStatus | undefined>;
+  /** `refused`: nothing listens at the address, so a pod that ran before has ended. */
+  status(timeoutMs: number): Promise<PodStatus | "refused" | undefined>;
   specialize(request: SpecializeRequest, archive: Uint8Array, timeoutMs: number): Promise<SpecializeOutcome>;
   /** The status after the call: state `retired` means that the pod was idle and refuses everything from now on. */
   retire(ifIdleForMs: number, timeoutMs: number): Promise<PodStatus | undefined>;
@@ -77,8 +78,13 @@ export function podCalls(address: string, tokens: readonly string[]): PodCalls {
   return {
     health: (timeoutMs) =>
       tryCall(call("GET", "/_isotope/healthz", timeoutMs), (answer) => parsed(PodHealth, answer)),
-    status: (timeoutMs) =>
-      tryCall(call("GET", "/_isotope/status", timeoutMs), (answer) => parsed(PodStatus, answer)),
+    status: async (timeoutMs) => {
+      try {
+        return parsed(PodStatus, await call("GET", "/_isotope/status", timeoutMs));
+      } catch (error) {
+        return codeOf(error) === "ECONNREFUSED" ? "refused" : undefined;
+      }
+    },
     retire: (ifIdleForMs, timeoutMs) =>
       tryCall(call("POST", "/_isotope/retire", timeoutMs, json({ ifIdleForMs })), (answer) =>
         answer.status === 200 || answer.status === 409 ? parsed(PodStatus, answer) : undefined,
@@ -212,9 +218,12 @@ const NOT_SENT = new Set([
 ]);
 const TIMED_OUT = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"]);
 
+const codeOf = (error: unknown): string =>
+  error instanceof Error && "code" in error ? String(error.code) : "";
+
 function failure(error: unknown): SpecializeOutcome {
   const message = error instanceof Error ? error.message : String(error);
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const code = codeOf(error);
   if (NOT_SENT.has(code)) return { kind: "unreachable", message };
   if (TIMED_OUT.has(code) || (error instanceof Error && error.name === "TimeoutError"))
     return { kind: "timeout" };

@@ -21,7 +21,7 @@ export interface Pool {
   open(): void;
   /** Asks for a generic pod for `owner`; owners take turns. Delivers in the same turn when there is one. */
   take(owner: string, deliver: (pod: Pod) => void, fail: (error: PlatformError) => void): Ticket;
-  /** A starting pod that a process before this one made. */
+  /** A pod that a process before this one made and that has not said yet what it is. */
   adopt(pod: Pod): void;
   ready(pod: Pod): void;
   /** The pod is no generic one after all. */
@@ -78,6 +78,7 @@ interface State {
   failures: number;
   blockedUntilMs: number;
   refillTimer: NodeJS.Timeout | undefined;
+  shrinkTimer: NodeJS.Timeout | undefined;
   trouble: string | undefined;
   phase: "filling" | "open" | "closed";
   /** Times of the latest claims. */
@@ -109,6 +110,7 @@ export function createPool(options: PoolOptions): Pool {
     failures: 0,
     blockedUntilMs: 0,
     refillTimer: undefined,
+    shrinkTimer: undefined,
     trouble: undefined,
     phase: "filling",
     claims: [],
@@ -122,10 +124,7 @@ export function createPool(options: PoolOptions): Pool {
       refill(state);
     },
     take: (owner, deliver, fail) => take(state, owner, deliver, fail),
-    adopt: (pod) => {
-      if (pod.template === state.template.hash) state.starting.add(pod);
-      else options.discard(pod, "it was made from an older template of its Environment");
-    },
+    adopt: (pod) => void state.starting.add(pod),
     ready: (pod) => ready(state, pod),
     release: (pod) => void state.starting.delete(pod),
     gone: (pod, reason, byItself) => {
@@ -175,8 +174,19 @@ function configure(state: State, environment: KubeEnvironment): void {
     for (const pod of [...state.starting, ...state.ready])
       state.options.discard(pod, "the Environment's pod template changed");
   }
-  for (const pod of state.ready.slice(target(state))) state.options.discard(pod, "the pool became smaller");
+  shrink(state);
   refill(state);
+}
+
+function shrink(state: State): void {
+  state.shrinkTimer = undefined;
+  for (const pod of state.ready.slice(target(state))) state.options.discard(pod, "the pool became smaller");
+  if (state.ready.length > poolsizeOf(state.environment)) shrinkLater(state);
+}
+
+/** The rate of claims falls without anything else happening, so a pool that has grown looks again. */
+function shrinkLater(state: State): void {
+  if (state.phase !== "closed") state.shrinkTimer ??= setTimeout(() => shrink(state), RATE_WINDOW_MS);
 }
 
 function take(
@@ -215,6 +225,10 @@ function hand(state: State, pod: Pod, deliver: (pod: Pod) => void): void {
 
 function ready(state: State, pod: Pod): void {
   if (!state.starting.delete(pod)) return;
+  if (pod.template !== state.template.hash) {
+    state.options.discard(pod, "it was made from an older template of its Environment", 0);
+    return refill(state);
+  }
   state.startMs = state.startMs * 0.8 + Math.max(1, state.now() - pod.createdAtMs) * 0.2;
   state.failures = 0;
   state.blockedUntilMs = 0;
@@ -223,6 +237,7 @@ function ready(state: State, pod: Pod): void {
   if (ticket) hand(state, pod, ticket.deliver);
   else if (state.ready.length < target(state)) state.ready.push(pod);
   else state.options.discard(pod, "nobody waits for it and the pool is full", 0);
+  if (state.ready.length > poolsizeOf(state.environment)) shrinkLater(state);
   refill(state);
 }
 
@@ -278,6 +293,7 @@ function failWaiters(state: State, message: string): void {
 function stop(state: State): void {
   state.phase = "closed";
   clearTimeout(state.refillTimer);
+  clearTimeout(state.shrinkTimer);
 }
 
 function warnIgnored(state: State): void {

@@ -150,7 +150,10 @@ export function createRevision(options: RevisionOptions): Revision {
       state.floor = Math.min(pods, serving.limits.concurrency);
       pump(state);
     },
-    adopt: (pod) => join(state, pod),
+    adopt: (pod) => {
+      join(state, pod, serving.limits.onceOnly);
+      pump(state);
+    },
     gone: (pod) => {
       if (!state.pods.delete(pod)) return;
       state.unused.delete(pod);
@@ -286,16 +289,17 @@ function settle(state: State, start: Start, pod: Pod, outcome: SpecializeOutcome
   }
 }
 
-/** The pod serves the revision from now on. */
-function join(state: State, pod: Pod): void {
+/** The pod serves the revision from now on. `given`: somebody may have it already, so a onceOnly pod is given to nobody. */
+function join(state: State, pod: Pod, given = false): void {
   pod.phase = "specialised";
   state.pods.add(pod);
   state.proven = true;
   state.chances = SECOND_CHANCES;
   state.failure.clear();
   if (state.pods.size >= state.floor) state.floor = 0;
-  if (state.options.serving.limits.onceOnly) state.unused.add(pod);
+  if (state.options.serving.limits.onceOnly && !given) state.unused.add(pod);
   state.changed(pod, true);
+  if (given) return;
   if (state.waiters.grant(endpointOf(state, pod), state.slotsPerPod)) state.unused.delete(pod);
 }
 

@@ -86,7 +86,7 @@ export function createSliceWriter(options: SliceWriterOptions): SliceWriter {
 
   const write = async (writer: Writer): Promise<void> => {
     const wanted = sliceManifests(writer.revision, options.published(writer.revision));
-    options.beforeWrite?.();
+    if (wanted.length > 0 || writer.names.size > 0) options.beforeWrite?.();
     for (const slice of wanted) {
       writer.names.add(slice.metadata.name);
       await options.cluster.applySlice(slice);

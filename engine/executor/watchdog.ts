@@ -66,9 +66,10 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
     if (watches.has(watch.pod)) schedule(watch);
   };
 
-  const judge = (watch: Watch, status: PodStatus | undefined) => {
+  const judge = (watch: Watch, status: PodStatus | "refused" | undefined) => {
     const { pod, revision } = watch;
     if (!watches.has(pod)) return;
+    if (status === "refused") return kill(pod, "nothing listens at its address");
     if (status) {
       watch.lastAnswerMs = now();
       const wrong = whyWrong(pod, revision, status);

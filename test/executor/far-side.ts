@@ -15,6 +15,7 @@ import type {
   SliceManifest,
   WatchEvents,
 } from "../../engine/executor/cluster.ts";
+import { podManifest, podName, podTemplate } from "../../engine/executor/pod-manifest.ts";
 import type { PodCalls, SpecializeOutcome } from "../../engine/executor/pod-calls.ts";
 
 /**
@@ -53,8 +54,8 @@ export class SimulatedPod {
     return {
       podUid: this.uid,
       state: this.state,
-      revision: this.request?.revision ?? null,
-      function: this.request ? { ...this.request.function } : null,
+      revision: this.state === "specialised" ? (this.request?.revision ?? null) : null,
+      function: this.state === "specialised" && this.request ? { ...this.request.function } : null,
       inFlight: this.inFlight,
       started: this.started,
       idleMs: this.inFlight > 0 ? 0 : Date.now() - this.lastEndMs,
@@ -95,6 +96,7 @@ export class FarSide {
   /** Everything that ever was, for counting. */
   readonly history: SimulatedPod[] = [];
   archiveReads = 0;
+  readonly #troubles = new Map<SimulatedPod, { readonly reason: string; readonly message: string }>();
   #nextAddress = 1;
   #freeAddresses: string[] = [];
   #watchers: {
@@ -106,6 +108,10 @@ export class FarSide {
     environments: undefined,
     pods: undefined,
   };
+  /** Told whenever a pod begins to be specialised. */
+  onSpecialising: () => void = () => undefined;
+  /** No new pod can start, for this reason. */
+  imageTrouble: { readonly reason: string; readonly message: string } | undefined;
   /** Addresses of ended pods are given out again at once. */
   reuseAddresses = false;
 
@@ -222,6 +228,18 @@ export class FarSide {
     }, this.options.watchMs());
   }
 
+  /** A generic pod of the executor's that starts at once at a given address. */
+  startGenericAt(address: string, environment: KubeEnvironment): SimulatedPod {
+    const template = podTemplate(environment);
+    const manifest = podManifest(environment, template, podName(environment.metadata.name), "token");
+    const pod = new SimulatedPod(manifest, address);
+    pod.listening = true;
+    this.pods.set(`${manifest.metadata.namespace}/${manifest.metadata.name}`, pod);
+    this.history.push(pod);
+    this.#watchers.pods?.upsert(this.#podObject(pod));
+    return pod;
+  }
+
   /** The pod that listens at an address. */
   at(address: string): SimulatedPod | undefined {
     for (const pod of this.pods.values()) if (pod.address === address && pod.alive) return pod;
@@ -248,8 +266,10 @@ export class FarSide {
     const pod = new SimulatedPod(manifest, address);
     this.pods.set(`${manifest.metadata.namespace}/${manifest.metadata.name}`, pod);
     this.history.push(pod);
+    const trouble = this.imageTrouble;
+    if (trouble) this.#troubles.set(pod, trouble);
     setTimeout(() => {
-      pod.listening = true;
+      pod.listening = trouble === undefined;
       pod.lastEndMs = Date.now();
       if (this.pods.has(`${manifest.metadata.namespace}/${manifest.metadata.name}`))
         this.#watchers.pods?.upsert(this.#podObject(pod));
@@ -267,7 +287,10 @@ export class FarSide {
             podIP: pod.address.split(":")[0] ?? "",
             conditions: [{ type: "Ready", status: "True" }],
           }
-        : { phase: "Pending" },
+        : {
+            phase: "Pending",
+            containerStatuses: [{ ready: false, state: { waiting: this.#troubles.get(pod) ?? {} } }],
+          },
     };
   }
 
@@ -283,7 +306,10 @@ export class FarSide {
         const pod = await target();
         return pod && { podUid: pod.uid, state: pod.state };
       },
-      status: async () => (await target())?.status,
+      status: async () => {
+        const pod = await target();
+        return pod ? pod.status : this.at(address) ? undefined : "refused";
+      },
       retire: async (ifIdleForMs) => {
         const pod = await target();
         if (!pod) return undefined;
@@ -301,14 +327,15 @@ export class FarSide {
         if (!pod) return { kind: "unreachable", message: "ECONNREFUSED" };
         if (pod.uid !== request.podUid || pod.state !== "generic") return { kind: "taken" };
         pod.state = "specialising";
+        pod.request = request;
         pod.specialisations += 1;
+        this.onSpecialising();
         const loadMs = this.options.loadMs();
         await later(Math.min(loadMs, timeoutMs));
         if (!pod.alive) return { kind: "lost", message: "ECONNRESET" };
         const kind = loadMs > timeoutMs ? "timeout" : this.options.load(pod);
         if (kind === "done") {
           pod.state = "specialised";
-          pod.request = request;
           pod.lastEndMs = Date.now();
         } else if (kind === "lost") this.crash(pod, "OOMKilled");
         else pod.state = "failed";

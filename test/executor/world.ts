@@ -41,12 +41,12 @@ export interface RunningExecutor {
   readonly kill: () => void;
 }
 
-/** An executor that has started (200 ms pass). `diesAt` ends it as kill -9 would at its first visit of that point. */
-export async function startExecutor(
+/** An executor that begins to start. `diesAt` ends it as kill -9 would at its first visit of that point. */
+export function launchExecutor(
   far: FarSide,
   settings: Partial<ExecutorSettings> = {},
   diesAt?: FaultPoint,
-): Promise<RunningExecutor> {
+): RunningExecutor & { readonly started: Promise<void> } {
   const { cluster, cut, connect } = far.client();
   const executor = createExecutor({
     cluster,
@@ -67,16 +67,27 @@ export async function startExecutor(
     },
   });
   running.push(executor);
-  const started = executor.start();
-  await pass(200);
-  await started;
   return {
     executor,
+    started: executor.start(),
     kill: () => {
       cut();
       running = running.filter((other) => other !== executor);
     },
   };
+}
+
+/** An executor that has started (200 ms pass at least). */
+export async function startExecutor(
+  far: FarSide,
+  settings: Partial<ExecutorSettings> = {},
+  diesAt?: FaultPoint,
+): Promise<RunningExecutor> {
+  const launched = launchExecutor(far, settings, diesAt);
+  await pass(200);
+  while (!launched.executor.ready) await pass(100);
+  await launched.started;
+  return launched;
 }
 
 /** The outcome of a call: endpoints, or the error's code and message. */
