@@ -1,14 +1,16 @@
+import { spawn } from "node:child_process";
 import { existsSync, rmSync } from "node:fs";
+import { request } from "node:http";
+import { createRequire } from "node:module";
 import { connect } from "node:net";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Connection } from "../net/local-connection.ts";
-import { bootstrapObjects } from "./bootstrap.ts";
 import { type Child, type ChildSpec, superviseChild } from "./child.ts";
-import { deployFolder } from "./deploy-folder.ts";
-import { type Home, lockAndOpenHome, type Secrets, writeHomeFile } from "./home.ts";
+import { type Home, openHome, type Secrets, writeHomeFile } from "./home.ts";
 import { imageTable } from "./image-table.ts";
+import { lockHome } from "./lock.ts";
 import { type Ports, portsFrom } from "./ports.ts";
-import { findRedisServer, redisUrl, writeRedisConfig } from "./redis.ts";
+import { findRedisServer, functionsRedisUrl, redisUrl, writeRedisConfig } from "./redis.ts";
 import { announcePlatform } from "./running-platforms.ts";
 import { waitFor } from "./wait-for.ts";
 
@@ -18,28 +20,37 @@ export interface PlatformSettings {
   deploy: string | undefined;
 }
 
-export interface Platform {
-  connection: Connection;
-  /** Resolves when everything has ended. */
-  stopped: Promise<void>;
-}
-
 type Say = (line: string) => void;
 
 const ROOT = resolve(import.meta.dirname, "..");
 const EXTENSION = import.meta.filename.endsWith(".ts") ? "ts" : "js";
-const module = (path: string): string => join(ROOT, `${path}.${EXTENSION}`);
+const modulePath = (path: string): string => join(ROOT, `${path}.${EXTENSION}`);
+const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
 const START_TIMEOUT_MS = 60_000;
+const GRACE_MS = 35_000;
+const HOST = "127.0.0.1";
 
-const PASSED_ON = ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"];
+const SYSTEM_VARIABLES = ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"];
+const NETWORK_VARIABLES = /^((https?|no)_proxy|npm_config_.*)$/i;
 
-/** The environment of the platform's processes: what the system needs, package manager settings for builds, nothing else. */
-function processEnvironment(): Record<string, string> {
+/** The variables of this process that its children need: what the system and package managers read, nothing else. */
+function passedOn(): Record<string, string> {
   const env: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) {
-    if (value !== undefined && (PASSED_ON.includes(name) || name.toLowerCase().startsWith("npm_config_"))) env[name] = value;
+    if (value !== undefined && (SYSTEM_VARIABLES.includes(name) || NETWORK_VARIABLES.test(name)))
+      env[name] = value;
   }
   return env;
+}
+
+/** The Deno that comes with the packages. */
+function denoBinary(): string {
+  const manifest = createRequire(import.meta.url).resolve("deno/package.json");
+  for (let folder = dirname(manifest); folder !== dirname(folder); folder = dirname(folder)) {
+    const candidate = join(folder, ".bin", "deno");
+    if (existsSync(candidate)) return candidate;
+  }
+  return join(dirname(manifest), "bin.cjs");
 }
 
 interface Plan {
@@ -49,51 +60,69 @@ interface Plan {
   redisServer: string | undefined;
 }
 
-/** What runs, in the order of its start. */
-function childSpecs({ home, secrets, ports, redisServer }: Plan): Record<"redis" | "localkube" | "controlPlane" | "router", ChildSpec | undefined> {
-  const env = processEnvironment();
-  const node = (name: string, file: string, args: string[], extra: Record<string, string> = {}, graceMs = 15_000): ChildSpec => ({
-    name,
+type Name = "redis" | "localkube" | "control-plane" | "router";
+
+/** The platform's processes. */
+function childSpec(name: Name, { home, secrets, ports, redisServer }: Plan): ChildSpec {
+  const env = passedOn();
+  const common = { name, logFile: join(home.processLogs, `${name}.log`), graceMs: GRACE_MS };
+  const node = (file: string, args: (string | number)[], extra: Record<string, string> = {}): ChildSpec => ({
+    ...common,
     command: process.execPath,
-    args: ["--disable-warning=ExperimentalWarning", module(file), ...args],
+    args: [...NODE_FLAGS, modulePath(file), ...args.map(String)],
     env: { ...env, ...extra },
-    logFile: join(home.processLogs, `${name}.log`),
-    graceMs,
   });
-  const redis = redisServer ? redisUrl(secrets, ports.redis) : "";
-  return {
-    redis: redisServer
-      ? {
-          name: "redis",
-          command: redisServer,
-          args: [writeRedisConfig(home, secrets, ports.redis)],
-          env,
-          logFile: join(home.processLogs, "redis.log"),
-          graceMs: 10_000,
-        }
-      : undefined,
-    localkube: node("localkube", "localkube/main", [
-      "--data-dir", home.localkube,
-      "--port", String(ports.kubernetes),
-      "--kubeconfig-out", home.kubeconfig,
-      "--crd-dir", join(ROOT, "charts", "isotope", "crds"),
-      "--images", home.imageTable,
-    ]),
-    controlPlane: node("control-plane", "local/control-plane", [
-      "--home", home.root,
-      "--port-base", String(ports.router),
-    ], { ISOTOPE_REDIS_URL: redis }),
-    router: node("router", "engine/router/main", [
-      "--kubeconfig", home.kubeconfig,
-      "--port", String(ports.router),
-    ]),
-  };
+  const url = (port: number): string => `http://${HOST}:${port}`;
+  switch (name) {
+    case "redis":
+      return {
+        ...common,
+        command: redisServer ?? "",
+        args: [writeRedisConfig(home, secrets, ports.redis)],
+        env,
+      };
+    case "localkube":
+      return node("localkube/main", [
+        "--data-dir",
+        home.localkube,
+        "--port",
+        ports.kubernetes,
+        "--kubeconfig-out",
+        home.kubeconfig,
+        "--crd-dir",
+        join(ROOT, "charts", "isotope", "crds"),
+        "--images",
+        home.imageTable,
+        "--parent-pid",
+        process.pid,
+      ]);
+    case "control-plane":
+      return node(
+        "local/control-plane",
+        ["--home", home.root, "--port-base", ports.router],
+        redisServer ? { ISOTOPE_REDIS_URL: redisUrl(secrets, ports.redis) } : {},
+      );
+    case "router":
+      return node("engine/router/main", [
+        "--kubeconfig",
+        home.kubeconfig,
+        "--port",
+        ports.router,
+        "--internal-port",
+        ports.routerInternal,
+        "--metrics-port",
+        ports.routerMetrics,
+        "--executor-url",
+        url(ports.executor),
+        "--internal-key-file",
+        home.internalKey,
+      ]);
+  }
 }
 
-/** Whether something on this machine listens on the port already. */
 const portTaken = (port: number): Promise<boolean> =>
   new Promise((done) => {
-    const socket = connect(port, "127.0.0.1");
+    const socket = connect(port, HOST);
     socket.once("connect", () => {
       socket.destroy();
       done(true);
@@ -102,14 +131,189 @@ const portTaken = (port: number): Promise<boolean> =>
   });
 
 async function refuseTakenPorts(ports: Ports): Promise<void> {
-  const entries = Object.entries(ports) as [string, number][];
-  const taken = await Promise.all(entries.map(async ([name, port]) => ((await portTaken(port)) ? `${port} (${name})` : "")));
-  const names = taken.filter((name) => name !== "");
-  if (names.length > 0) throw new Error(`Cannot start: in use already: port ${names.join(", ")}; choose others with --port-base`);
+  const taken = await Promise.all(
+    Object.values(ports).map(async (port: number) => ((await portTaken(port)) ? [port] : [])),
+  );
+  const numbers = taken.flat();
+  if (numbers.length > 0)
+    throw new Error(
+      `Cannot start: port ${numbers.join(", ")} is in use already; choose other ports with --port-base`,
+    );
 }
 
-export { EXTENSION, ROOT, START_TIMEOUT_MS };
-export type { Say };
-export { childSpecs, refuseTakenPorts };
-void [existsSync, rmSync, bootstrapObjects, superviseChild, deployFolder, lockAndOpenHome, writeHomeFile, imageTable, portsFrom, findRedisServer, announcePlatform, waitFor];
-export type { Child };
+/** Status of a GET on loopback; 0 when nothing answers. */
+const statusOf = (port: number, path: string): Promise<number> =>
+  new Promise((done) => {
+    const call = request({ host: HOST, port, path, timeout: 2000, agent: false }, (reply) => {
+      reply.resume();
+      done(reply.statusCode ?? 0);
+    });
+    call.once("timeout", () => call.destroy());
+    call.once("error", () => done(0));
+    call.end();
+  });
+
+/** Runs a program of the platform once. @throws {Error} with its output, when it fails. */
+async function runOnce(
+  file: string,
+  args: string[],
+  env: Record<string, string>,
+  signal: AbortSignal,
+  onLine: Say,
+): Promise<void> {
+  const child = spawn(process.execPath, [...NODE_FLAGS, modulePath(file), ...args], {
+    env: { ...passedOn(), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    signal,
+  });
+  let output = "";
+  let rest = "";
+  const read = (chunk: Buffer): void => {
+    output = (output + chunk.toString("utf8")).slice(-8192);
+    const lines = (rest + chunk.toString("utf8")).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) onLine(line);
+  };
+  child.stdout.on("data", read);
+  child.stderr.on("data", read);
+  const code = await new Promise<number>((done, fail) => {
+    child.once("exit", (status) => done(status ?? 1));
+    child.once("error", fail);
+  });
+  if (code !== 0) throw new Error(`${file} failed: ${output.trim()}`);
+}
+
+/** Writes the files that processes read at their start. */
+function writeImageTable(home: Home, ports: Ports): void {
+  const programs = {
+    root: ROOT,
+    extension: EXTENSION,
+    deno: denoBinary(),
+    node: process.execPath,
+    denoDir: join(home.root, "deno"),
+    builderState: join(home.root, "builder"),
+    buildEnv: Object.fromEntries(
+      Object.entries(passedOn()).filter(([name]) => name !== "HOME" && name !== "TMPDIR"),
+    ),
+  };
+  writeHomeFile(home.imageTable, `${JSON.stringify(imageTable(programs, ports), null, 2)}\n`);
+}
+
+/** Deploys a folder; a function that does not deploy is no reason not to run the others. */
+async function deployFolder(folder: string, home: Home, signal: AbortSignal, say: Say): Promise<void> {
+  say(`Deploying ${folder}`);
+  try {
+    await runOnce("cli/main", ["deploy", folder, "--home", home.root], {}, signal, (line) => {
+      if (line.trim() && !/^ {2}[=+~] /.test(line)) say(line);
+    });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    say("Some functions are not ready; `npx isotope status` shows why");
+  }
+}
+
+function ready(connection: Connection, hasRedis: boolean, say: Say): void {
+  say("");
+  say("Isotope is ready");
+  say(`  functions    ${connection.routerUrl}`);
+  say(`  operations   ${connection.opsUrl}`);
+  say(`  kubectl      KUBECONFIG=${connection.kubeconfig}`);
+  if (!hasRedis)
+    say(
+      "  redis        none: queues and workflows answer 503 until redis-server is installed (apt-get or brew install redis)",
+    );
+  say("");
+  say(`Try  curl ${connection.routerUrl}/hello`);
+}
+
+/** A running local platform. */
+export interface Platform {
+  connection: Connection;
+  /** Resolves when `stopping` has fired and everything has ended. */
+  stopped: Promise<void>;
+}
+
+/**
+ * Starts everything in order and resolves when it is ready. What was started is stopped again when something fails.
+ * @throws {Error} naming what did not start, and the log that says why.
+ */
+export async function startPlatform(
+  settings: PlatformSettings,
+  say: Say,
+  stopping: AbortSignal,
+): Promise<Platform> {
+  const ports = portsFrom(settings.portBase);
+  const { home, secrets } = openHome(settings.home);
+  const unlock = lockHome(home.lock);
+  const started: Child[] = [];
+  const stopAll = async (): Promise<void> => {
+    rmSync(home.connection, { force: true });
+    // Last started, first stopped: the router finishes its requests while their pods still run.
+    for (const child of started.toReversed()) await child.stop();
+    unlock();
+  };
+  try {
+    await refuseTakenPorts(ports);
+    const redisServer = findRedisServer();
+    const plan: Plan = { home, secrets, ports, redisServer };
+    writeImageTable(home, ports);
+    const start = (name: Name): void => {
+      const child = superviseChild(childSpec(name, plan), (process, how) =>
+        say(`${process} ${how} and is started again; see ${join(home.processLogs, `${process}.log`)}`),
+      );
+      started.push(child);
+      child.start();
+    };
+    const answers = (name: Name, port: number, path: string): Promise<void> =>
+      waitFor(
+        `${name} (log: ${join(home.processLogs, `${name}.log`)})`,
+        START_TIMEOUT_MS,
+        async () => (await statusOf(port, path)) === 200,
+        stopping,
+      );
+    if (redisServer) start("redis");
+    start("localkube");
+    await waitFor(
+      `localkube (log: ${join(home.processLogs, "localkube.log")})`,
+      START_TIMEOUT_MS,
+      async () => existsSync(home.kubeconfig) && (await portTaken(ports.kubernetes)),
+      stopping,
+    );
+    start("control-plane");
+    start("router");
+    await runOnce(
+      "local/bootstrap",
+      [home.kubeconfig],
+      redisServer ? { ISOTOPE_FUNCTIONS_REDIS_URL: functionsRedisUrl(secrets, ports.redis) } : {},
+      stopping,
+      () => undefined,
+    );
+    await Promise.all([
+      answers("control-plane", ports.ops, "/healthz"),
+      answers("router", ports.router, "/readyz"),
+    ]);
+    const connection: Connection = {
+      home: home.root,
+      kubeconfig: home.kubeconfig,
+      routerUrl: `http://${HOST}:${ports.router}`,
+      routerInternalUrl: `http://${HOST}:${ports.routerInternal}`,
+      opsUrl: `http://${HOST}:${ports.ops}`,
+      pid: process.pid,
+    };
+    writeHomeFile(home.connection, `${JSON.stringify(connection, null, 2)}\n`);
+    const withdraw = announcePlatform(connection);
+    if (settings.deploy) await deployFolder(settings.deploy, home, stopping, say);
+    ready(connection, redisServer !== undefined, say);
+    const stopped = new Promise<void>((done) => {
+      if (stopping.aborted) done();
+      else stopping.addEventListener("abort", () => done(), { once: true });
+    }).then(async () => {
+      withdraw();
+      await stopAll();
+    });
+    return { connection, stopped };
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+}

@@ -1,0 +1,79 @@
+import { join } from "node:path";
+import { denoFlags, METADATA_ADDRESSES } from "../env-images/deno/flags.ts";
+import type { Ports } from "./ports.ts";
+
+/** Names of the platform's own images; local mode runs any tag of them. */
+export const DENO_IMAGE = "isotope/deno-env";
+export const BUILDER_IMAGE = "isotope/builder";
+
+/** Images that local mode runs as processes: the content of localkube's `--images` file. */
+export interface ImageTable {
+  images: { match: string; command: string[]; env: Record<string, string> }[];
+}
+
+export interface Programs {
+  /** Folder of the platform's code. */
+  root: string;
+  /** `.ts` in the repository, `.js` in the installed package. */
+  extension: string;
+  deno: string;
+  node: string;
+  /** Compiled code of the runtime, shared by all pods. */
+  denoDir: string;
+  /** Packages and npm's cache, kept over builder pods. */
+  builderState: string;
+  /** The environment that package managers need: proxies, registry settings. */
+  buildEnv: Record<string, string>;
+}
+
+const HEAP_MB = 256;
+const LOOPBACKS = ["127.0.0.1", "[::1]"];
+
+/** Functions may reach what the user runs on this machine, but none of the platform's own ports save their Redis. */
+const platformAddresses = (ports: Ports): string[] =>
+  Object.entries(ports)
+    .filter(([name]) => name !== "redis")
+    .flatMap(([, port]) => LOOPBACKS.map((address) => `${address}:${port}`));
+
+/** The image table of local mode. */
+export function imageTable(programs: Programs, ports: Ports): ImageTable {
+  const denoRuntime = join(programs.root, "env-images", "deno");
+  const runtimeArguments = [
+    join(denoRuntime, `main.${programs.extension}`),
+    "--host",
+    "${POD_IP}",
+    "--port",
+    "${PORT}",
+    "--root",
+    "${ROOT}",
+  ];
+  const denyNet = [...METADATA_ADDRESSES, ...platformAddresses(ports), "${OTHER_PODS}"];
+  return {
+    images: [
+      {
+        match: `${DENO_IMAGE}:*`,
+        command: [
+          programs.deno,
+          ...denoFlags({ root: "${ROOT}", denyNet, memoryMb: HEAP_MB }),
+          ...runtimeArguments,
+        ],
+        env: { DENO_DIR: programs.denoDir, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
+      },
+      {
+        match: `${BUILDER_IMAGE}:*`,
+        command: [
+          programs.node,
+          "--disable-warning=ExperimentalWarning",
+          join(programs.root, "env-images", "builder", `main.${programs.extension}`),
+          "--host",
+          "${POD_IP}",
+          "--port",
+          "${PORT}",
+          "--state",
+          programs.builderState,
+        ],
+        env: programs.buildEnv,
+      },
+    ],
+  };
+}
