@@ -4,9 +4,15 @@ import type { BuildRequest, BuildResult } from "../../api/wire/builder.ts";
 import { ARTIFACT_ENTRY } from "../../api/wire/builder.ts";
 import { sha256Hex } from "./digest.ts";
 import { BuildError } from "./build-error.ts";
-import { type Bundle, bundle } from "./bundle.ts";
+import type { Plugin } from "esbuild";
+import { assetsPlugin, type FoundAssets } from "./assets-plugin.ts";
+import { type Bundle, bundle, type BundleOptions } from "./bundle.ts";
+import { workerOutput } from "./file-references.ts";
+import { readFiles } from "./read-files.ts";
+import { scanModules } from "./scan-modules.ts";
 import { findEntries } from "./find-entries.ts";
 import { readImportMap } from "./import-map.ts";
+import { nativePlugin } from "./native-plugin.ts";
 import { preparePackages } from "./packages.ts";
 import { readProject } from "./project.ts";
 import { specifiersPlugin } from "./specifiers-plugin.ts";
@@ -78,20 +84,33 @@ async function produce(
   const project = await readProject(root);
   const entries = await findEntries(project, request.entry);
   const importMap = await readImportMap(project);
+  const scan = await scanModules(root, false);
+  const found: FoundAssets = { read: new Set(), workers: new Set() };
+  const assets = (referring: readonly string[]): Plugin => assetsPlugin({ root, referring, found });
   const packages = await preparePackages({
     project,
     entries,
     importMap,
+    scan,
     typeCheck: request.typeCheck,
     context,
+    plugins: [assets([])],
   });
-  const bundled = await bundle({
-    project,
-    entries,
-    plugins: [specifiersPlugin({ root: project.root, importMap, packageFor: packages.packageFor })],
-    log: context.log,
-    missingPackageAdvice: packages.missingPackageAdvice,
-  });
+  const bundled = await bundleAll(
+    {
+      project,
+      entries,
+      plugins: [
+        specifiersPlugin({ root, importMap, packageFor: packages.packageFor }),
+        nativePlugin(packages.native),
+        assets([...scan.referring, ...packages.referring]),
+      ],
+      log: context.log,
+      missingPackageAdvice: packages.missingPackageAdvice,
+    },
+    found,
+    context.settings.maxArtifactBytes,
+  );
   const artifact = await writeArtifact(bundled.files);
   if (entries.length > 1) {
     context.log(
@@ -100,6 +119,31 @@ async function produce(
   }
   return { artifact, bundled };
 }
+
+/** Bundles the entries, then the workers that they start, and adds the files that either reads. */
+async function bundleAll(options: BundleOptions, found: FoundAssets, maxBytes: number): Promise<Bundle> {
+  found.read.clear();
+  found.workers.clear();
+  let bundled = await bundle(options);
+  const done = new Set<string>();
+  for (;;) {
+    const workers = [...found.workers].filter((file) => !done.has(file)).sort();
+    if (workers.length === 0) break;
+    for (const file of workers) {
+      done.add(file);
+      const entries = [{ name: workerOutput(file).replace(/\.js$/, ""), file }];
+      bundled = joined(bundled, await bundle({ ...options, entries }));
+    }
+  }
+  const read = await readFiles(options.project.root, [...found.read].sort(), maxBytes);
+  return { ...bundled, files: [...bundled.files, ...read] };
+}
+
+const joined = (a: Bundle, b: Bundle): Bundle => ({
+  files: [...a.files, ...b.files],
+  inputs: [...a.inputs, ...b.inputs],
+  warnings: a.warnings + b.warnings,
+});
 
 /** Our image runs no commands of a tenant's choosing: anything but the bundler itself is an error that says so. */
 function refuseCommand(command: string): void {

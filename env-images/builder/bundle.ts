@@ -32,6 +32,8 @@ export interface BundleOptions {
   readonly entries: readonly Entry[];
   readonly plugins: readonly Plugin[];
   readonly log: (line: string) => void;
+  /** Leaves packages out: a look at the project's own modules before anything is installed. */
+  readonly ownModulesOnly?: boolean;
   /** Added to the message for a package that is not found. */
   readonly missingPackageAdvice: (name: string) => string;
 }
@@ -76,8 +78,8 @@ export function bundleOptions(
     supported: { decorators: false },
     conditions: CONDITIONS,
     splitting: entries.length > 1,
-    chunkNames: "chunks/[name]-[hash]",
-    assetNames: "assets/[name]-[hash]",
+    // Beside the entries, since relative URLs of files hold for all of them.
+    chunkNames: "[name]-[hash]",
     loader: Object.fromEntries(TEXT_FILES.map((extension) => [extension, "text"])),
     // Modules lie in a linked folder of packages; their names must not depend on where that is.
     preserveSymlinks: true,
@@ -103,7 +105,10 @@ export async function bundle(options: BundleOptions): Promise<Bundle> {
   const isInside = insideProject;
   let result: BuildResult;
   try {
-    result = await esbuild(bundleOptions(project, options.entries, options.plugins));
+    result = await esbuild({
+      ...bundleOptions(project, options.entries, options.plugins),
+      ...(options.ownModulesOnly ? { packages: "external" } : {}),
+    });
   } catch (error) {
     if (!isBuildFailure(error)) throw error;
     throw failure(error.errors, options);
