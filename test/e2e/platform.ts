@@ -1,0 +1,138 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { PassThrough, Readable } from "node:stream";
+import { run } from "../../cli/run.ts";
+import { CONNECTION_FILE, type Connection, parseConnection } from "../../net/local-connection.ts";
+
+const ROOT = resolve(import.meta.dirname, "..", "..");
+const START_TIMEOUT_MS = 60_000;
+const PORTS_IN_A_ROW = 8;
+
+export interface CliResult {
+  code: number;
+  out: string;
+  err: string;
+}
+
+/** A platform of the test's own: the real supervisor with its children, on free ports, in a folder of its own. */
+export interface TestPlatform {
+  readonly home: string;
+  readonly connection: Connection;
+  readonly supervisor: ChildProcess;
+  /** Runs a command of the CLI in this process against the platform. */
+  cli(
+    args: string[],
+    options?: { cwd?: string; stdin?: string; signal?: AbortSignal; onOut?: (text: string) => void },
+  ): Promise<CliResult>;
+  /** GET on the public listener. */
+  get(path: string, init?: RequestInit): Promise<Response>;
+  /** What the supervisor has said. */
+  said(): string;
+  /** Stops everything (SIGTERM) and, unless told to keep it, removes the home. */
+  stop(options?: { keepHome?: boolean }): Promise<void>;
+}
+
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((done) => {
+    const server = createServer();
+    server.once("error", () => done(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => done(true)));
+  });
+
+/** The first of a row of free ports, away from the default ones and from the ephemeral range. */
+export async function freePortBase(): Promise<number> {
+  for (let attempt = 0; attempt < 200; attempt++) {
+    const base = 10_000 + Math.floor(Math.random() * 1500) * PORTS_IN_A_ROW;
+    const free = await Promise.all(Array.from({ length: PORTS_IN_A_ROW }, (_, at) => isFree(base + at)));
+    if (free.every(Boolean)) return base;
+  }
+  throw new Error("Cannot find a row of free ports");
+}
+
+const exited = (child: ChildProcess): Promise<void> =>
+  child.exitCode !== null || child.signalCode !== null
+    ? Promise.resolve()
+    : new Promise((done) => child.once("exit", () => done()));
+
+/** Starts a platform. `home` reuses the state of an earlier one. */
+export async function startTestPlatform(
+  options: { home?: string; portBase?: number; deploy?: string; env?: Record<string, string> } = {},
+): Promise<TestPlatform> {
+  const home = options.home ?? mkdtempSync(join(tmpdir(), "isotope-e2e-"));
+  const portBase = options.portBase ?? (await freePortBase());
+  const args = [
+    "--home",
+    home,
+    "--port-base",
+    String(portBase),
+    ...(options.deploy ? ["--deploy", options.deploy] : []),
+  ];
+  const env = { ...process.env, ISOTOPE_STATE_DIR: join(home, "announced"), ...options.env };
+  const supervisor = spawn(
+    process.execPath,
+    ["--disable-warning=ExperimentalWarning", join(ROOT, "local", "main.ts"), ...args],
+    { cwd: home, env, stdio: ["ignore", "pipe", "pipe"] },
+  );
+  let said = "";
+  supervisor.stdout.on("data", (chunk: Buffer) => (said += chunk.toString("utf8")));
+  supervisor.stderr.on("data", (chunk: Buffer) => (said += chunk.toString("utf8")));
+  const deadline = performance.now() + START_TIMEOUT_MS + (options.deploy ? 120_000 : 0);
+  while (!said.includes("Isotope is ready")) {
+    if (supervisor.exitCode !== null || performance.now() > deadline) {
+      supervisor.kill("SIGKILL");
+      throw new Error(`The platform did not start:\n${said}`);
+    }
+    await new Promise((done) => setTimeout(done, 25));
+  }
+  const connection = parseConnection(readFileSync(join(home, CONNECTION_FILE), "utf8"));
+  if (!connection) throw new Error("The platform wrote no connection.json");
+  return {
+    home,
+    connection,
+    supervisor,
+    said: () => said,
+    cli: (cliArgs, { cwd = home, stdin, signal, onOut } = {}) =>
+      runCli([...cliArgs, "--home", home], { cwd, stdin, signal, onOut }),
+    get: (path, init) => fetch(`${connection.routerUrl}${path}`, init),
+    stop: async ({ keepHome = false } = {}) => {
+      supervisor.kill("SIGTERM");
+      await exited(supervisor);
+      if (!keepHome) rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Runs the CLI in this process. */
+export async function runCli(
+  args: string[],
+  options: {
+    cwd: string;
+    stdin?: string | undefined;
+    signal?: AbortSignal | undefined;
+    onOut?: ((text: string) => void) | undefined;
+    env?: Record<string, string | undefined>;
+  },
+): Promise<CliResult> {
+  let out = "";
+  let err = "";
+  const stdin =
+    options.stdin === undefined ? new PassThrough().end() : Readable.from([Buffer.from(options.stdin)]);
+  const code = await run(args, {
+    cwd: options.cwd,
+    env: { ...process.env, ISOTOPE_STATE_DIR: join(options.cwd, "announced"), ...options.env },
+    stdin,
+    interactive: false,
+    signal: options.signal ?? new AbortController().signal,
+    write: (text) => {
+      out += text;
+      options.onOut?.(text);
+    },
+    writeError: (text) => {
+      err += text;
+    },
+  });
+  return { code, out, err };
+}
