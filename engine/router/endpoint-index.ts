@@ -162,7 +162,9 @@ export class EndpointIndex {
     this.#byPod.delete(endpoint.podUid);
     const revision = this.#revisionOf(endpoint);
     this.drop(endpoint);
-    if (revision) this.#forgetIfUnused(revision);
+    if (!revision) return;
+    revision.shunned.delete(endpoint.podUid);
+    this.#forgetIfUnused(revision);
   }
 
   #revisionOf(endpoint: Endpoint): Revision | undefined {

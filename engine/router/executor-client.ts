@@ -67,7 +67,7 @@ export function executorClient(deps: ExecutorClientDeps): ExecutorClient {
         name: slot.name,
         uid: revision.uid,
         revision: revision.revision,
-        known: revision.endpoints.slice(0, MOST_KNOWN_PODS).map((endpoint) => endpoint.podUid),
+        known: knownPods(revision),
         waiting: Math.max(1, waiting),
         requestId: revision.queue.first?.requestId ?? "",
         waitMs: boundedMs,
@@ -94,4 +94,10 @@ export function executorClient(deps: ExecutorClientDeps): ExecutorClient {
       void report(endpoint, reason);
     },
   };
+}
+
+/** The pods that the executor need not name again: those in use, and those that this router has done with. */
+function knownPods(revision: Revision): string[] {
+  const uids = revision.endpoints.map((endpoint) => endpoint.podUid);
+  return [...uids, ...revision.shunned].slice(0, MOST_KNOWN_PODS);
 }

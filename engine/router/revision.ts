@@ -64,6 +64,8 @@ export class Revision {
   readonly revision: string;
   readonly endpoints: Endpoint[] = [];
   readonly queue = new WaitQueue<Waiter>();
+  /** UIDs of pods that get nothing more although the cluster may still name them. */
+  readonly shunned = new Set<string>();
   /** What its requests have in common; undefined until a function serves it. */
   plan: ServingPlan | undefined;
   /** A pod serves one request and is spent. */
@@ -170,6 +172,7 @@ export class Revision {
   drop(endpoint: Endpoint): void {
     if (endpoint.dropped) return;
     endpoint.dropped = true;
+    this.shunned.add(endpoint.podUid);
     const index = this.endpoints.indexOf(endpoint);
     if (index >= 0) {
       this.endpoints.splice(index, 1);
@@ -240,6 +243,7 @@ export class Revision {
 
   #spend(endpoint: Endpoint): void {
     endpoint.dropped = true;
+    this.shunned.add(endpoint.podUid);
     this.endpoints.splice(this.endpoints.indexOf(endpoint), 1);
     this.#slots -= endpoint.capacity;
   }
