@@ -49,7 +49,8 @@ export function decodeBody(
 
 function decodeBuiltIn(definition: ResourceDefinition, body: PlainObject, unknown: string[]): PlainObject {
   if (!definition.schema) return structuredClone(body);
-  const decoded = decodeTyped(definition.schema, body, definition.kind, definition.version);
+  const { apiVersion: _version, kind: _kind, ...fields } = body;
+  const decoded = decodeTyped(definition.schema, fields, definition.kind, definition.version);
   unknown.push(...decoded.unknownFields.map((path) => `unknown field "${path}"`));
   return isPlainObject(decoded.value) ? decoded.value : {};
 }

@@ -11,8 +11,6 @@ export interface ApiCore {
   registry: Registry;
   nowMs(): number;
   newUid(): string;
-  /** Told of every custom resource definition that is about to be written; returns the object with its status. */
-  onDefinitionWrite?: (object: KubeObject) => void;
 }
 
 export const newUid = (): string => randomUUID();

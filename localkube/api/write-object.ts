@@ -78,7 +78,6 @@ export function createObject(
   applyKindDefaults(definition, object);
   definition.rules.onCreate?.(object);
   assertValid(definition, object, undefined);
-  core.onDefinitionWrite?.(object);
   return record(core, "ADDED", definition, object, options);
 }
 
@@ -178,7 +177,6 @@ export function storeReplacement(
   }
   assertValid(definition, next, old);
   if (jsonEqual(next, old)) return { object: old, stored: core.table.pending() };
-  core.onDefinitionWrite?.(next);
   const gone = next.metadata.deletionTimestamp !== undefined && isFinished(next);
   return record(core, gone ? "DELETED" : "MODIFIED", definition, next, options);
 }

@@ -1,11 +1,11 @@
 import { type FieldError, forbiddenField, invalidField } from "../api/api-error.ts";
 import type { KindRules } from "../api/resource.ts";
-import { isPlainObject, jsonEqual, type PlainObject } from "../schema/plain-object.ts";
+import { isPlainObject, jsonEqual, type PlainObject, plainObjects } from "../schema/plain-object.ts";
 import type { JsonObject, KubeObject } from "../store/kube-object.ts";
 import { defaultPodSpec, podSpecFaults } from "./pod-template.ts";
 
 function qosClass(spec: PlainObject): string {
-  const containers = Array.isArray(spec.containers) ? spec.containers.filter(isPlainObject) : [];
+  const containers = plainObjects(spec.containers);
   const resources = containers.map((container) => (isPlainObject(container.resources) ? container.resources : {}));
   const amounts = resources.flatMap((each) => [each.limits, each.requests]).filter(isPlainObject);
   if (!amounts.some((each) => each.cpu !== undefined || each.memory !== undefined)) return "BestEffort";
@@ -25,8 +25,7 @@ function fixedPart(spec: JsonObject | undefined): PlainObject {
     delete copy[field];
   }
   for (const list of ["containers", "initContainers"]) {
-    const containers = copy[list];
-    if (Array.isArray(containers)) for (const container of containers) if (isPlainObject(container)) delete container.image;
+    for (const container of plainObjects(copy[list])) delete container.image;
   }
   return copy;
 }

@@ -6,10 +6,8 @@ import {
   unsupportedField,
 } from "../api/api-error.ts";
 import { isDnsLabel } from "../api/metadata-rules.ts";
-import { isPlainObject, type PlainObject } from "../schema/plain-object.ts";
+import { isPlainObject, type PlainObject, plainObjects } from "../schema/plain-object.ts";
 import { parseQuantity } from "../schema/quantity.ts";
-
-const objects = (value: unknown): PlainObject[] => (Array.isArray(value) ? value.filter(isPlainObject) : []);
 
 const setDefault = (object: PlainObject, field: string, value: unknown): void => {
   if (object[field] === undefined) object[field] = value;
@@ -48,8 +46,8 @@ function defaultContainer(container: PlainObject): void {
   if (isPlainObject(resources) && isPlainObject(resources.limits)) {
     resources.requests = { ...resources.limits, ...(isPlainObject(resources.requests) ? resources.requests : {}) };
   }
-  for (const port of objects(container.ports)) setDefault(port, "protocol", "TCP");
-  for (const env of objects(container.env)) {
+  for (const port of plainObjects(container.ports)) setDefault(port, "protocol", "TCP");
+  for (const env of plainObjects(container.env)) {
     if (isPlainObject(env.valueFrom) && isPlainObject(env.valueFrom.fieldRef)) {
       setDefault(env.valueFrom.fieldRef, "apiVersion", "v1");
     }
@@ -83,9 +81,9 @@ export function defaultPodSpec(spec: PlainObject): void {
   setDefault(spec, "schedulerName", "default-scheduler");
   setDefault(spec, "securityContext", {});
   for (const list of ["initContainers", "containers", "ephemeralContainers"]) {
-    for (const container of objects(spec[list])) defaultContainer(container);
+    for (const container of plainObjects(spec[list])) defaultContainer(container);
   }
-  for (const volume of objects(spec.volumes)) defaultVolume(volume);
+  for (const volume of plainObjects(spec.volumes)) defaultVolume(volume);
 }
 
 function quantityFaults(resources: unknown, path: string): FieldError[] {
@@ -126,7 +124,7 @@ export const portFault = (path: string, port: unknown): FieldError[] =>
   portInRange(port) ? [] : [invalidField(path, port ?? 0, "must be between 1 and 65535, inclusive")];
 
 function envFaults(container: PlainObject, path: string): FieldError[] {
-  return objects(container.env).flatMap((env, index) => {
+  return plainObjects(container.env).flatMap((env, index) => {
     const at = `${path}.env[${index}]`;
     const errors: FieldError[] = [];
     if (!env.name) errors.push(requiredField(`${at}.name`));
@@ -171,7 +169,7 @@ function probeFaults(container: PlainObject, path: string): FieldError[] {
 function mountFaults(container: PlainObject, path: string, volumes: Set<string>): FieldError[] {
   const errors: FieldError[] = [];
   const paths = new Set<string>();
-  objects(container.volumeMounts).forEach((mount, index) => {
+  plainObjects(container.volumeMounts).forEach((mount, index) => {
     const at = `${path}.volumeMounts[${index}]`;
     if (!mount.name) errors.push(requiredField(`${at}.name`));
     else if (!volumes.has(String(mount.name))) {
@@ -204,7 +202,7 @@ function containerFaults(container: PlainObject, path: string, volumes: Set<stri
     errors.push(unsupportedField(`${path}.imagePullPolicy`, container.imagePullPolicy, ["Always", "IfNotPresent", "Never"]));
   }
   const portNames = new Set<string>();
-  objects(container.ports).forEach((port, index) => {
+  plainObjects(container.ports).forEach((port, index) => {
     const at = `${path}.ports[${index}]`;
     if (port.containerPort === undefined) errors.push(requiredField(`${at}.containerPort`));
     else errors.push(...portFault(`${at}.containerPort`, port.containerPort));
@@ -230,7 +228,7 @@ function containerFaults(container: PlainObject, path: string, volumes: Set<stri
 export function podSpecFaults(spec: PlainObject, path: string): FieldError[] {
   const errors: FieldError[] = [];
   const volumes = new Set<string>();
-  objects(spec.volumes).forEach((volume, index) => {
+  plainObjects(spec.volumes).forEach((volume, index) => {
     const name = String(volume.name ?? "");
     const at = `${path}.volumes[${index}]`;
     if (name === "") errors.push(requiredField(`${at}.name`));
@@ -241,9 +239,9 @@ export function podSpecFaults(spec: PlainObject, path: string): FieldError[] {
     }
   });
   const names = new Set<string>();
-  if (objects(spec.containers).length === 0) errors.push(requiredField(`${path}.containers`));
+  if (plainObjects(spec.containers).length === 0) errors.push(requiredField(`${path}.containers`));
   for (const list of ["initContainers", "containers"]) {
-    objects(spec[list]).forEach((container, index) => {
+    plainObjects(spec[list]).forEach((container, index) => {
       const at = `${path}.${list}[${index}]`;
       errors.push(...containerFaults(container, at, volumes));
       if (container.name && names.has(String(container.name))) errors.push(duplicateField(`${at}.name`, container.name));

@@ -8,12 +8,11 @@ import {
   unsupportedField,
 } from "../api/api-error.ts";
 import type { KindRules } from "../api/resource.ts";
-import { isPlainObject, type PlainObject } from "../schema/plain-object.ts";
+import { type PlainObject, plainObjects } from "../schema/plain-object.ts";
 import type { Json, JsonObject, KubeObject } from "../store/kube-object.ts";
 import { portFault } from "./pod-template.ts";
 
-const ports = (spec: PlainObject | undefined): PlainObject[] =>
-  Array.isArray(spec?.ports) ? spec.ports.filter(isPlainObject) : [];
+const ports = (spec: PlainObject | undefined): PlainObject[] => plainObjects(spec?.ports);
 
 const SERVICE_TYPES = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 
@@ -98,7 +97,7 @@ const ADDRESS_TYPES = ["IPv4", "IPv6", "FQDN"];
 export const endpointSliceRules: KindRules = {
   defaults(object) {
     if (object.endpoints === undefined) object.endpoints = [];
-    const list = Array.isArray(object.ports) ? object.ports.filter(isPlainObject) : [];
+    const list = plainObjects(object.ports);
     for (const port of list) {
       port.name ??= "";
       port.protocol ??= "TCP";
@@ -110,7 +109,7 @@ export const endpointSliceRules: KindRules = {
     else if (!ADDRESS_TYPES.includes(String(object.addressType))) {
       errors.push(unsupportedField("addressType", object.addressType, ADDRESS_TYPES));
     }
-    const endpoints = Array.isArray(object.endpoints) ? object.endpoints.filter(isPlainObject) : [];
+    const endpoints = plainObjects(object.endpoints);
     endpoints.forEach((endpoint, index) => {
       const addresses = Array.isArray(endpoint.addresses) ? endpoint.addresses : [];
       const path = `endpoints[${index}].addresses`;
@@ -125,7 +124,7 @@ export const endpointSliceRules: KindRules = {
         }
       });
     });
-    const list = Array.isArray(object.ports) ? object.ports.filter(isPlainObject) : [];
+    const list = plainObjects(object.ports);
     list.forEach((port, index) => {
       if (port.port !== undefined) errors.push(...portFault(`ports[${index}].port`, port.port));
     });

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { parseRange } from "./addresses.ts";
 import { makeImageTable, openImageTable } from "./images.ts";
 import { DEFAULT_POD_CIDR, startKubelet } from "./kubelet.ts";
@@ -35,7 +36,7 @@ export function kubeletPart(options: KubeletOptions): Part {
       context.store,
       {
         nodeName: options.nodeName,
-        stateDir: options.stateDir,
+        stateDir: resolve(options.stateDir),
         images,
         podCidr,
         life,

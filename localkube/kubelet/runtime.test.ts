@@ -23,6 +23,7 @@ beforeEach(() => {
 afterEach(async () => {
   for (const runtime of runtimes) await runtime.shutdown();
   for (const child of children) child.kill("SIGKILL");
+  killLeftovers(join(home, "pods"));
   rmSync(home, { recursive: true, force: true });
 });
 

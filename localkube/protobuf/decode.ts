@@ -80,7 +80,7 @@ export function decodeProtobuf(body: Buffer): unknown {
 }
 
 function readEnvelope(reader: Reader): { apiVersion: string; kind: string; raw: Uint8Array } {
-  const envelope = { apiVersion: "", kind: "", raw: new Uint8Array() };
+  const envelope = { apiVersion: "", kind: "", raw: new Uint8Array(0) as Uint8Array };
   while (reader.pos < reader.len) {
     const tag = reader.uint32();
     if (tag >>> 3 === 1) {

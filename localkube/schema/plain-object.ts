@@ -4,6 +4,10 @@ export type PlainObject = { [key: string]: unknown };
 export const isPlainObject = (value: unknown): value is PlainObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** The objects among the items of a list; none when it is no list. */
+export const plainObjects = (value: unknown): PlainObject[] =>
+  Array.isArray(value) ? value.filter((item: unknown) => isPlainObject(item)) : [];
+
 /** Deep equality of JSON values; the order of keys does not count. */
 export function jsonEqual(a: unknown, b: unknown): boolean {
   if (a === b) return true;

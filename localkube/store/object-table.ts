@@ -64,6 +64,7 @@ export class ObjectTable {
   readonly #database: Database;
   readonly #tables = new Map<string, ResourceTable>();
   readonly #byUid = new Map<string, { resource: string; key: string }>();
+  readonly #observers = new Set<Listener>();
   #history: TableEvent[] = [];
   #historyChars = 0;
   #oldestRv: number;
@@ -201,6 +202,7 @@ export class ObjectTable {
 
   #publish(event: TableEvent): void {
     this.#remember(event);
+    for (const listener of this.#observers) listener(event);
     for (const listener of this.#table(event.resource).listeners) listener(event);
     event.previous?.releaseParsed();
     if (event.type === "DELETED") event.current.releaseParsed();
@@ -241,6 +243,12 @@ export class ObjectTable {
     const { listeners } = this.#table(resource);
     listeners.add(live);
     return () => listeners.delete(live);
+  }
+
+  /** Every event of every resource from now on, before the watchers see it. */
+  observe(listener: Listener): () => void {
+    this.#observers.add(listener);
+    return () => this.#observers.delete(listener);
   }
 
   /** Throws 410 unless a watch could go on from `rv`. */

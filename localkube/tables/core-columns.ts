@@ -1,5 +1,5 @@
 import { formatLabelSelector } from "../api/selectors.ts";
-import { isPlainObject, type PlainObject } from "../schema/plain-object.ts";
+import { isPlainObject, type PlainObject, plainObjects } from "../schema/plain-object.ts";
 import type { KubeObject } from "../store/kube-object.ts";
 import { age } from "./age.ts";
 import type { Column } from "./column.ts";
@@ -32,14 +32,13 @@ const at = (object: unknown, ...path: string[]): unknown => {
   return value;
 };
 
-const list = (value: unknown): PlainObject[] => (Array.isArray(value) ? value.filter(isPlainObject) : []);
 const text = (value: unknown, otherwise = "<none>"): string =>
   value === undefined || value === null || value === "" ? otherwise : String(value);
 const count = (value: unknown): number => (isPlainObject(value) ? Object.keys(value).length : 0);
 const number = (value: unknown): number => (typeof value === "number" ? value : 0);
 
 const containers = (object: KubeObject): PlainObject[] =>
-  list(at(object, "spec", "template", "spec", "containers"));
+  plainObjects(at(object, "spec", "template", "spec", "containers"));
 const containerNames: Cell = (object) => containers(object).map((each) => text(each.name)).join(",");
 const containerImages: Cell = (object) => containers(object).map((each) => text(each.image)).join(",");
 const selectorText: Cell = (object) => {
@@ -50,7 +49,7 @@ const mapText = (value: unknown): string =>
   isPlainObject(value) ? text(Object.entries(value).map(([key, item]) => `${key}=${String(item)}`).join(",")) : "<none>";
 
 function servicePorts(object: KubeObject): string {
-  const shown = list(at(object, "spec", "ports")).map((port) => {
+  const shown = plainObjects(at(object, "spec", "ports")).map((port) => {
     const node = port.nodePort ? `:${String(port.nodePort)}` : "";
     return `${String(port.port)}${node}/${String(port.protocol)}`;
   });
@@ -58,7 +57,7 @@ function servicePorts(object: KubeObject): string {
 }
 
 function nodeStatus(object: KubeObject): string {
-  const ready = list(at(object, "status", "conditions")).find((condition) => condition.type === "Ready");
+  const ready = plainObjects(at(object, "status", "conditions")).find((condition) => condition.type === "Ready");
   const status = ready === undefined ? "Unknown" : ready.status === "True" ? "Ready" : "NotReady";
   return at(object, "spec", "unschedulable") === true ? `${status},SchedulingDisabled` : status;
 }
@@ -75,7 +74,7 @@ function nodeRoles(object: KubeObject): string {
 }
 
 const nodeAddress = (type: string): Cell => (object) =>
-  text(list(at(object, "status", "addresses")).find((address) => address.type === type)?.address);
+  text(plainObjects(at(object, "status", "addresses")).find((address) => address.type === type)?.address);
 
 const involved = (object: KubeObject): PlainObject => {
   const value = object.involvedObject ?? object.regarding;
@@ -112,7 +111,7 @@ const replicas = (name: string, ...path: string[]): Column =>
   column(name, (object) => number(at(object, ...path)), { type: "integer" });
 
 const endpointAddresses: Cell = (object) => {
-  const addresses = list(object.endpoints).flatMap((each) => (Array.isArray(each.addresses) ? each.addresses : []));
+  const addresses = plainObjects(object.endpoints).flatMap((each) => (Array.isArray(each.addresses) ? each.addresses : []));
   const more = addresses.length > 3 ? ` + ${addresses.length - 3} more...` : "";
   return text(addresses.slice(0, 3).join(",") + more, "<unset>");
 };
@@ -141,7 +140,7 @@ const COLUMNS: Record<string, Column[]> = {
       text(at(object, "status", "nodeInfo", "containerRuntimeVersion"), "<unknown>"),
     ),
   ],
-  ServiceAccount: [nameColumn, column("Secrets", (object) => list(object.secrets).length), ageColumn],
+  ServiceAccount: [nameColumn, column("Secrets", (object) => plainObjects(object.secrets).length), ageColumn],
   Service: [
     nameColumn,
     column("Type", (object) => text(at(object, "spec", "type"), "")),
@@ -177,14 +176,14 @@ const COLUMNS: Record<string, Column[]> = {
   EndpointSlice: [
     nameColumn,
     column("AddressType", (object) => text(object.addressType, "")),
-    column("Ports", (object) => text(list(object.ports).map((port) => String(port.port)).join(","), "<unset>")),
+    column("Ports", (object) => text(plainObjects(object.ports).map((port) => String(port.port)).join(","), "<unset>")),
     column("Endpoints", endpointAddresses),
     ageColumn,
   ],
   Ingress: [
     nameColumn,
     column("Class", (object) => text(at(object, "spec", "ingressClassName"))),
-    column("Hosts", (object) => text(list(at(object, "spec", "rules")).map((rule) => text(rule.host, "*")).join(","), "*")),
+    column("Hosts", (object) => text(plainObjects(at(object, "spec", "rules")).map((rule) => text(rule.host, "*")).join(","), "*")),
     ageColumn,
   ],
   PodDisruptionBudget: [

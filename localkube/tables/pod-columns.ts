@@ -1,11 +1,9 @@
-import { isPlainObject, type PlainObject } from "../schema/plain-object.ts";
+import { isPlainObject, type PlainObject, plainObjects } from "../schema/plain-object.ts";
 import type { KubeObject } from "../store/kube-object.ts";
 import { age } from "./age.ts";
 import type { Column } from "./column.ts";
 
-const list = (value: unknown): PlainObject[] => (Array.isArray(value) ? value.filter(isPlainObject) : []);
-
-const statuses = (pod: KubeObject): PlainObject[] => list(pod.status?.containerStatuses);
+const statuses = (pod: KubeObject): PlainObject[] => plainObjects(pod.status?.containerStatuses);
 
 const part = (value: unknown, key: string): PlainObject | undefined => {
   const found = isPlainObject(value) ? value[key] : undefined;
@@ -53,7 +51,7 @@ export function podColumns(before: Column[], middle: Column[]): Column[] {
   return [
     ...before,
     plain("Ready", (pod) => {
-      const total = list(pod.spec?.containers).length;
+      const total = plainObjects(pod.spec?.containers).length;
       return `${statuses(pod).filter((status) => status.ready === true).length}/${total}`;
     }),
     plain("Status", podStatusText),
