@@ -1,0 +1,216 @@
+/**
+ * Collects the output of all containers of a node from their log files.
+ *
+ * Invariants
+ * N1. Lines are handed to the sink before the position behind them is remembered; after a crash, reading resumes at the later of
+ *     the checkpoint and what the sink already holds. So no line is lost, and none is stored twice while its file exists.
+ * N2. File notifications only make it faster: every folder is looked at every `scanMs` anyway.
+ * N3. A container's folder that is gone is read to its end through the open descriptor, then forgotten.
+ */
+import { type FSWatcher, watch } from "node:fs";
+import type { Log } from "../../net/log.ts";
+import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { FileTail, fileIdentity } from "./file-tail.ts";
+import { findLogFolders, type LogFolder, logFiles, rotatedFiles } from "./log-folders.ts";
+import { type LineOrigin, logLineOf } from "./log-line.ts";
+import type { StoredLine } from "./segment.ts";
+
+/** What is known of a pod from its labels. */
+export interface PodFacts {
+  readonly function: string;
+  readonly revision: string;
+}
+
+export interface CollectorOptions {
+  root: string;
+  checkpointFile: string;
+  /** Positions that the sink holds already; asked once, at the start. */
+  stored: ReadonlyMap<string, number>;
+  sink: (lines: readonly StoredLine[]) => void;
+  /** By pod UID. */
+  factsOf: (uid: string) => PodFacts | undefined;
+  log: Log;
+  /** How often everything is looked at whether or not a notification came. */
+  scanMs?: number;
+  checkpointMs?: number;
+}
+
+export interface Collector {
+  start(): void;
+  /** Reads what is there and writes the checkpoint. */
+  stop(): void;
+  readonly containers: number;
+}
+
+interface Container {
+  readonly folder: LogFolder;
+  tails: Map<string, FileTail>;
+  watcher: FSWatcher | undefined;
+  facts: PodFacts | undefined;
+}
+
+const NO_FACTS: PodFacts = { function: "", revision: "" };
+
+export function createCollector(options: CollectorOptions): Collector {
+  const containers = new Map<string, Container>();
+  const dirty = new Set<Container>();
+  const resume = readCheckpoint(options.checkpointFile);
+  for (const [file, offset] of options.stored) resume.set(file, Math.max(offset, resume.get(file) ?? 0));
+  const timers: NodeJS.Timeout[] = [];
+  let rootWatcher: FSWatcher | undefined;
+  let scheduled = false;
+  let lastCheckpoint = "";
+
+  const touch = (container: Container) => {
+    dirty.add(container);
+    if (scheduled) return;
+    scheduled = true;
+    setImmediate(() => {
+      scheduled = false;
+      drainDirty();
+    });
+  };
+  const drainDirty = () => {
+    for (const container of dirty) {
+      dirty.delete(container);
+      if (readContainer(container, options, resume)) touch(container);
+    }
+  };
+
+  const scan = () => {
+    const present = new Set<string>();
+    for (const folder of findLogFolders(options.root)) {
+      present.add(folder.path);
+      const container = containers.get(folder.path) ?? addContainer(folder);
+      touch(container);
+    }
+    for (const [path, container] of containers) {
+      if (present.has(path)) continue;
+      readContainer(container, options, resume);
+      closeContainer(container);
+      containers.delete(path);
+    }
+    rootWatcher ??= watchFolder(options.root, scan);
+  };
+  const addContainer = (folder: LogFolder): Container => {
+    const container: Container = { folder, tails: new Map(), watcher: undefined, facts: undefined };
+    container.watcher = watchFolder(folder.path, () => touch(container));
+    containers.set(folder.path, container);
+    return container;
+  };
+  const checkpoint = () => {
+    const positions = positionsOf(containers.values());
+    const text = JSON.stringify([...positions]);
+    if (text === lastCheckpoint) return;
+    writeCheckpoint(options.checkpointFile, positions);
+    lastCheckpoint = text;
+  };
+  const guarded = (what: string, action: () => void) => () => {
+    try {
+      action();
+    } catch (error) {
+      options.log.warn(`Cannot ${what}`, { error });
+    }
+  };
+
+  return {
+    start: () => {
+      const look = guarded("look for container logs", scan);
+      look();
+      timers.push(setInterval(look, options.scanMs ?? 2_000));
+      timers.push(
+        setInterval(guarded("write the log checkpoint", checkpoint), options.checkpointMs ?? 1_000),
+      );
+      for (const timer of timers) timer.unref();
+    },
+    stop: () => {
+      for (const timer of timers) clearInterval(timer);
+      guarded("read the container logs", () => {
+        scan();
+        drainDirty();
+      })();
+      guarded("write the log checkpoint", checkpoint)();
+      rootWatcher?.close();
+      for (const container of containers.values()) closeContainer(container);
+      containers.clear();
+      dirty.clear();
+    },
+    get containers() {
+      return containers.size;
+    },
+  };
+}
+
+/** Reads what is new of a container's files; true when there is more. */
+function readContainer(
+  container: Container,
+  options: CollectorOptions,
+  resume: Map<string, number>,
+): boolean {
+  const resumeAt = (file: string): number => {
+    const offset = resume.get(file) ?? 0;
+    resume.delete(file);
+    return offset;
+  };
+  const present = logFiles(container.folder.path);
+  for (const path of present) {
+    if (container.tails.has(path)) continue;
+    // What was rotated away while nobody was reading: only files that were begun before are read on.
+    for (const rotated of rotatedFiles(container.folder.path, path)) {
+      if (!resume.has(fileIdentity(rotated))) continue;
+      const rest = new FileTail(rotated, resumeAt);
+      deliver(container, rest, options);
+      rest.close();
+    }
+    container.tails.set(path, new FileTail(path, resumeAt));
+  }
+  let more = false;
+  for (const [path, tail] of container.tails) {
+    more = deliver(container, tail, options) || more;
+    if (!present.includes(path) && !more) {
+      tail.close();
+      container.tails.delete(path);
+    }
+  }
+  return more;
+}
+
+function deliver(container: Container, tail: FileTail, options: CollectorOptions): boolean {
+  const { batches, more } = tail.look();
+  if (batches.length === 0) return more;
+  container.facts = options.factsOf(container.folder.uid) ?? container.facts;
+  const { namespace, pod, container: name } = container.folder;
+  const origin: LineOrigin = { namespace, pod, container: name, ...(container.facts ?? NO_FACTS) };
+  const lines = batches.flatMap((batch) =>
+    batch.lines.map((line) => ({ line: logLineOf(line, origin), from: `${batch.file}@${line.endOffset}` })),
+  );
+  options.sink(lines);
+  return more;
+}
+
+function positionsOf(containers: Iterable<Container>): Map<string, number> {
+  const positions = new Map<string, number>();
+  for (const { tails } of containers) {
+    for (const tail of tails.values()) {
+      if (tail.position) positions.set(tail.position.file, tail.position.offset);
+    }
+  }
+  return positions;
+}
+
+function closeContainer(container: Container): void {
+  container.watcher?.close();
+  for (const tail of container.tails.values()) tail.close();
+  container.tails.clear();
+}
+
+/** Notifications where the system has them; without (too many watches, network disks) the scan alone does it. */
+function watchFolder(path: string, onChange: () => void): FSWatcher | undefined {
+  try {
+    const watcher = watch(path, { persistent: false }, onChange);
+    watcher.on("error", () => watcher.close());
+    return watcher;
+  } catch {
+    return undefined;
+  }
+}
