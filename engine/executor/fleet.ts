@@ -185,12 +185,14 @@ function connect(state: State, pod: Pod, address: string): void {
 async function probe(state: State, pod: Pod, delayMs: number): Promise<void> {
   const { calls } = pod;
   if (!calls || pod.phase !== "starting" || state.closed) return;
-  const answer = await (pod.found ? calls.status(PROBE_TIMEOUT_MS) : calls.health(PROBE_TIMEOUT_MS));
+  const health = await calls.health(PROBE_TIMEOUT_MS);
+  // A pod that may have been specialised is asked for what; one that ran before and does not listen any more has ended.
+  const asksMore = pod.found && (health ? health.state !== "generic" : pod.wasReady);
+  const answer = asksMore ? await calls.status(PROBE_TIMEOUT_MS) : health;
   // Another probe runs when the pod got another address meanwhile.
   if (state.closed || pod.calls !== calls || isSettled(pod)) return;
-  if (answer === "refused") {
-    if (pod.wasReady) return discard(state, pod, "it ran before and nothing listens at its address", 0);
-  } else if (answer && answer.podUid === pod.uid && understood(state, pod, answer)) return;
+  if (answer === "refused") return discard(state, pod, "it ran before and nothing listens at its address", 0);
+  if (answer && answer.podUid === pod.uid && understood(state, pod, answer)) return;
   if (state.now() - pod.createdAtMs > patienceMs(state, pod)) giveUp(state, pod);
   else later(state, delayMs, () => void probe(state, pod, Math.min(delayMs * 1.5, SLOWEST_PROBE_MS)));
 }

@@ -25,6 +25,7 @@ export type SpecializeOutcome =
 
 /** Control calls to one pod. None of them throws for what a pod may do; a pod that does not answer gives `undefined`. */
 export interface PodCalls {
+  /** Undefined also when the pod answers that it is not ready. */
   health(timeoutMs: number): Promise<PodHealth | undefined>;
   /** `refused`: nothing listens at the address, so a pod that ran before has ended. */
   status(timeoutMs: number): Promise<PodStatus | "refused" | undefined>;
@@ -77,7 +78,9 @@ export function podCalls(address: string, tokens: readonly string[]): PodCalls {
   };
   return {
     health: (timeoutMs) =>
-      tryCall(call("GET", "/_isotope/healthz", timeoutMs), (answer) => parsed(PodHealth, answer)),
+      tryCall(call("GET", "/_isotope/healthz", timeoutMs), (answer) =>
+        answer.status === 200 ? parsed(PodHealth, answer) : undefined,
+      ),
     status: async (timeoutMs) => {
       try {
         return parsed(PodStatus, await call("GET", "/_isotope/status", timeoutMs));

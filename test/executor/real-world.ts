@@ -1,0 +1,239 @@
+import { randomBytes, randomInt } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { request } from "undici";
+import { HEADER_POD, HEADER_REVISION } from "../../api/headers.ts";
+import { AcquireReply, type AcquireRequest, type Endpoint } from "../../api/wire/executor.ts";
+import type { Serving } from "../../api/kinds/serving.ts";
+import {
+  createExecutorProcess,
+  EXECUTOR_AUDIENCE,
+  type ExecutorProcess,
+} from "../../engine/executor/executor-process.ts";
+import { EXECUTOR_SETTINGS, type ExecutorSettings } from "../../engine/executor/settings.ts";
+import { denoFlags } from "../../env-images/deno/flags.ts";
+import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { ENDPOINT_SLICES } from "../../kube/core.ts";
+import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
+import { controllersPart } from "../../localkube/controllers/controllers-part.ts";
+import { kubeletPart } from "../../localkube/kubelet/kubelet-part.ts";
+import { type Localkube, startLocalkube } from "../../localkube/server.ts";
+import { type KeyRing, keyRing } from "../../net/keys.ts";
+import { parseSettings } from "../../net/settings.ts";
+import { type SignedClient, signedClient } from "../../net/signed-client.ts";
+import { SILENT } from "./far-side.ts";
+
+/** A real API server and kubelet, real Deno pods, and executors beside them. */
+export interface RealWorld {
+  readonly client: KubeClient;
+  readonly keys: KeyRing;
+  readonly archives: Map<string, Uint8Array>;
+  startExecutor(settings?: Partial<ExecutorSettings>): Promise<RunningExecutor>;
+  addEnvironment(poolsize: number, more?: Record<string, unknown>): Promise<void>;
+  /** Creates or changes the function; its revision is served at once. */
+  serve(name: string, serving: Serving): Promise<{ uid: string }>;
+  /** Process id of a pod's runtime. */
+  podProcess(podUid: string): Promise<number>;
+  stop(): Promise<void>;
+}
+
+export interface RunningExecutor {
+  readonly process: ExecutorProcess;
+  readonly router: SignedClient;
+  acquire(name: string, uid: string, revision: string, more?: Partial<AcquireRequest>): Promise<Endpoint[]>;
+  stop(): Promise<void>;
+}
+
+const ROOT = resolve(import.meta.dirname, "../..");
+export const NAMESPACE = "default";
+const IMAGE = "isotope/deno-env:test";
+
+export async function realWorld(): Promise<RealWorld> {
+  const dataDir = mkdtempSync(join(tmpdir(), "isotope-executor-"));
+  const imagesFile = join(dataDir, "images.json");
+  const command = [
+    join(dirname(createRequire(import.meta.url).resolve("deno/package.json")), "deno"),
+    ...denoFlags({ root: "${ROOT}", denyNet: [], memoryMb: 256 }),
+    join(ROOT, "env-images/deno/main.ts"),
+    ...["--host", "${POD_IP}", "--port", "${PORT}", "--root", "${ROOT}"],
+  ];
+  const env = { DENO_DIR: join(tmpdir(), "isotope-test-deno"), DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" };
+  writeFileSync(imagesFile, JSON.stringify({ images: [{ match: "isotope/deno-env:*", command, env }] }));
+  const localkube = await startLocalkube({
+    dataDir,
+    port: 0,
+    crdDirs: [join(ROOT, "charts/isotope/crds")],
+    parts: [
+      kubeletPart({
+        nodeName: "local",
+        stateDir: dataDir,
+        imagesFile,
+        podCidr: `127.${randomInt(100, 200)}.${randomInt(0, 255)}.0/24`,
+        parentPid: undefined,
+      }),
+      controllersPart({ nodeName: "local", version: "v1.34.0" }),
+    ],
+    log: () => undefined,
+  });
+  const client = await createKubeClient({ kubeconfig: localkube.kubeconfigPath });
+  const keys = keyRing([randomBytes(32).toString("hex")]);
+  const archives = new Map<string, Uint8Array>();
+  const executors = new Set<RunningExecutor>();
+  return {
+    client,
+    keys,
+    archives,
+    addEnvironment: (poolsize, more = {}) => addEnvironment(client, poolsize, more),
+    serve: (name, serving) => serve(client, name, serving),
+    podProcess: async (podUid) => processOf(podUid),
+    startExecutor: async (settings = {}) => {
+      const started = await startExecutor(client, keys, archives, settings, (ended) =>
+        executors.delete(ended),
+      );
+      executors.add(started);
+      return started;
+    },
+    stop: async () => {
+      for (const executor of executors) await executor.stop();
+      await stopLocalkube(client, localkube);
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Every pod has its own folder, named after its UID, among its arguments. */
+function processOf(podUid: string): number {
+  for (const entry of readdirSync("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      const [program = "", ...given] = readFileSync(`/proc/${entry}/cmdline`, "utf8").split("\0");
+      if (program.endsWith("/deno") && given.some((argument) => argument.includes(podUid)))
+        return Number(entry);
+    } catch {
+      // The process ended while it was looked at.
+    }
+  }
+  throw new Error(`pod ${podUid} has no process`);
+}
+
+async function stopLocalkube(client: KubeClient, localkube: Localkube): Promise<void> {
+  await client.close();
+  await localkube.stop();
+}
+
+async function addEnvironment(
+  client: KubeClient,
+  poolsize: number,
+  more: Record<string, unknown>,
+): Promise<void> {
+  await client.create(ENVIRONMENTS, {
+    apiVersion: "fission.io/v1",
+    kind: "Environment",
+    metadata: { name: "deno", namespace: NAMESPACE },
+    spec: { version: 3, runtime: { image: IMAGE }, poolsize, terminationGracePeriod: 5, ...more },
+  });
+}
+
+async function serve(client: KubeClient, name: string, serving: Serving): Promise<{ uid: string }> {
+  const ref = { namespace: NAMESPACE, name };
+  const found =
+    (await client.find(FUNCTIONS, ref)) ??
+    (await client.create(FUNCTIONS, {
+      apiVersion: "fission.io/v1",
+      kind: "Function",
+      metadata: ref,
+      spec: {
+        environment: { name: "deno", namespace: NAMESPACE },
+        package: { packageref: { name: "code", namespace: NAMESPACE } },
+        InvokeStrategy: {},
+      },
+    }));
+  await client.patchStatus(FUNCTIONS, ref, { serving });
+  return { uid: found.metadata.uid ?? "" };
+}
+
+async function startExecutor(
+  client: KubeClient,
+  keys: KeyRing,
+  archives: Map<string, Uint8Array>,
+  settings: Partial<ExecutorSettings>,
+  onStop: (executor: RunningExecutor) => void,
+): Promise<RunningExecutor> {
+  const executor = createExecutorProcess({
+    client,
+    keys,
+    archives: {
+      read: async (digest) => {
+        const found = archives.get(digest);
+        if (!found) throw new Error("no such archive");
+        return found;
+      },
+    },
+    settings: {
+      ...parseSettings(EXECUTOR_SETTINGS, { argv: ["--internal-key-file", "none"], env: {} }),
+      ...settings,
+    },
+    host: "127.0.0.1",
+    port: 0,
+    log: SILENT,
+  });
+  const origin = await executor.start();
+  const router = signedClient({
+    keys,
+    origin,
+    audience: EXECUTOR_AUDIENCE,
+    unavailable: "executor_unavailable",
+  });
+  const running: RunningExecutor = {
+    process: executor,
+    router,
+    acquire: async (name, uid, revision, more = {}) => {
+      const body: AcquireRequest = {
+        namespace: NAMESPACE,
+        name,
+        uid,
+        revision,
+        known: [],
+        waiting: 1,
+        requestId: "test",
+        waitMs: 20_000,
+        ...more,
+      };
+      return (await router.postJson("/v2/acquire", body, AcquireReply)).endpoints;
+    },
+    stop: async () => {
+      onStop(running);
+      await router.close();
+      await executor.stop();
+    },
+  };
+  return running;
+}
+
+/** A user's request as a router sends it to a pod. */
+export async function callPod(endpoint: Endpoint, path = "/"): Promise<{ status: number; text: string }> {
+  const reply = await request(`http://${endpoint.address}${path}`, {
+    headers: { [HEADER_POD]: endpoint.podUid, [HEADER_REVISION]: endpoint.revision },
+  });
+  return { status: reply.statusCode, text: await reply.body.text() };
+}
+
+/** UIDs of the pods in the slices. */
+export async function publishedPods(client: KubeClient): Promise<string[]> {
+  const { items } = await client.list(ENDPOINT_SLICES, { namespace: NAMESPACE });
+  return items.flatMap((slice) => slice.endpoints.map(({ targetRef }) => targetRef?.uid ?? "")).sort();
+}
+
+export async function until(
+  what: string,
+  holds: () => Promise<boolean> | boolean,
+  limitMs = 10_000,
+): Promise<void> {
+  const end = performance.now() + limitMs;
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`waited ${limitMs} ms in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
