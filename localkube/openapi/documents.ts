@@ -153,6 +153,10 @@ const PATCH_TYPES = [
   "application/strategic-merge-patch+json",
 ];
 
+/** What kubectl reads to choose the kind of patch: custom resources have no strategic merge. */
+const patchTypes = ({ custom }: ResourceDefinition): string[] =>
+  custom ? PATCH_TYPES.filter((type) => !type.includes("strategic")) : PATCH_TYPES;
+
 function addPaths(definition: ResourceDefinition, base: string, paths: PlainObject): void {
   const { definitionName, plural, namespaced, kind } = definition;
   const collection = `/${base}/${namespaced ? "namespaces/{namespace}/" : ""}${plural}`;
@@ -184,7 +188,7 @@ function addPaths(definition: ResourceDefinition, base: string, paths: PlainObje
       parameters: [...WRITE_PARAMETERS, queryParameter("force", "boolean")],
       requestBody: {
         required: true,
-        content: Object.fromEntries(PATCH_TYPES.map((type) => [type, { schema: { type: "object" } }])),
+        content: Object.fromEntries(patchTypes(definition).map((type) => [type, { schema: { type: "object" } }])),
       },
       responses: answer(definitionName),
     }),

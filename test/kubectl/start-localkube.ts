@@ -42,7 +42,7 @@ export function writeImages(home: string): string {
   writeFileSync(program, PROGRAM);
   const rule = (mode: string): object => ({
     match: `test/${mode}:*`,
-    command: [process.execPath, program, mode, "\${POD_IP}", "\${PORT}"],
+    command: [process.execPath, program, mode, "${POD_IP}", "${PORT}"],
     env: {},
   });
   const shell = { match: "test/sh:*", command: ["/bin/sh"], containerCommand: "replace" };
