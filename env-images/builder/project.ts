@@ -10,13 +10,13 @@ const PackageJson = z.looseObject({
   name: z.string().optional(),
   main: z.string().optional(),
   module: z.string().optional(),
-  exports: z.unknown(),
+  exports: z.unknown().optional(),
   dependencies: Strings.optional(),
   devDependencies: Strings.optional(),
   optionalDependencies: Strings.optional(),
   peerDependencies: Strings.optional(),
-  overrides: z.unknown(),
-  workspaces: z.unknown(),
+  overrides: z.unknown().optional(),
+  workspaces: z.unknown().optional(),
 });
 export type PackageJson = z.infer<typeof PackageJson>;
 
@@ -26,8 +26,8 @@ const DenoConfig = z.looseObject({
   importMap: z.string().optional(),
   exports: z.union([z.string(), Strings]).optional(),
   compilerOptions: z.looseObject({}).optional(),
-  workspace: z.unknown(),
-  lock: z.unknown(),
+  workspace: z.unknown().optional(),
+  lock: z.unknown().optional(),
 });
 export type DenoConfig = z.infer<typeof DenoConfig>;
 
