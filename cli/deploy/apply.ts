@@ -1,7 +1,10 @@
 import type { KubeClient } from "../../kube/client.ts";
+import { isConflict } from "../../kube/kube-error.ts";
 import { CliError } from "../command.ts";
-import { DEPLOYED_TYPES } from "./live.ts";
+import { DEPLOYED_TYPES, type LiveObject } from "./live.ts";
 import { mergedSpec, type PlannedObject } from "./plan.ts";
+
+const MAX_TRIES = 8;
 
 const typeOf = (kind: string) => {
   const type = DEPLOYED_TYPES.find((candidate) => candidate.kind === kind);
@@ -9,29 +12,33 @@ const typeOf = (kind: string) => {
   return type;
 };
 
-/** Carries out one planned action; resolves to the object as it is then. */
-export async function applyObject(
-  kube: KubeClient,
-  planned: PlannedObject,
-): Promise<PlannedObject["object"]> {
+/** The live object with what the plan wants: a whole update, not a merge, so that what is no longer configured goes away. */
+const updated = (planned: PlannedObject, live: LiveObject): LiveObject => ({
+  ...live,
+  metadata: {
+    ...live.metadata,
+    labels: { ...live.metadata.labels, ...planned.object.metadata.labels },
+    annotations: { ...live.metadata.annotations, ...planned.object.metadata.annotations },
+  },
+  spec: mergedSpec({ ...planned, live }),
+});
+
+/** Carries out one planned action. A write that meets another's (a build that stores its result) is made again on top of it. */
+export async function applyObject(kube: KubeClient, planned: PlannedObject): Promise<void> {
   const type = typeOf(planned.kind);
   const { metadata } = planned.object;
   const ref = { namespace: metadata.namespace, name: metadata.name };
-  if (planned.action === "unchanged") return planned.live ?? planned.object;
-  if (planned.action === "create") return kube.create(type, planned.object);
-  if (planned.action === "delete") {
-    await kube.delete(type, ref);
-    return planned.object;
+  if (planned.action === "unchanged") return;
+  if (planned.action === "create") return void (await kube.create(type, planned.object));
+  if (planned.action === "delete") return kube.delete(type, ref);
+  let live = planned.live ?? (await kube.get(type, ref));
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await kube.update(type, updated(planned, live));
+      return;
+    } catch (error) {
+      if (!isConflict(error) || attempt >= MAX_TRIES) throw error;
+      live = await kube.get(type, ref);
+    }
   }
-  // A whole update, not a merge: what is no longer configured goes away. The version makes it fail if somebody else wrote meanwhile.
-  const live = planned.live ?? planned.object;
-  return kube.update(type, {
-    ...live,
-    metadata: {
-      ...live.metadata,
-      labels: { ...live.metadata.labels, ...metadata.labels },
-      annotations: { ...live.metadata.annotations, ...metadata.annotations },
-    },
-    spec: mergedSpec(planned),
-  });
 }

@@ -6,16 +6,9 @@ import type { FoundFunction, Project } from "./find-functions.ts";
 import { type ParsedModule, parseModule } from "./read-config.ts";
 
 /** Files of the project that steer a build, wherever the function lies. */
-const MANIFESTS = [
-  "package.json",
-  "package-lock.json",
-  "npm-shrinkwrap.json",
-  "deno.json",
-  "deno.jsonc",
-  "deno.lock",
-  "tsconfig.json",
-  ".npmrc",
-];
+const SETTINGS = ["deno.json", "deno.jsonc", "tsconfig.json"];
+/** Files that say which packages there are: of no interest to a function that imports none, which then need not wait for them. */
+const PACKAGE_LISTS = ["package.json", "package-lock.json", "npm-shrinkwrap.json", "deno.lock", ".npmrc"];
 const CODE = /\.[cm]?[jt]sx?$/;
 const ATTEMPTS = [
   "",
@@ -102,6 +95,7 @@ export function collectSources(project: Project, found: FoundFunction): Sources 
   const map = importMap(root);
   const contents = new Map<string, Buffer>();
   let config: ParsedModule["config"] = {};
+  let usesPackages = false;
   const entry = realpathSync(found.entry);
   const queue: { path: string; from: string }[] = [{ path: entry, from: entry }];
   const add = (path: string, from: string): void => {
@@ -124,7 +118,10 @@ export function collectSources(project: Project, found: FoundFunction): Sources 
     if (path === entry) config = module.config;
     for (const specifier of module.imports) {
       const target = localTarget(specifier, path, map);
-      if (target === undefined) continue;
+      if (target === undefined) {
+        usesPackages ||= !specifier.startsWith("node:");
+        continue;
+      }
       const file = spellings(target).find(isFile);
       if (!file)
         throw new CliError(
@@ -139,8 +136,9 @@ export function collectSources(project: Project, found: FoundFunction): Sources 
   }
   if (found.folder && found.folder !== root)
     for (const path of filesUnder(realpathSync(found.folder))) add(path, path);
+  const manifests = usesPackages ? [...SETTINGS, ...PACKAGE_LISTS] : SETTINGS;
   for (const folder of new Set([root, dirname(entry)])) {
-    for (const name of MANIFESTS)
+    for (const name of manifests)
       if (isFile(join(folder, name))) add(realpathSync(join(folder, name)), entry);
   }
   const inArchive = (path: string): string => relative(root, path).split(sep).join("/");
