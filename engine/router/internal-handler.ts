@@ -97,7 +97,7 @@ function callFunction(deps: InternalHandlerDeps, exchange: Exchange): void {
   if (exchange.header("x-fission-invoke-mode") === "async")
     return deps.invoker.refuse(exchange, asyncRefusal());
   const requestId = requestIdOf(exchange.header(HEADER_REQUEST_ID));
-  const traceparent = traceparentOf(exchange.header("traceparent"));
+  const traceparent = traceparentOf(exchange.header("traceparent"), requestId);
   const target = found.rest + exchange.query;
   deps.invoker.call(found.slot, {
     exchange,

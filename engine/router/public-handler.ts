@@ -48,7 +48,7 @@ function callRoute(
   params: readonly string[],
 ): void {
   const requestId = requestIdOf(exchange.header(HEADER_REQUEST_ID));
-  const traceparent = traceparentOf(exchange.header("traceparent"));
+  const traceparent = traceparentOf(exchange.header("traceparent"), requestId);
   const corsLines = target.cors === null ? undefined : target.cors.response(exchange.header("origin"));
   if (target.refusal !== null) return deps.invoker.refuse(exchange, target.refusal, corsLines);
   if (exchange.header("x-fission-invoke-mode") === "async")

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 const MAX_REQUEST_ID = 192;
 const PRINTABLE = /^[\x21-\x7e]+$/;
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-(?!0{12})[0-9a-f]{12}$/;
 const ZERO_TRACE = "0".repeat(32);
 const ZERO_SPAN = "0".repeat(16);
 
@@ -15,10 +16,10 @@ export function requestIdOf(given: string | undefined): string {
 const spanPrefix = randomBytes(4).readUInt32BE().toString(16).padStart(8, "0");
 let spanCounter = 1;
 
-/** The caller's W3C `traceparent` when it is valid, else the root of a new, unsampled trace. */
-export function traceparentOf(given: string | undefined): string {
+/** The caller's W3C `traceparent` when it is valid, else the root of a new, unsampled trace; its id is the request's when that is a UUID. */
+export function traceparentOf(given: string | undefined, requestId: string): string {
   if (given !== undefined && isTraceparent(given)) return given;
-  const uuid = randomUUID();
+  const uuid = UUID.test(requestId) ? requestId : randomUUID();
   const trace =
     uuid.slice(0, 8) + uuid.slice(9, 13) + uuid.slice(14, 18) + uuid.slice(19, 23) + uuid.slice(24);
   spanCounter = (spanCounter + 1) >>> 0 || 1;
