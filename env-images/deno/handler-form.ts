@@ -67,10 +67,21 @@ export function parameters(source: string): string[] {
 }
 
 const base = (name: string | undefined): string => (name ?? "").replace(/^_+|[_\d]+$/g, "").toLowerCase();
-const CONTEXT = new Set(["context", "ctx"]);
-const REQUEST = new Set(["request", "req"]);
-const RESPONSE = new Set(["response", "res", "reply"]);
-const CALLBACK = new Set(["callback", "cb", "done"]);
+/** What a parameter's name says of the form; a function that broke `Set` must still load. */
+type Role = "context" | "request" | "response" | "callback";
+const ROLES: Readonly<Record<string, Role>> = Object.assign(Object.create(null), {
+  context: "context",
+  ctx: "context",
+  request: "request",
+  req: "request",
+  response: "response",
+  res: "response",
+  reply: "response",
+  callback: "callback",
+  cb: "callback",
+  done: "callback",
+});
+const roleOf = (name: string | undefined): Role | undefined => ROLES[base(name)];
 
 const escape = (name: string): string => name.replace(/\$/g, "\\$&");
 const isName = (text: string | undefined): text is string =>
@@ -91,10 +102,10 @@ export function classifyHandler(source: string, arity: number): HandlerForm {
   const two = arity >= 2 || second !== undefined;
   if (first?.startsWith("{"))
     return /\{(?:[^}]*,)?\s*request\s*[:,}=]/.test(first) ? (two ? "callback" : "context") : "request";
-  if (CONTEXT.has(base(first))) return two ? "callback" : "context";
-  if (CALLBACK.has(base(second))) return "callback";
-  if (RESPONSE.has(base(second))) return "node";
-  if (REQUEST.has(base(first))) return "request";
+  if (roleOf(first) === "context") return two ? "callback" : "context";
+  if (roleOf(second) === "callback") return "callback";
+  if (roleOf(second) === "response") return "node";
+  if (roleOf(first) === "request") return "request";
   if (isName(first) && readsRequest(source, first)) return two ? "callback" : "context";
   if (isName(second)) {
     const used = new RegExp(

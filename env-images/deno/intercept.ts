@@ -100,6 +100,15 @@ export function interceptConsole(log: Log): void {
   }
 }
 
+/**
+ * Takes away what reaches past the pod's permissions: Deno's internals, and stores that Deno keeps for the main module, which all
+ * pods of a machine share.
+ */
+export function removeSharedGlobals(): void {
+  Reflect.deleteProperty(Deno, Reflect.get(Deno, "internal"));
+  for (const name of ["localStorage", "sessionStorage", "caches", "indexedDB"]) Reflect.deleteProperty(globalThis, name);
+}
+
 /** Text and stack of anything that was thrown. Never throws itself. */
 export function describeError(error: unknown): {
   readonly message: string;

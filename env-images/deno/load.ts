@@ -1,4 +1,5 @@
 import type { SpecializeError } from "../../api/wire/specialize.ts";
+import { uncurryThis } from "./primordials.ts";
 import { classifyHandler, ENV_HANDLER_FORM, HANDLER_FORMS, type HandlerForm } from "./handler-form.ts";
 
 /** The code cannot be served; `code` is that of `SpecializeError`. */
@@ -116,11 +117,15 @@ async function importModule(file: string): Promise<object> {
   return await import(fileUrl(file));
 }
 
+const functionText = uncurryThis(Function.prototype.toString);
+const readVariable = Deno.env.get.bind(Deno.env);
+const readProperty = Reflect.get;
+
 const isFunction = (value: unknown): value is AnyFunction => typeof value === "function";
 
 function formOf(call: AnyFunction): HandlerForm {
-  const forced = Deno.env.get(ENV_HANDLER_FORM);
-  if (forced === undefined) return classifyHandler(Function.prototype.toString.call(call), call.length);
+  const forced = readVariable(ENV_HANDLER_FORM);
+  if (forced === undefined) return classifyHandler(functionText(call), call.length);
   const form = HANDLER_FORMS.find((name) => name === forced);
   if (form !== undefined) return form;
   throw new LoadFailure(
@@ -147,7 +152,7 @@ export function findHandler(module: object, exportName: string, served: AnyFunct
   const fallback = values["default"];
   if (exportName !== "") {
     const nested =
-      typeof fallback === "object" && fallback !== null ? Reflect.get(fallback, exportName) : undefined;
+      typeof fallback === "object" && fallback !== null ? readProperty(fallback, exportName) : undefined;
     const handler = asHandler(values[exportName] ?? nested);
     if (handler !== undefined) return handler;
   } else {

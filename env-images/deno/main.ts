@@ -11,6 +11,7 @@ import {
   interceptSignal,
   interceptUncaught,
   interceptWebSockets,
+  removeSharedGlobals,
 } from "./intercept.ts";
 import { createLog } from "./log.ts";
 import { genericPod } from "./pod.ts";
@@ -80,6 +81,7 @@ interceptWebSockets((socket, closed) => {
   });
 });
 interceptConsole(log);
+removeSharedGlobals();
 interceptUncaught(log);
 interceptExit(log, () => exiting);
 Deno.addSignalListener("SIGTERM", drain);

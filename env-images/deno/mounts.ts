@@ -1,5 +1,8 @@
 import type { MountedData } from "../../api/wire/specialize.ts";
 import type { MountedText } from "./function-context.ts";
+import { defineProperty, freeze, objectKeys, utf8Text } from "./primordials.ts";
+
+const fromBase64 = Uint8Array.fromBase64.bind(Uint8Array);
 
 /** Secrets (0400) and config maps (0444) as files, by default below `<base>/<namespace>/<name>/`. */
 export function writeMounts(root: string, base: string, mounts: readonly MountedData[], mode: number): void {
@@ -23,13 +26,10 @@ export function mountedText(mounts: readonly MountedData[]): MountedText {
   const result: Record<string, Record<string, string>> = Object.create(null);
   for (const mount of mounts) {
     const texts: Record<string, string> = Object.create(null);
-    for (const [key, content] of Object.entries(mount.data)) {
-      Object.defineProperty(texts, key, {
-        enumerable: true,
-        get: () => new TextDecoder().decode(Uint8Array.fromBase64(content)),
-      });
+    for (const key of objectKeys(mount.data)) {
+      defineProperty(texts, key, { enumerable: true, get: () => utf8Text(fromBase64(mount.data[key] ?? "")) });
     }
-    result[mount.name] = Object.freeze(texts);
+    result[mount.name] = freeze(texts);
   }
-  return Object.freeze(result);
+  return freeze(result);
 }

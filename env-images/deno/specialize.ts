@@ -17,7 +17,7 @@ import { LoadFailure, loadHandler } from "./load.ts";
 import type { Log } from "./log.ts";
 import { mountedText, writeMounts } from "./mounts.ts";
 import type { Assignment, Pod } from "./pod.ts";
-import { headersGet, now, requestHeaders, startTimer, stopTimer } from "./primordials.ts";
+import { freeze, headersGet, now, requestHeaders, startTimer, stopTimer } from "./primordials.ts";
 import { referenceRequest, type ReferenceRequest } from "./reference-contract.ts";
 import { jsonReply } from "./reply.ts";
 import type { Settings } from "./settings.ts";
@@ -115,13 +115,13 @@ async function load(owner: SpecializeOwner, plan: LoadPlan): Promise<void> {
   owner.seal();
   const handler = await inTime(loadHandler(plan.place, plan.functionName, owner.served), plan.timeoutMs);
   const facts: FunctionFacts = {
-    function: Object.freeze({
+    function: freeze({
       namespace: fn.namespace,
       name: fn.name,
       uid: fn.uid,
       revision: assignment.revision ?? "",
     }),
-    env: Object.freeze({ ...plan.env }),
+    env: freeze({ ...plan.env }),
     secrets: mountedText(plan.secrets),
     configs: mountedText(plan.configMaps),
   };

@@ -1,0 +1,109 @@
+import { readFileSync } from "node:fs";
+import { afterEach, expect, it } from "vitest";
+import { WebSocket } from "undici";
+import { call, controlCall, type DenoPod, startFunction, stopPods } from "./deno-pod.ts";
+
+afterEach(stopPods);
+
+const inFlight = async (pod: DenoPod): Promise<number> => (await (await controlCall(pod, "GET /_isotope/status")).json()).inFlight;
+const untilIdle = async (pod: DenoPod): Promise<void> => {
+  for (const end = Date.now() + 5_000; Date.now() < end; await new Promise((go) => setTimeout(go, 5))) if ((await inFlight(pod)) === 0) return;
+  throw new Error("The pod is still busy");
+};
+const residentMb = (pod: DenoPod): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pod.process.pid}/status`, "utf8"))?.[1] ?? 0) / 1024;
+
+it("streams server-sent events one by one, and ends them when the client leaves", async () => {
+  const pod = await startFunction(`export default () => { let timer; let n = 0;
+    const body = new ReadableStream({ start(c) { timer = setInterval(() => c.enqueue("data: " + n++ + "\\n\\n"), 20) }, cancel() { clearInterval(timer); console.log("cancelled") } });
+    return new Response(body.pipeThrough(new TextEncoderStream()), { headers: { "content-type": "text/event-stream" } }) }`);
+  const leaving = new AbortController();
+  const reply = await call(pod, "/", { signal: leaving.signal });
+  const reader = reply.body?.getReader();
+  const first = new TextDecoder().decode((await reader?.read())?.value);
+  const second = new TextDecoder().decode((await reader?.read())?.value);
+  expect([first, second]).toEqual(["data: 0\n\n", "data: 1\n\n"]);
+  expect(await inFlight(pod)).toBe(1);
+  leaving.abort();
+  await pod.line((line) => line.msg === "cancelled");
+  await untilIdle(pod);
+});
+
+it("streams both ways at once", async () => {
+  const pod = await startFunction("export default (r) => new Response(r.body.pipeThrough(new TextDecoderStream()).pipeThrough(new TransformStream({ transform(t, c) { c.enqueue(t.toUpperCase()) } })).pipeThrough(new TextEncoderStream()))");
+  let send: ReadableStreamDefaultController<Uint8Array> | undefined;
+  const body = new ReadableStream<Uint8Array>({ start: (controller) => void (send = controller) });
+  send?.enqueue(Buffer.from("one"));
+  const reply = await call(pod, "/", { method: "POST", body, duplex: "half" });
+  const reader = reply.body?.getReader();
+  expect(Buffer.from((await reader?.read())?.value ?? "").toString()).toBe("ONE");
+  send?.enqueue(Buffer.from("two"));
+  expect(Buffer.from((await reader?.read())?.value ?? "").toString()).toBe("TWO");
+  send?.close();
+  expect((await reader?.read())?.done).toBe(true);
+  await untilIdle(pod);
+});
+
+it("passes 64 MB through with flat memory", async () => {
+  const pod = await startFunction("export default (r) => new Response(r.body)", {}, { memoryMb: 64 });
+  const chunk = new Uint8Array(64 * 1024).fill(7);
+  const round = async (chunks: number): Promise<number> => {
+    let left = chunks;
+    const body = new ReadableStream<Uint8Array>({ pull: (c) => (left-- > 0 ? c.enqueue(chunk) : c.close()) });
+    const reply = await call(pod, "/", { method: "POST", body, duplex: "half" });
+    let bytes = 0;
+    for await (const part of reply.body ?? []) bytes += part.length;
+    return bytes;
+  };
+  await round(128);
+  const before = residentMb(pod);
+  expect(await round(1024)).toBe(64 * 1024 * 1024);
+  expect(residentMb(pod) - before).toBeLessThan(40);
+});
+
+it("carries WebSockets, which count as running until they close", async () => {
+  const pod = await startFunction(
+    "export default (r) => { const { socket, response } = Deno.upgradeWebSocket(r, { protocol: 'chat' }); socket.onmessage = (e) => socket.send('echo ' + e.data); return response }",
+    { limits: { timeoutMs: 100 } },
+  );
+  const socket = new WebSocket(`ws://${pod.host}:${pod.port}/`, { protocols: ["chat"], headers: { "x-isotope-pod": pod.uid } });
+  const messages: string[] = [];
+  const closed = new Promise<number>((resolve) => socket.addEventListener("close", (event) => resolve(event.code)));
+  await new Promise((resolve) => socket.addEventListener("open", resolve));
+  const answered = new Promise<void>((resolve) =>
+    socket.addEventListener("message", (event) => {
+      messages.push(String(event.data));
+      resolve();
+    }),
+  );
+  await new Promise((go) => setTimeout(go, 150));
+  socket.send("hi");
+  await answered;
+  expect(messages).toEqual(["echo hi"]);
+  expect(await inFlight(pod)).toBe(1);
+  socket.close(1000);
+  expect(await closed).toBe(1000);
+  await untilIdle(pod);
+});
+
+it("closes WebSockets with 1001 when it drains", async () => {
+  const pod = await startFunction("export default (r) => { const { socket, response } = Deno.upgradeWebSocket(r); return response }");
+  const socket = new WebSocket(`ws://${pod.host}:${pod.port}/`, { headers: { "x-isotope-pod": pod.uid } });
+  const closed = new Promise<number>((resolve) => socket.addEventListener("close", (event) => resolve(event.code)));
+  await new Promise((resolve) => socket.addEventListener("open", resolve));
+  pod.process.kill("SIGTERM");
+  expect(await closed).toBe(1001);
+  expect(await pod.exited).toBe(0);
+});
+
+it("answers HEAD without a body and with the length", async () => {
+  const pod = await startFunction("export default (r) => new Response('four')");
+  const reply = await call(pod, "/", { method: "HEAD" });
+  expect([reply.status, reply.headers.get("content-length"), await reply.text()]).toEqual([200, "4", ""]);
+});
+
+it("passes on what fetch gave, also with headers that cannot be changed", async () => {
+  const pod = await startFunction(`export default async (r) => { if (new URL(r.url).pathname === "/inner") return new Response("inner", { headers: { "x-isotope-refused": "busy", "x-a": "1" } }); return fetch(new URL("/inner", r.url), { headers: { "x-isotope-pod": r.headers.get("x-isotope-pod") } }) }`);
+  const reply = await call(pod);
+  expect([reply.status, reply.headers.get("x-a"), reply.headers.get("x-isotope-refused"), await reply.text()]).toEqual([200, "1", null, "inner"]);
+});
