@@ -250,15 +250,16 @@ function deleteBody(options: DeleteOptions): unknown {
 type Reply = Awaited<ReturnType<KubeConnection["dispatcher"]["request"]>>;
 
 /**
- * Sends one call. A throttled call (429: not processed) is sent again after the server's Retry-After. A GET that meets a connection
- * which the server had closed meanwhile is sent once more; a write is not, since it may have been done.
+ * Sends one call. A throttled call (429: not processed) is sent again after the server's Retry-After. A call that meets a connection
+ * which the server had closed meanwhile is sent once more, unless it is a POST: done twice, the others have the effect of once, or
+ * end in a Conflict when they were conditional.
  */
 async function sendRequest(
   connection: KubeConnection,
   request: RawRequest,
   bodyTimeoutMs = CALL_TIMEOUT_MS,
 ): Promise<Reply> {
-  let reconnects = request.method === "GET" ? 1 : 0;
+  let reconnects = request.method === "POST" ? 0 : 1;
   for (let attempt = 1; ; attempt++) {
     let reply: Reply;
     try {

@@ -65,13 +65,15 @@ export function createBuildJobs(options: BuildJobsOptions): BuildJobs {
     const live = throttled(options.logIntervalMs, () => options.onLog(key, job));
     try {
       if (job.abort.signal.aborted) return;
-      job.outcome = await build({
+      const given = build({
         signal: job.abort.signal,
         onLog: (line) => {
           job.log.append(line);
           live.touch();
         },
       });
+      // A builder that does not heed the signal must not keep the slot.
+      job.outcome = await Promise.race([given, whenAborted(job.abort.signal)]);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       job.outcome = { outcome: "failed", fault: "platform", message, sourceDigest: "" };
@@ -115,6 +117,14 @@ export function createBuildJobs(options: BuildJobsOptions): BuildJobs {
       return options.maxConcurrent - free;
     },
   };
+}
+
+function whenAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const abort = () => reject(new Error("The build was aborted"));
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  });
 }
 
 /** Calls `action` at most once per interval while touched, the first time at once. */
