@@ -19,6 +19,7 @@ export interface PodLabelsOptions {
 }
 
 const PARALLEL = 4;
+const DELAY_MS = 50;
 const RETRY_MS = { first: 500, most: 30_000 };
 
 export function createPodLabels(options: PodLabelsOptions): PodLabels {
@@ -65,8 +66,8 @@ export function createPodLabels(options: PodLabelsOptions): PodLabels {
         [LABEL_REVISION]: serving.revision,
       };
       queue.push({ pod, labels, delayMs: RETRY_MS.first });
-      // A turn later: the answer to the router goes out first.
-      setImmediate(next);
+      // Nobody waits for labels, but the first request of a cold start does wait for the processor.
+      setTimeout(next, DELAY_MS);
     },
     settled: () =>
       running + queue.length + delayed === 0

@@ -90,6 +90,7 @@ interface State {
 const BACKOFF_MS = { first: 1_000, most: 60_000 };
 /** One failure may be chance; from the second on, whoever waits is told. */
 const FAILURES_TO_TELL = 2;
+const REFILL_DELAY_MS = 30;
 const RATE_WINDOW_MS = 10_000;
 const DEFAULT_START_MS = 300;
 
@@ -198,8 +199,9 @@ function take(
   const pod = state.ready.shift();
   if (pod) {
     hand(state, pod, deliver);
-    // Off the caller's path: creating pods must not delay the specialisation that was just asked for.
-    setImmediate(() => refill(state));
+    // A starting process takes a core from the specialisation that was just asked for, so a pool that has more pods waits a moment.
+    if (state.ready.length > 0) refillSoon(state, REFILL_DELAY_MS);
+    else setImmediate(() => refill(state));
     return SERVED;
   }
   if (
@@ -256,18 +258,19 @@ function target(state: State): number {
 function refill(state: State): void {
   if (state.phase !== "open") return;
   const pauseMs = state.blockedUntilMs - state.now();
-  if (pauseMs > 0) {
-    state.refillTimer ??= setTimeout(() => {
-      state.refillTimer = undefined;
-      refill(state);
-    }, pauseMs);
-    return;
-  }
+  if (pauseMs > 0) return refillSoon(state, pauseMs);
   const { parallelStarts, maxPods, population, create } = state.options;
   const missing = target(state) + state.queue.size - state.starting.size - state.ready.length;
   const room = maxPods === 0 ? missing : maxPods - population();
   for (let left = Math.min(missing, room, parallelStarts - state.starting.size); left > 0; left -= 1)
     state.starting.add(create(state.environment, state.template));
+}
+
+function refillSoon(state: State, delayMs: number): void {
+  state.refillTimer ??= setTimeout(() => {
+    state.refillTimer = undefined;
+    refill(state);
+  }, delayMs);
 }
 
 /** `certain`: the cause will not go away by itself, e.g. an image that does not exist. */

@@ -1,4 +1,16 @@
-import fc from "fast-check";
+import {
+  type Arbitrary,
+  array,
+  assert,
+  asyncProperty,
+  boolean,
+  constant,
+  constantFrom,
+  integer,
+  nat,
+  oneof,
+  record,
+} from "fast-check";
 import { expect, test } from "vitest";
 import type { Executor } from "../../engine/executor/executor.ts";
 import {
@@ -35,35 +47,33 @@ type Step =
   | { readonly kind: "leave"; readonly router: number }
   | { readonly kind: "wait"; readonly ms: number };
 
-const steps: fc.Arbitrary<Step[]> = fc.array(
-  fc.oneof(
+const steps: Arbitrary<Step[]> = array(
+  oneof(
     {
       weight: 6,
-      arbitrary: fc.record({
-        kind: fc.constant("requests" as const),
-        router: fc.nat(1),
-        count: fc.integer({ min: 1, max: 12 }),
-        holdMs: fc.integer({ min: 0, max: 400 }),
+      arbitrary: record({
+        kind: constant("requests" as const),
+        router: nat(1),
+        count: integer({ min: 1, max: 12 }),
+        holdMs: integer({ min: 0, max: 400 }),
       }),
     },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constant("crash-pod" as const), index: fc.nat(20) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant("kill-executor" as const), downMs: fc.nat(300) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant("leave" as const), router: fc.nat(1) }) },
+    { weight: 2, arbitrary: record({ kind: constant("crash-pod" as const), index: nat(20) }) },
+    { weight: 1, arbitrary: record({ kind: constant("kill-executor" as const), downMs: nat(300) }) },
+    { weight: 1, arbitrary: record({ kind: constant("leave" as const), router: nat(1) }) },
     {
       weight: 3,
-      arbitrary: fc.record({ kind: fc.constant("wait" as const), ms: fc.integer({ min: 1, max: 800 }) }),
+      arbitrary: record({ kind: constant("wait" as const), ms: integer({ min: 1, max: 800 }) }),
     },
   ),
   { minLength: 3, maxLength: 25 },
 );
 
-const limits: fc.Arbitrary<Limits> = fc
-  .record({
-    requestsPerPod: fc.constantFrom(1, 1, 3, 10),
-    concurrency: fc.integer({ min: 1, max: 6 }),
-    onceOnly: fc.boolean(),
-  })
-  .map((given) => (given.onceOnly ? { ...given, requestsPerPod: 1 } : given));
+const limits: Arbitrary<Limits> = record({
+  requestsPerPod: constantFrom(1, 1, 3, 10),
+  concurrency: integer({ min: 1, max: 6 }),
+  onceOnly: boolean(),
+}).map((given) => (given.onceOnly ? { ...given, requestsPerPod: 1 } : given));
 
 /** A router as far as the executor can tell: it tries the pods it knows, asks for others, and tries again. */
 class Router {
@@ -159,7 +169,10 @@ async function run(given: Limits, script: readonly Step[]): Promise<void> {
   over = false;
   const served = routers[0]?.served ?? 0;
   const capacity = given.concurrency * given.requestsPerPod;
-  const all = Array.from({ length: capacity }, () => routers[0]?.request(8_000, () => over));
+  const all = Array.from(
+    { length: capacity },
+    () => routers[0]?.request(8_000, () => over) ?? Promise.resolve(),
+  );
   await watch(6_000);
   expect(far.specialised().reduce((sum, pod) => sum + pod.inFlight, 0)).toBe(capacity);
   await pass(10_000);
@@ -176,8 +189,8 @@ async function run(given: Limits, script: readonly Step[]): Promise<void> {
 }
 
 test("whatever crashes, the limit is never passed, no pod is specialised twice, and no capacity is lost", async () => {
-  await fc.assert(
-    fc.asyncProperty(limits, steps, async (given, script) => run(given, script)),
+  await assert(
+    asyncProperty(limits, steps, async (given, script) => run(given, script)),
     { numRuns: 25, endOnFailure: true, interruptAfterTimeLimit: 8_000 },
   );
 }, 60_000);

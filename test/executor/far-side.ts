@@ -150,9 +150,9 @@ export class FarSide {
       },
     });
     const cluster: Cluster = {
-      functions: watch("functions", () => [...this.functions.values()]) as never,
-      environments: watch("environments", () => [...this.environments.values()]) as never,
-      pods: watch("pods", () => [...this.pods.values()].map((pod) => this.#podObject(pod))) as never,
+      functions: watch("functions", () => [...this.functions.values()]),
+      environments: watch("environments", () => [...this.environments.values()]),
+      pods: watch("pods", () => [...this.pods.values()].map((pod) => this.#podObject(pod))),
       getFunction: (namespace, name) =>
         guard("getFunction", () => this.functions.get(`${namespace}/${name}`)),
       getSecret: (namespace, name) => guard("getSecret", () => this.secrets.get(`${namespace}/${name}`)),

@@ -57,7 +57,12 @@ export async function realWorld(): Promise<RealWorld> {
     join(dirname(createRequire(import.meta.url).resolve("deno/package.json")), "deno"),
     ...denoFlags({ root: "${ROOT}", denyNet: [], memoryMb: 256 }),
     join(ROOT, "env-images/deno/main.ts"),
-    ...["--host", "${POD_IP}", "--port", "${PORT}", "--root", "${ROOT}"],
+    "--host",
+    "${POD_IP}",
+    "--port",
+    "${PORT}",
+    "--root",
+    "${ROOT}",
   ];
   const env = { DENO_DIR: join(tmpdir(), "isotope-test-deno"), DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" };
   writeFileSync(imagesFile, JSON.stringify({ images: [{ match: "isotope/deno-env:*", command, env }] }));
