@@ -30,7 +30,7 @@ function cuts(raw: string): string[][] {
   for (let at = 1; at < raw.length; at += step) out.push([raw.slice(0, at), raw.slice(at)]);
   const third = Math.floor(raw.length / 3);
   if (third > 0) out.push([raw.slice(0, third), raw.slice(third, 2 * third), raw.slice(2 * third)]);
-  if (raw.length < 120) out.push([...raw]);
+  if (raw.length < 120) out.push(raw.split(""));
   return out;
 }
 
@@ -42,6 +42,11 @@ function understood(text: string): unknown[] {
   });
 }
 
+/** An answer may take its time on a busy machine; that there is none shows after a moment. */
+function patience(status: number): number {
+  return status === 0 ? 200 : 10_000;
+}
+
 it("has at least 120 cases with different names", () => {
   expect(new Set(ODD_CASES.map(({ name }) => name)).size).toBe(ODD_CASES.length);
   expect(ODD_CASES.length).toBeGreaterThanOrEqual(120);
@@ -50,8 +55,8 @@ it("has at least 120 cases with different names", () => {
 describe("odd requests", () => {
   it.concurrent.each(ODD_CASES)("$name", async ({ raw, status, node = status, count = 1 }) => {
     const [own, theirs] = await Promise.all([
-      converse(core.port, [raw], count),
-      converse(echo.port, [raw], count),
+      converse(core.port, [raw], count, patience(status)),
+      converse(echo.port, [raw], count, patience(node)),
     ]);
     expect({ own: own.statuses[0] ?? 0, node: theirs.statuses[0] ?? 0 }).toEqual({ own: status, node });
     if (status >= 400) {
@@ -63,7 +68,7 @@ describe("odd requests", () => {
       expect(understood(own.text)).toEqual(understood(theirs.text));
     }
     for (const parts of cuts(raw)) {
-      const cut = await converse(core.port, parts, count);
+      const cut = await converse(core.port, parts, count, patience(status));
       expect({ parts: parts.length, first: parts[0], statuses: cut.statuses }).toEqual({
         parts: parts.length,
         first: parts[0],

@@ -34,8 +34,8 @@ export interface Core {
   /** What each ended exchange came to, oldest first. */
   readonly ended: Array<{ outcome: string; status: number; bytesIn: number; bytesOut: number; path: string }>;
   readonly failures: string[];
-  at(port: number): Upstream;
-  stop(): Promise<void>;
+  readonly at: (port: number) => Upstream;
+  readonly stop: () => Promise<void>;
 }
 
 /** Starts a core on a free port; what the handler leaves out answers plainly. */
@@ -210,14 +210,17 @@ export async function converse(
   port: number,
   parts: readonly string[],
   count = 1,
-  silenceMs = 250,
+  silenceMs = 10_000,
 ): Promise<Heard> {
   const client = new RawClient(port);
   for (const part of parts) {
     client.send(part);
     if (parts.length > 1) await new Promise((resolve) => setImmediate(resolve));
   }
-  await client.until(() => client.closed || client.statuses().length >= count, silenceMs);
+  await client.until(
+    () => client.closed || finished(client.text) || client.statuses().length >= count,
+    silenceMs,
+  );
   const heard = { statuses: client.statuses(), text: client.text, closed: client.closed };
   client.socket.destroy();
   return heard;

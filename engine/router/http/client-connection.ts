@@ -27,7 +27,9 @@ const WAIT_BODY = 3;
 const WAIT_WRITE = 4;
 const WAIT_LINGER = 5;
 
-const LINGER_MS = 1000;
+/** How long a closing connection may stay silent, and how long it may go on sending. */
+const LINGER_MS = 2000;
+const MOST_LINGER_MS = 30_000;
 const EMPTY = Buffer.alloc(0);
 
 /** What a connection needs of its listener. */
@@ -67,6 +69,7 @@ export class ClientConnection implements Swept {
   #dropped = 0;
   #wait = WAIT_HEAD;
   #waitAt = 0;
+  #lingerUntil = 0;
 
   constructor(host: ConnectionHost, socket: Socket, address: string) {
     this.#host = host;
@@ -217,6 +220,11 @@ export class ClientConnection implements Swept {
       case WAIT_IDLE:
         this.#linger();
         return;
+      case WAIT_LINGER:
+        // No reset: what the kernel still holds of the response must arrive.
+        this.#gone = true;
+        this.#socket.destroy();
+        return;
       default:
         this.destroy();
     }
@@ -242,6 +250,9 @@ export class ClientConnection implements Swept {
   }
 
   #data(chunk: Buffer): void {
+    if (this.#lingering && this.#waitAt !== 0 && !this.queued) {
+      this.#waitAt = Math.min(this.#host.now + LINGER_MS, this.#lingerUntil);
+    }
     if (this.#lingering || this.#gone) return;
     if (this.#exchange?.isTunnel === true) {
       this.#tunnelData(chunk);
@@ -414,6 +425,7 @@ export class ClientConnection implements Swept {
     this.#pendingLength = 0;
     this.#socket.end();
     this.#wait = WAIT_LINGER;
+    this.#lingerUntil = this.#host.now + MOST_LINGER_MS;
     this.#waitAt = this.#host.now + (this.queued ? this.limits.writeTimeoutMs : LINGER_MS);
     this.updateReading();
   }

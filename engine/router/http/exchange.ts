@@ -323,7 +323,7 @@ export class ExchangeImpl implements Exchange, RequestFacts {
       return;
     }
     const streaming = this.connection !== undefined && this.gateOpen;
-    if (this.connection !== undefined && body.received > this.plan.maxBodyBytes) {
+    if (this.phase !== PHASE_NONE && body.received > this.plan.maxBodyBytes) {
       this.#bodyTooLarge();
       return;
     }
@@ -390,7 +390,7 @@ export class ExchangeImpl implements Exchange, RequestFacts {
     if (this.#deadlineAt !== 0 && now >= this.#deadlineAt) {
       this.#deadlineAt = 0;
       if (this.state === "open") this.handler.onDeadline(this);
-      else if (this.state === "relaying") this.#relayTimedOut("deadline", "the request's time is over");
+      else if (this.state === "relaying") this.#giveUpRelay("deadline", "the request's time is over");
       else this.cut("timeout");
     } else if (this.#phaseAt !== 0 && now >= this.#phaseAt) {
       this.#phaseAt = 0;
@@ -402,7 +402,7 @@ export class ExchangeImpl implements Exchange, RequestFacts {
     switch (this.phase) {
       case PHASE_QUEUED: {
         const kind = this.pool.full ? "queue-timeout" : "connect-timeout";
-        this.#relayTimedOut(
+        this.#giveUpRelay(
           kind,
           `no connection to ${this.pool.host}:${this.pool.port} in ${this.plan.connectTimeoutMs} ms`,
         );
@@ -412,29 +412,24 @@ export class ExchangeImpl implements Exchange, RequestFacts {
         relayContinue(this);
         return;
       case PHASE_RESPONSE:
-        this.#relayTimedOut("response-timeout", `no response head in ${this.plan.responseTimeoutMs} ms`);
+        this.#giveUpRelay("response-timeout", `no response head in ${this.plan.responseTimeoutMs} ms`);
         return;
       default:
         this.cut(this.#tunnel ? "tunnel" : "timeout");
     }
   }
 
-  #relayTimedOut(kind: RelayFailureKind, message: string): void {
+  #giveUpRelay(kind: RelayFailureKind, message: string): void {
     const { connection } = this;
-    if (connection === undefined) this.pool.leave(this, true);
+    if (connection === undefined) this.pool.leave(this, kind === "connect-timeout");
     else connection.abandon();
     failRelay(this, kind, message, this.sent, connection !== undefined && connection.served > 1);
   }
 
   #bodyTooLarge(): void {
-    if (this.state === "replying") {
-      this.cut("rejected");
-      return;
-    }
-    const { connection } = this;
-    connection?.abandon();
-    const message = `the request body is larger than ${this.plan.maxBodyBytes} bytes`;
-    failRelay(this, "body-too-large", message, this.sent, connection !== undefined && connection.served > 1);
+    if (this.state === "replying") this.cut("rejected");
+    else
+      this.#giveUpRelay("body-too-large", `the request body is larger than ${this.plan.maxBodyBytes} bytes`);
   }
 
   #mustBeOpen(action: string): void {

@@ -6,7 +6,15 @@ import type { Route } from "./types.ts";
 type Shape = Partial<Route<string>> & { path: string };
 
 function route(shape: Shape, index: number): Route<string> {
-  return { id: `r${index}`, host: undefined, methods: [], prefix: false, order: index, payload: shape.path, ...shape };
+  return {
+    id: `r${index}`,
+    host: undefined,
+    methods: [],
+    prefix: false,
+    order: index,
+    payload: shape.path,
+    ...shape,
+  };
 }
 
 function table(...shapes: Shape[]) {
@@ -21,13 +29,23 @@ function hit(routes: ReturnType<typeof table>, path: string, method = "GET", hos
   if (match.kind === "method") return `405 ${match.allow}`;
   if (match.kind === "none") return "404";
   if (match.names.length === 0) return match.route.payload;
-  return [match.route.payload, Object.fromEntries(match.names.map((name, index) => [name, match.params[index]]))];
+  return [
+    match.route.payload,
+    Object.fromEntries(match.names.map((name, index) => [name, match.params[index]])),
+  ];
 }
 
 describe("matching", () => {
   it("serves exact paths only, slash and case included", () => {
     const routes = table({ path: "/a/b" }, { path: "/" });
-    expect(["/a/b", "/a/b/", "/A/b", "/a", "/", "//"].map((path) => hit(routes, path))).toEqual(["/a/b", "404", "404", "404", "/", "404"]);
+    expect(["/a/b", "/a/b/", "/A/b", "/a", "/", "//"].map((path) => hit(routes, path))).toEqual([
+      "/a/b",
+      "404",
+      "404",
+      "404",
+      "/",
+      "404",
+    ]);
   });
 
   it("takes variables, patterns and what spans segments", () => {
@@ -44,7 +62,10 @@ describe("matching", () => {
     expect(hit(routes, "/u/7/8")).toBe("404");
     expect(hit(routes, "/n/42")).toEqual(["/n/{id:[0-9]+}", { id: "42" }]);
     expect(hit(routes, "/n/4x")).toBe("404");
-    expect(hit(routes, "/v1-beta/x")).toEqual(["/v{major}-{minor:[a-z]{2,20}}/x", { major: "1", minor: "beta" }]);
+    expect(hit(routes, "/v1-beta/x")).toEqual([
+      "/v{major}-{minor:[a-z]{2,20}}/x",
+      { major: "1", minor: "beta" },
+    ]);
     expect(hit(routes, "/files/a/b.txt")).toEqual(["/files/{rest:.*}", { rest: "a/b.txt" }]);
     expect(hit(routes, "/files/")).toEqual(["/files/{rest:.*}", { rest: "" }]);
     expect(hit(routes, "/day/2026-11")).toEqual(["/day/{y:[0-9]{4}}-{m:[0-9]{2}}", { y: "2026", m: "11" }]);
@@ -69,10 +90,14 @@ describe("matching", () => {
     expect(hit(routes, "/p/q/end")).toEqual(["/p/{a}/end", { a: "q" }]);
     expect(hit(routes, "/p/q/else")).toEqual(["/p/{any:.*}", { any: "q/else" }]);
     expect(hit(routes, "/p")).toBe("/p");
-    const prefixes = table({ path: "/", prefix: true }, { path: "/a", prefix: true }, { path: "/a/b/", prefix: true });
-    expect(["/", "/x", "/a", "/a/", "/ab", "/a/x", "/a/b", "/a/b/c"].map((path) => hit(prefixes, path))).toEqual([
-      "/", "/", "/a", "/a", "/", "/a", "/a/b/", "/a/b/",
-    ]);
+    const prefixes = table(
+      { path: "/", prefix: true },
+      { path: "/a", prefix: true },
+      { path: "/a/b/", prefix: true },
+    );
+    expect(
+      ["/", "/x", "/a", "/a/", "/ab", "/a/x", "/a/b", "/a/b/c"].map((path) => hit(prefixes, path)),
+    ).toEqual(["/", "/", "/a", "/a", "/", "/a", "/a/b/", "/a/b/"]);
   });
 
   it("prefers a host's routes and falls through by method", () => {
@@ -108,13 +133,21 @@ describe("change", () => {
     expect(routes.set(route({ path: "/a/{y}/c", id: "r0" }, 0))).toBeUndefined();
     expect(hit(routes, "/a/1")).toBe("404");
     expect(hit(routes, "/a/1/c")).toEqual(["/a/{y}/c", { y: "1" }]);
-    expect([routes.remove("r0"), routes.remove("r0"), routes.remove("r1"), routes.size]).toEqual([true, false, true, 0]);
+    expect([routes.remove("r0"), routes.remove("r0"), routes.remove("r1"), routes.size]).toEqual([
+      true,
+      false,
+      true,
+      0,
+    ]);
     expect(hit(routes, "/a/1/c")).toBe("404");
     expect(hit(routes, "/b/1")).toBe("404");
   });
 
   it("gives the older route what two claim, and says so", () => {
-    const routes = table({ path: "/a/{x}", methods: ["GET", "PUT"] }, { path: "/a/{y}", methods: ["GET", "POST"] });
+    const routes = table(
+      { path: "/a/{x}", methods: ["GET", "PUT"] },
+      { path: "/a/{y}", methods: ["GET", "POST"] },
+    );
     expect(hit(routes, "/a/1")).toEqual(["/a/{x}", { x: "1" }]);
     expect(routes.conflicts()).toEqual([{ id: "r1", winner: "r0", methods: ["GET"] }]);
     routes.remove("r0");
@@ -125,7 +158,9 @@ describe("change", () => {
   it("keeps the others when one cannot be compiled", () => {
     const routes = createRouteTable<string>();
     const problems = routes.replace([route({ path: "/a/{id" }, 0), route({ path: "/b" }, 1)]);
-    expect(problems).toEqual([{ id: "r0", message: 'Cannot compile path "/a/{id": variable is not closed, expected "}"' }]);
+    expect(problems).toEqual([
+      { id: "r0", message: 'Cannot compile path "/a/{id": variable is not closed, expected "}"' },
+    ]);
     expect(routes.size).toBe(1);
   });
 });
@@ -155,7 +190,11 @@ describe("templates", () => {
   });
 
   it("writes long repetitions out for the linear-time engine", () => {
-    const routes = table({ path: "/{id:[a-z]{1,63}}" }, { path: "/x/{h:[0-9a-f]{64}}" }, { path: String.raw`/y/{d:\d{20,}}` });
+    const routes = table(
+      { path: "/{id:[a-z]{1,63}}" },
+      { path: "/x/{h:[0-9a-f]{64}}" },
+      { path: String.raw`/y/{d:\d{20,}}` },
+    );
     expect(hit(routes, `/${"a".repeat(63)}`)).toEqual(["/{id:[a-z]{1,63}}", { id: "a".repeat(63) }]);
     expect(hit(routes, `/${"a".repeat(64)}`)).toBe("404");
     expect(hit(routes, `/x/${"f".repeat(63)}`)).toBe("404");

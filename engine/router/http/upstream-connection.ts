@@ -123,10 +123,13 @@ export class UpstreamConnection implements ResponseHead, ResponseFacts {
     this.served++;
   }
 
-  /** Breaks the connection and forgets its exchange, which is told nothing. */
+  /** Breaks the connection and forgets its exchange, which is told nothing. A reset tells the upstream that nobody waits any more. */
   abandon(): void {
+    const busy = this.#exchange !== undefined && this.isConnected;
     this.#exchange = undefined;
-    this.#die();
+    this.#phase = DEAD;
+    if (busy) this.socket.resetAndDestroy();
+    else this.socket.destroy();
   }
 
   /** Lets the exchange of a finished tunnel go; what is queued still leaves, then the connection ends. */
