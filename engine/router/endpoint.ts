@@ -16,6 +16,8 @@ export interface Endpoint {
   readonly direct: boolean;
   /** Header lines of every request to this pod; "" until the function is known. */
   headers: string;
+  /** The same for a WebSocket, which has no time limit of a request. */
+  tunnelHeaders: string;
   /** By the `PLAN_…` bits (serving-plan.ts); empty until then. */
   plans: readonly RelayPlan[];
   /** Requests of this router that run in it. */
@@ -63,6 +65,7 @@ export function createEndpoint(
     capacity: facts.capacity,
     direct: facts.direct,
     headers: "",
+    tunnelHeaders: "",
     plans: [],
     inFlight: 0,
     restsUntilMs: 0,

@@ -48,13 +48,15 @@ export class Invocation implements Waiter {
     const { exchange } = this;
     const { plan } = this.revision;
     this.endpoint = endpoint;
-    const relayPlan = endpoint.plans[exchange.upgrade ? this.planBits | PLAN_UPGRADE : this.planBits];
+    const { upgrade } = exchange;
+    const relayPlan = endpoint.plans[upgrade ? this.planBits | PLAN_UPGRADE : this.planBits];
     // A revision gets requests only after a function was bound to it, which equips all its pods.
     if (plan === undefined || relayPlan === undefined)
       throw new Error(`Pod "${endpoint.podName}" was not equipped`);
-    exchange.setDeadline(exchange.upgrade ? plan.tunnelDeadlineMs : plan.deadlineMs);
+    exchange.setDeadline(upgrade ? plan.tunnelDeadlineMs : plan.deadlineMs);
     const target = endpoint.direct ? this.directTarget : this.referenceTarget;
-    exchange.relay(endpoint.upstream, target, endpoint.headers + this.lines, relayPlan);
+    const headers = (upgrade ? endpoint.tunnelHeaders : endpoint.headers) + this.lines;
+    exchange.relay(endpoint.upstream, target, headers, relayPlan);
   }
 
   refuse(error: PlatformError): void {

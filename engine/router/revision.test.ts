@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type ErrorCode, PlatformError } from "../../api/errors.ts";
 import { createEndpoint, type Endpoint } from "./endpoint.ts";

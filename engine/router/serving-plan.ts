@@ -29,6 +29,7 @@ export interface ServingPlan {
   readonly stats: RevisionStats;
   /** Header lines and relay plans for pods that speak the direct contract, and for those of the reference system's. */
   readonly directLines: string;
+  readonly directTunnelLines: string;
   readonly referenceLines: string;
   readonly directPlans: readonly RelayPlan[];
   readonly referencePlans: readonly RelayPlan[];
@@ -62,19 +63,24 @@ export function servingPlan(
     `${HEADER_FUNCTION_RESOURCE_VERSION}: ${slot.resourceVersion}\r\n`;
   const { streaming } = limits;
   const deadlineMs = streaming ? streaming.maxDurationMs : limits.timeoutMs;
-  const timeoutLine = deadlineMs > 0 ? `${HEADER_TIMEOUT_MS}: ${deadlineMs}\r\n` : "";
+  const tunnelDeadlineMs = streaming ? streaming.maxDurationMs : 0;
+  const directLines = `${functionLines}${HEADER_REVISION}: ${serving.revision}\r\n`;
   return {
     slot,
     streaming: streaming !== undefined,
     deadlineMs,
-    tunnelDeadlineMs: streaming ? streaming.maxDurationMs : 0,
+    tunnelDeadlineMs,
     stats,
-    directLines: `${functionLines}${HEADER_REVISION}: ${serving.revision}\r\n${timeoutLine}`,
+    directLines: directLines + timeoutLine(deadlineMs),
+    directTunnelLines: directLines + timeoutLine(tunnelDeadlineMs),
     referenceLines: functionLines,
     directPlans: relayPlans(serving, settings, HEADER_REFUSED),
     referencePlans: relayPlans(serving, settings, ""),
   };
 }
+
+const timeoutLine = (deadlineMs: number): string =>
+  deadlineMs > 0 ? `${HEADER_TIMEOUT_MS}: ${deadlineMs}\r\n` : "";
 
 function relayPlans({ limits }: Serving, settings: PlanSettings, refusalHeader: string): RelayPlan[] {
   const { streaming, timeoutMs } = limits;
@@ -107,8 +113,8 @@ function relayPlans({ limits }: Serving, settings: PlanSettings, refusalHeader: 
 
 /** Prepares a pod for requests of the function that its revision serves. */
 export function equipEndpoint(endpoint: Endpoint, plan: ServingPlan): void {
-  endpoint.headers = endpoint.direct
-    ? `${plan.directLines}${HEADER_POD}: ${endpoint.podUid}\r\n`
-    : plan.referenceLines;
+  const podLine = `${HEADER_POD}: ${endpoint.podUid}\r\n`;
+  endpoint.headers = endpoint.direct ? plan.directLines + podLine : plan.referenceLines;
+  endpoint.tunnelHeaders = endpoint.direct ? plan.directTunnelLines + podLine : plan.referenceLines;
   endpoint.plans = endpoint.direct ? plan.directPlans : plan.referencePlans;
 }

@@ -297,7 +297,7 @@ describe("a call", () => {
     let text = "";
     for await (const chunk of reply.body ?? []) {
       arrivals.push(Date.now());
-      text += Buffer.from(chunk as Uint8Array).toString();
+      text += Buffer.from(chunk).toString();
     }
     expect(text).toBe("data: 0\n\ndata: 1\n\ndata: 2\n\ndata: 3\n\n");
     expect(arrivals.length).toBeGreaterThanOrEqual(3);
@@ -310,8 +310,8 @@ describe("a call", () => {
     const { port } = await world.router();
     const socket = new WebSocket(`ws://127.0.0.1:${port}/ws/chat`);
     await new Promise((resolve, reject) => {
-      socket.onopen = resolve;
-      socket.onerror = reject;
+      socket.addEventListener("open", resolve);
+      socket.addEventListener("error", reject);
     });
     expect(pod.inFlight).toBe(1);
     socket.close();

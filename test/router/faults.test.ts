@@ -26,11 +26,11 @@ async function load(
   stop: Promise<unknown>,
 ): Promise<unknown[]> {
   const results: unknown[] = [];
-  let running = true;
-  void stop.then(() => (running = false));
+  const state = { running: true };
+  void stop.then(() => (state.running = false));
   await Promise.all(
     times(concurrency, async (i) => {
-      for (let n = i; running; n += 1) {
+      for (let n = i; state.running; n += 1) {
         const url = urls[n % urls.length] ?? "";
         try {
           const reply = await fetch(url);
@@ -282,11 +282,11 @@ describe("overload", () => {
     const results: unknown[] = [];
     const refused: number[] = [];
     const stop = wait(500);
-    let running = true;
-    void stop.then(() => (running = false));
+    const state = { running: true };
+    void stop.then(() => (state.running = false));
     await Promise.all(
       times(40, async () => {
-        while (running) {
+        while (state.running) {
           const reply = await fetch(path);
           await reply.arrayBuffer();
           results.push(reply.status);
