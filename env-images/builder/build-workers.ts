@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { BuildRequest, BuildResult } from "../../api/wire/builder.ts";
 import type { BuilderSettings } from "./builder-settings.ts";
@@ -97,7 +98,7 @@ export function buildWorkers(settings: BuilderSettings): BuildWorkers {
 }
 
 function startWorker(all: Set<Worker>): Worker {
-  const child = fork(fileURLToPath(new URL("./worker.ts", import.meta.url)), [], {
+  const child = fork(fileURLToPath(new URL(`./worker${extname(import.meta.url)}`, import.meta.url)), [], {
     // A process group of its own, so that the bundler and npm end with it.
     detached: true,
     env: Object.fromEntries(Object.entries(process.env).filter(([name]) => PASSED_ON.test(name))),
