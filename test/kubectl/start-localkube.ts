@@ -22,8 +22,10 @@ export interface Localkube {
   ok(args: string[], stdin?: string): Promise<string>;
   /** Starts kubectl and lets it run; it is ended with the server at the latest. */
   spawn(args: string[]): { child: ChildProcess; output: () => string };
-  /** kill -9, then a start on the same state. */
-  crashAndRestart(): Promise<void>;
+  /** kill -9 of the server, and of what it follows if told so. */
+  crash(withParent?: boolean): Promise<void>;
+  /** A start on the same state. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -89,7 +91,8 @@ export async function startLocalkube(): Promise<Localkube> {
     KUBECACHEDIR: join(home, "cache"),
   };
   // Stands for whoever supervises the server: pods outlive the server, not this.
-  const guardian = spawn("sleep", ["3600"], { stdio: "ignore" });
+  const startGuardian = (): ChildProcess => spawn("sleep", ["3600"], { stdio: "ignore" });
+  let guardian = startGuardian();
   let server: ChildProcess;
   let log = "";
   const launch = async (): Promise<void> => {
@@ -155,8 +158,12 @@ export async function startLocalkube(): Promise<Localkube> {
       background.push(child);
       return { child, output: () => text };
     },
-    async crashAndRestart() {
+    async crash(withParent = false) {
+      if (withParent) guardian.kill("SIGKILL");
       await end("SIGKILL");
+    },
+    async restart() {
+      if (guardian.killed) guardian = startGuardian();
       await launch();
     },
     async stop() {
