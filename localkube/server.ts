@@ -33,6 +33,8 @@ export interface LocalkubeOptions {
   /** What runs in the server's process: kubelet, controllers. */
   parts?: readonly Part[];
   log?: (message: string) => void;
+  /** How often a watch without events gets a sign of life; some clients give up after 30 s. Default 10 s. */
+  quietWatchMs?: number;
   /** Called when the disk refused a commit; the process should end. Default: it does. */
   onFatal?: (error: unknown) => void;
 }
@@ -95,7 +97,14 @@ export async function startLocalkube(options: LocalkubeOptions): Promise<Localku
   try {
     await prepare(core, options);
     const identity = await loadIdentity(dataDir, host);
-    const service: Service = { core, logs: undefined, isToken: tokenCheck(identity.token), stopping: stopping.signal, log };
+    const service: Service = {
+      core,
+      logs: undefined,
+      isToken: tokenCheck(identity.token),
+      stopping: stopping.signal,
+      quietWatchMs: options.quietWatchMs ?? 10_000,
+      log,
+    };
     undo.push(startGarbageCollector(core, log), startContentCleaner(core, log), startEventExpiry(core));
     const server = await serveHttps(service, identity, host, options.port);
     undo.push(() => server.close());

@@ -57,7 +57,12 @@ function decodeBuiltIn(definition: ResourceDefinition, body: PlainObject, unknow
 
 function decodeCustom(definition: ResourceDefinition, body: PlainObject, unknown: string[]): PlainObject {
   const copy = structuredClone(body);
-  const meta = decodeTyped(schemaDefinition(OBJECT_META), copy.metadata ?? {}, definition.kind, definition.version);
+  const meta = decodeTyped(
+    schemaDefinition(OBJECT_META),
+    copy.metadata ?? {},
+    definition.kind,
+    definition.version,
+  );
   unknown.push(...meta.unknownFields.map((path) => `unknown field "metadata.${path}"`));
   copy.metadata = meta.value;
   if (definition.schema) {
@@ -85,7 +90,11 @@ export function applyKindDefaults(definition: ResourceDefinition, object: KubeOb
 }
 
 /** Throws 422 unless the object may be stored. `old` is what it replaces. */
-export function assertValid(definition: ResourceDefinition, object: KubeObject, old: KubeObject | undefined): void {
+export function assertValid(
+  definition: ResourceDefinition,
+  object: KubeObject,
+  old: KubeObject | undefined,
+): void {
   const errors: FieldError[] = old ? finalizerFaults(object, old) : [];
   errors.push(...metadataFaults(object, definition.nameRule));
   if (definition.custom && definition.schema) {

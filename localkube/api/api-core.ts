@@ -62,7 +62,12 @@ export function viewText(definition: ResourceDefinition, stored: StoredObject): 
 }
 
 /** Throws unless new objects may be made in the namespace: 404 without one, 403 while it is being removed. */
-export function requireLiveNamespace(core: ApiCore, definition: ResourceDefinition, namespace: string, name: string): void {
+export function requireLiveNamespace(
+  core: ApiCore,
+  definition: ResourceDefinition,
+  namespace: string,
+  name: string,
+): void {
   const stored = core.table.get("namespaces", objectKey(undefined, namespace));
   if (!stored) throw notFound({ group: "", plural: "namespaces" }, namespace);
   if (!stored.object.metadata.deletionTimestamp) return;

@@ -62,7 +62,12 @@ export const forbidden = (message: string, details?: StatusDetails): ApiError =>
 export const pathNotFound = (): ApiError =>
   new ApiError(404, "NotFound", "the server could not find the requested resource", {});
 export const methodNotAllowed = (): ApiError =>
-  new ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
+  new ApiError(
+    405,
+    "MethodNotAllowed",
+    "the server does not allow this method on the requested resource",
+    {},
+  );
 export const unsupportedMediaType = (message: string): ApiError =>
   new ApiError(415, "UnsupportedMediaType", message, {});
 export const expired = (message: string): ApiError => new ApiError(410, "Expired", message);

@@ -58,7 +58,10 @@ export function applyConfiguration(
     throw conflict(definition, place.name, MODIFIED_SINCE);
   }
   const others = otherEntries(live, ownership);
-  const changed = intersection(applied, ownable(changedFields(definition.schema, live, { ...live, ...lay(place, live, configuration) })));
+  const changed = intersection(
+    applied,
+    ownable(changedFields(definition.schema, live, { ...live, ...lay(place, live, configuration) })),
+  );
   if (!request.force) assertNoConflict(place, changed, others);
   const merged = mergeConfiguration(place, live, configuration, applied, ownership);
   merged.metadata.managedFields = [
@@ -90,7 +93,11 @@ function decodeConfiguration(place: ObjectPlace, request: PatchRequest, options:
   return configuration;
 }
 
-function appliedFields(schema: ObjectPlace["definition"]["schema"], configuration: KubeObject, part: "main" | "status"): FieldSet {
+function appliedFields(
+  schema: ObjectPlace["definition"]["schema"],
+  configuration: KubeObject,
+  part: "main" | "status",
+): FieldSet {
   const { status, ...main } = configuration;
   if (part === "status") return ownable(fieldsOf(schema, { status }));
   return ownable(fieldsOf(schema, status === undefined ? main : { ...main, status }));
@@ -111,12 +118,19 @@ function lay(place: ObjectPlace, live: KubeObject, configuration: KubeObject): P
   return isPlainObject(result) ? result : {};
 }
 
-function assertNoConflict(place: ObjectPlace, changed: FieldSet, others: readonly ManagedFieldsEntry[]): void {
+function assertNoConflict(
+  place: ObjectPlace,
+  changed: FieldSet,
+  others: readonly ManagedFieldsEntry[],
+): void {
   const causes = others.flatMap((other) =>
     leafPaths(intersection(changed, fieldsOfEntry(other))).map((field) => ({ manager: other, field })),
   );
   if (causes.length === 0) return;
-  const lines = causes.map(({ manager, field }) => `conflict with "${manager.manager}"${manager.operation === "Update" ? ` using ${manager.apiVersion}` : ""}: ${field}`);
+  const lines = causes.map(
+    ({ manager, field }) =>
+      `conflict with "${manager.manager}"${manager.operation === "Update" ? ` using ${manager.apiVersion}` : ""}: ${field}`,
+  );
   throw new ApiError(
     409,
     "Conflict",
@@ -163,7 +177,11 @@ function mergeConfiguration(
 }
 
 /** The other managers' entries once `taken` went to the applier and what no longer exists is gone. */
-function entriesAfter(others: readonly ManagedFieldsEntry[], taken: FieldSet, present: FieldSet): ManagedFieldsEntry[] {
+function entriesAfter(
+  others: readonly ManagedFieldsEntry[],
+  taken: FieldSet,
+  present: FieldSet,
+): ManagedFieldsEntry[] {
   return others
     .map((other) => ({ ...other, fieldsV1: within(difference(fieldsOfEntry(other), taken), present) }))
     .filter((other) => !isEmptySet(other.fieldsV1));

@@ -1,7 +1,14 @@
 import type { KubeObject } from "../store/kube-object.ts";
 import type { StoredObject } from "../store/object-table.ts";
 import type { DeleteOptions } from "../store/store.ts";
-import { type ApiCore, type ObjectPlace, requireStored, timestamp, toView, type WriteOptions } from "./api-core.ts";
+import {
+  type ApiCore,
+  type ObjectPlace,
+  requireStored,
+  timestamp,
+  toView,
+  type WriteOptions,
+} from "./api-core.ts";
 import { conflict } from "./api-error.ts";
 import { record, type WriteResult } from "./write-object.ts";
 

@@ -15,7 +15,8 @@ const MANAGER = "localkube";
 export function localStore(core: ApiCore): Store {
   const definitionOf = (resource: string): ResourceDefinition => {
     const definition = core.registry.stored(resource);
-    if (!definition) throw new ApiError(404, "NotFound", `the server does not have the resource "${resource}"`);
+    if (!definition)
+      throw new ApiError(404, "NotFound", `the server does not have the resource "${resource}"`);
     return definition;
   };
   const placeOf = (resource: string, namespace: string | undefined, name: string): ObjectPlace => {
@@ -35,7 +36,9 @@ export function localStore(core: ApiCore): Store {
     list: (resource, filter = {}) => listObjects(core, resource, filter),
     create: async (resource, object) => {
       const definition = definitionOf(resource);
-      return settle(createObject(core, definition, object.metadata.namespace, object, internalWrite(MANAGER)));
+      return settle(
+        createObject(core, definition, object.metadata.namespace, object, internalWrite(MANAGER)),
+      );
     },
     update: (resource, object) => replace(resource, object, "main"),
     updateStatus: (resource, object) => replace(resource, object, "status"),
@@ -53,7 +56,8 @@ export function localStore(core: ApiCore): Store {
       const result = deleteObject(core, placeOf(resource, namespace, name), options, internalWrite(MANAGER));
       await result.stored;
     },
-    watch: (resource, fromResourceVersion, listener) => watchObjects(core, resource, fromResourceVersion, listener),
+    watch: (resource, fromResourceVersion, listener) =>
+      watchObjects(core, resource, fromResourceVersion, listener),
   };
 }
 
@@ -75,6 +79,7 @@ function watchObjects(
   if (fromResourceVersion === undefined) {
     for (const stored of core.table.list(resource)) listener({ type: "ADDED", object: stored.object });
   } else fromRv = Number(fromResourceVersion);
-  return core.table.watch(resource, fromRv, (event) => listener({ type: event.type, object: event.current.object }));
+  return core.table.watch(resource, fromRv, (event) =>
+    listener({ type: event.type, object: event.current.object }),
+  );
 }
-

@@ -1,12 +1,6 @@
 import { randomInt } from "node:crypto";
 import type { KubeObject } from "../store/kube-object.ts";
-import {
-  type FieldError,
-  forbiddenField,
-  invalidField,
-  requiredField,
-  typeField,
-} from "./api-error.ts";
+import { type FieldError, forbiddenField, invalidField, requiredField, typeField } from "./api-error.ts";
 import type { NameRule } from "./resource.ts";
 
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
@@ -115,7 +109,8 @@ function ownerFaults(object: KubeObject): FieldError[] {
   owners.forEach((owner, index) => {
     const path = `metadata.ownerReferences[${index}]`;
     for (const field of ["apiVersion", "kind", "name", "uid"] as const) {
-      if (!owner[field]) errors.push(invalidField(`${path}.${field}`, owner[field] ?? "", "must not be empty"));
+      if (!owner[field])
+        errors.push(invalidField(`${path}.${field}`, owner[field] ?? "", "must not be empty"));
     }
     if (owner.controller) controllers++;
   });
@@ -124,7 +119,7 @@ function ownerFaults(object: KubeObject): FieldError[] {
       invalidField(
         "metadata.ownerReferences",
         owners.map((owner) => owner.name),
-        'Only one reference can have Controller set to true',
+        "Only one reference can have Controller set to true",
       ),
     );
   }

@@ -48,7 +48,10 @@ export class Registry {
   byKind(apiVersion: string, kind: string): ResourceDefinition | undefined {
     const slash = apiVersion.indexOf("/");
     const group = slash === -1 ? "" : apiVersion.slice(0, slash);
-    for (const definition of this.#groups.get(group)?.get(apiVersion.slice(slash + 1))?.values() ?? []) {
+    for (const definition of this.#groups
+      .get(group)
+      ?.get(apiVersion.slice(slash + 1))
+      ?.values() ?? []) {
       if (definition.kind === kind) return definition;
     }
     return undefined;
@@ -91,4 +94,3 @@ function comparePriority(a: string, b: string): number {
   const [left, right] = [rank(a), rank(b)];
   return right[0] - left[0] || right[1] - left[1] || right[2] - left[2] || (a < b ? -1 : 1);
 }
-

@@ -44,7 +44,8 @@ function labelTerm(term: string): LabelTest {
     if (compared[2] === ">" || compared[2] === "<") {
       const sign = compared[2] === ">" ? 1 : -1;
       const limit = Number(value);
-      if (!Number.isInteger(limit)) throw unparsable(term, "for 'Gt', 'Lt' operators, the value must be an integer");
+      if (!Number.isInteger(limit))
+        throw unparsable(term, "for 'Gt', 'Lt' operators, the value must be an integer");
       return (labels) => Object.hasOwn(labels, key) && (Number(labels[key]) - limit) * sign > 0;
     }
     return (labels) => labels[key] === value;
@@ -124,10 +125,12 @@ const ALIASES: Record<string, string> = {
 
 /** The value at a dotted path as a selector sees it: absent is "". */
 export function fieldText(object: KubeObject, path: string): string {
-  if (path === "source") return String((object.source as { component?: string } | undefined)?.component ?? "");
+  if (path === "source")
+    return String((object.source as { component?: string } | undefined)?.component ?? "");
   let value: unknown = object;
   for (const part of path.split(".")) {
-    value = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[part] : undefined;
+    value =
+      typeof value === "object" && value !== null ? (value as Record<string, unknown>)[part] : undefined;
   }
   if (value === undefined || value === null) {
     return path === "spec.unschedulable" || path === "spec.hostNetwork" ? "false" : "";
@@ -171,6 +174,5 @@ export function parseSelectors(
   const labels = labelSelector ? parseLabelSelector(labelSelector) : undefined;
   const fields = fieldSelector ? parseFieldSelector(fieldSelector, storage, selectable) : undefined;
   if (!labels && !fields) return undefined;
-  return (object) =>
-    (!labels || labels(object.metadata.labels ?? {})) && (!fields || fields(object));
+  return (object) => (!labels || labels(object.metadata.labels ?? {})) && (!fields || fields(object));
 }

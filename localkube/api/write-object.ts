@@ -81,16 +81,18 @@ export function createObject(
   return record(core, "ADDED", definition, object, options);
 }
 
-function placeInNamespace(definition: ResourceDefinition, object: KubeObject, namespace: string | undefined): void {
+function placeInNamespace(
+  definition: ResourceDefinition,
+  object: KubeObject,
+  namespace: string | undefined,
+): void {
   const { metadata } = object;
   if (!definition.namespaced) {
     delete metadata.namespace;
     return;
   }
   if (metadata.namespace && metadata.namespace !== namespace) {
-    throw badRequest(
-      `the namespace of the provided object does not match the namespace sent on the request`,
-    );
+    throw badRequest(`the namespace of the provided object does not match the namespace sent on the request`);
   }
   metadata.namespace = namespace ?? "";
 }
@@ -160,7 +162,8 @@ export function storeReplacement(
   const { definition } = place;
   const old = toView(definition, requireStored(core, place).object);
   const next = part === "status" ? withStatusOf(old, object) : withMainOf(definition, old, object);
-  if (part === "status" && ownership === "given") next.metadata.managedFields = object.metadata.managedFields ?? [];
+  if (part === "status" && ownership === "given")
+    next.metadata.managedFields = object.metadata.managedFields ?? [];
   applyKindDefaults(definition, next);
   if (part === "main") definition.rules.onUpdate?.(next, old);
   if (ownership === "update") {
@@ -206,7 +209,12 @@ function withMainOf(definition: ResourceDefinition, old: KubeObject, object: Kub
   metadata.uid = old.metadata.uid;
   metadata.creationTimestamp = old.metadata.creationTimestamp;
   metadata.resourceVersion = old.metadata.resourceVersion;
-  for (const field of ["generation", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName"] as const) {
+  for (const field of [
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generateName",
+  ] as const) {
     if (old.metadata[field] === undefined) delete metadata[field];
     else Object.assign(metadata, { [field]: old.metadata[field] });
   }

@@ -28,7 +28,10 @@ const versionsOf = (registry: Registry, group: string): string[] =>
   REVIEW_GROUPS.includes(group) ? ["v1"] : registry.versions(group);
 
 function groupDocument(registry: Registry, group: string): JsonObject {
-  const versions = versionsOf(registry, group).map((version) => ({ groupVersion: `${group}/${version}`, version }));
+  const versions = versionsOf(registry, group).map((version) => ({
+    groupVersion: `${group}/${version}`,
+    version,
+  }));
   return { name: group, versions, preferredVersion: versions[0] ?? null };
 }
 
@@ -64,7 +67,13 @@ function subResources(definition: ResourceDefinition): SubResource[] {
     subs.push({ name: "status", kind: definition.kind, verbs: ["get", "patch", "update"] });
   }
   if (definition.scale) {
-    subs.push({ name: "scale", kind: "Scale", verbs: ["get", "patch", "update"], group: "autoscaling", version: "v1" });
+    subs.push({
+      name: "scale",
+      kind: "Scale",
+      verbs: ["get", "patch", "update"],
+      group: "autoscaling",
+      version: "v1",
+    });
   }
   if (definition.storage === "pods") {
     subs.push(
@@ -73,7 +82,8 @@ function subResources(definition: ResourceDefinition): SubResource[] {
       { name: "binding", kind: "Binding", verbs: ["create"] },
     );
   }
-  if (definition.storage === "namespaces") subs.push({ name: "finalize", kind: "Namespace", verbs: ["update"] });
+  if (definition.storage === "namespaces")
+    subs.push({ name: "finalize", kind: "Namespace", verbs: ["update"] });
   return subs;
 }
 
@@ -88,12 +98,14 @@ function resourceEntries(definition: ResourceDefinition): JsonObject[] {
     ...(definition.shortNames.length > 0 ? { shortNames: definition.shortNames } : {}),
     ...(definition.categories.length > 0 ? { categories: definition.categories } : {}),
   };
-  const below = subResources(definition).map(({ name, ...rest }): JsonObject => ({
-    name: `${definition.plural}/${name}`,
-    singularName: "",
-    namespaced: definition.namespaced,
-    ...rest,
-  }));
+  const below = subResources(definition).map(
+    ({ name, ...rest }): JsonObject => ({
+      name: `${definition.plural}/${name}`,
+      singularName: "",
+      namespaced: definition.namespaced,
+      ...rest,
+    }),
+  );
   return [main, ...below];
 }
 
@@ -106,7 +118,11 @@ const reviewEntries = (group: string): JsonObject[] =>
     verbs: ["create"],
   }));
 
-export function resourceListDocument(registry: Registry, group: string, version: string): JsonObject | undefined {
+export function resourceListDocument(
+  registry: Registry,
+  group: string,
+  version: string,
+): JsonObject | undefined {
   const resources = [
     ...registry.resources(group, version).flatMap(resourceEntries),
     ...(version === "v1" ? reviewEntries(group) : []),
@@ -123,7 +139,11 @@ export function resourceListDocument(registry: Registry, group: string, version:
 export const AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 function aggregatedResource(definition: ResourceDefinition): JsonObject {
-  const responseKind = (kind: string, group = definition.group, version = definition.version): JsonObject => ({
+  const responseKind = (
+    kind: string,
+    group = definition.group,
+    version = definition.version,
+  ): JsonObject => ({
     group,
     version,
     kind,
@@ -151,17 +171,19 @@ export function aggregatedDocument(registry: Registry, isCore: boolean): JsonObj
     kind: "APIGroupDiscoveryList",
     apiVersion: "apidiscovery.k8s.io/v2",
     metadata: {},
-    items: groups.map((group): JsonObject => ({
-      metadata: group ? { name: group } : {},
-      versions: versionsOf(registry, group).map((version) => ({
-        version,
-        freshness: "Current",
-        resources: [
-          ...registry.resources(group, version).map(aggregatedResource),
-          ...(version === "v1" ? aggregatedReviews(group) : []),
-        ],
-      })),
-    })),
+    items: groups.map(
+      (group): JsonObject => ({
+        metadata: group ? { name: group } : {},
+        versions: versionsOf(registry, group).map((version) => ({
+          version,
+          freshness: "Current",
+          resources: [
+            ...registry.resources(group, version).map(aggregatedResource),
+            ...(version === "v1" ? aggregatedReviews(group) : []),
+          ],
+        })),
+      }),
+    ),
   };
 }
 

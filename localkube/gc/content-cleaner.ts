@@ -93,5 +93,11 @@ function visitDefinition(core: ApiCore, name: string): void {
   if (deleteAll(core, resource, [...core.table.list(resource)]) > 0) return;
   const copy = structuredClone(stored.object);
   copy.metadata.finalizers = (copy.metadata.finalizers ?? []).filter((each) => each !== CUSTOM_CLEANUP);
-  storeReplacement(core, { definition, namespace: undefined, name }, "main", toView(definition, copy), WRITER);
+  storeReplacement(
+    core,
+    { definition, namespace: undefined, name },
+    "main",
+    toView(definition, copy),
+    WRITER,
+  );
 }

@@ -40,7 +40,8 @@ export function startGarbageCollector(core: ApiCore, log: (message: string) => v
   };
 }
 
-const owners = (object: KubeObject | undefined): readonly OwnerReference[] => object?.metadata.ownerReferences ?? [];
+const owners = (object: KubeObject | undefined): readonly OwnerReference[] =>
+  object?.metadata.ownerReferences ?? [];
 
 function onEvent(collector: Collector, event: TableEvent): void {
   const object = event.current.object;
@@ -65,7 +66,11 @@ function note(collector: Collector, object: KubeObject, previous: KubeObject | u
   }
   // An unchanged list of owners has been looked at before.
   if (owners(object).length > 0 && !previous) collector.queue.add(uid);
-  if (previous && owners(object).length > 0 && previous.metadata.ownerReferences !== object.metadata.ownerReferences) {
+  if (
+    previous &&
+    owners(object).length > 0 &&
+    previous.metadata.ownerReferences !== object.metadata.ownerReferences
+  ) {
     collector.queue.add(uid);
   }
   if (deletionTimestamp) collector.queue.add(uid);
@@ -82,7 +87,8 @@ function visit(collector: Collector, uid: string): void {
   if (!object) return;
   const finalizers = object.metadata.finalizers ?? [];
   if (object.metadata.deletionTimestamp && finalizers.includes(ORPHAN)) orphanDependents(collector, object);
-  else if (object.metadata.deletionTimestamp && finalizers.includes(FOREGROUND)) deleteDependents(collector, object);
+  else if (object.metadata.deletionTimestamp && finalizers.includes(FOREGROUND))
+    deleteDependents(collector, object);
   if (owners(object).length > 0) judge(collector, object);
 }
 
@@ -96,7 +102,8 @@ function judge(collector: Collector, object: KubeObject): void {
   for (const reference of owners(object)) {
     const owner = collector.core.table.byUid(reference.uid)?.stored.object;
     const isReachable =
-      owner && (owner.metadata.namespace === undefined || owner.metadata.namespace === object.metadata.namespace);
+      owner &&
+      (owner.metadata.namespace === undefined || owner.metadata.namespace === object.metadata.namespace);
     if (!isReachable) continue;
     if (isLeavingInForeground(owner)) leaving++;
     else standing.push(reference);
@@ -112,7 +119,13 @@ function judge(collector: Collector, object: KubeObject): void {
   const hasDependents = (collector.dependents.get(object.metadata.uid)?.size ?? 0) > 0;
   const propagationPolicy = leaving > 0 && hasDependents ? "Foreground" : "Background";
   const place = placeOf(collector, object);
-  if (place) deleteObject(collector.core, place, { propagationPolicy, preconditions: { uid: object.metadata.uid } }, WRITER);
+  if (place)
+    deleteObject(
+      collector.core,
+      place,
+      { propagationPolicy, preconditions: { uid: object.metadata.uid } },
+      WRITER,
+    );
 }
 
 function deleteDependents(collector: Collector, owner: KubeObject): void {
@@ -120,7 +133,8 @@ function deleteDependents(collector: Collector, owner: KubeObject): void {
   for (const uid of [...(collector.dependents.get(owner.metadata.uid) ?? [])]) {
     const dependent = collector.core.table.byUid(uid)?.stored.object;
     if (!dependent) continue;
-    if (owners(dependent).some((each) => each.uid === owner.metadata.uid && each.blockOwnerDeletion)) blocking++;
+    if (owners(dependent).some((each) => each.uid === owner.metadata.uid && each.blockOwnerDeletion))
+      blocking++;
     if (!dependent.metadata.deletionTimestamp) judge(collector, dependent);
   }
   if (blocking === 0) removeFinalizer(collector, owner, FOREGROUND);

@@ -22,7 +22,8 @@ export function negotiate(request: IncomingMessage): Representation {
     );
     const shape = shapeOf(wanted);
     if (!shape) continue;
-    if (type === "application/json" || type === "*/*" || type === "application/*") return { shape, format: "json" };
+    if (type === "application/json" || type === "*/*" || type === "application/*")
+      return { shape, format: "json" };
     if (type === "application/yaml") return { shape, format: "yaml" };
   }
   throw new ApiError(

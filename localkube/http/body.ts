@@ -46,7 +46,9 @@ export function parseYamlText(text: string): unknown {
   try {
     return parseYaml(text, { uniqueKeys: true, maxAliasCount: 100 }) as unknown;
   } catch (error) {
-    throw badRequest(`error decoding YAML: ${error instanceof Error ? (error.message.split("\n")[0] ?? "") : ""}`);
+    throw badRequest(
+      `error decoding YAML: ${error instanceof Error ? (error.message.split("\n")[0] ?? "") : ""}`,
+    );
   }
 }
 

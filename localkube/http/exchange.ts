@@ -19,6 +19,8 @@ export interface Service {
   isToken(candidate: string): boolean;
   /** Aborts when the server stops, so that open watches and followed logs end. */
   stopping: AbortSignal;
+  /** A watch without events gets a sign of life this often. */
+  quietWatchMs: number;
   log(message: string): void;
 }
 
@@ -110,7 +112,8 @@ export function deleteOptions(exchange: Exchange, body: unknown): DeleteOptions 
   }
   const grace = given.gracePeriodSeconds ?? wholeNumber(query, "gracePeriodSeconds");
   const dryRun = Array.isArray(given.dryRun) ? given.dryRun : query.getAll("dryRun");
-  const orphan = given.orphanDependents ?? (query.has("orphanDependents") ? flag(query, "orphanDependents") : undefined);
+  const orphan =
+    given.orphanDependents ?? (query.has("orphanDependents") ? flag(query, "orphanDependents") : undefined);
   const preconditions = isPlainObject(given.preconditions) ? given.preconditions : undefined;
   return {
     ...(typeof grace === "number" ? { gracePeriodSeconds: grace } : {}),

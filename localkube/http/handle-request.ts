@@ -29,7 +29,10 @@ import { type Route, routeRequest } from "./route-request.ts";
 import { handleScale } from "./scale-handler.ts";
 import { handleWatch } from "./watch-handler.ts";
 
-const ADMINISTRATOR: User = { username: "localkube-admin", groups: ["system:masters", "system:authenticated"] };
+const ADMINISTRATOR: User = {
+  username: "localkube-admin",
+  groups: ["system:masters", "system:authenticated"],
+};
 
 /** The bearer token of a request; undefined without one. */
 function bearerToken(request: IncomingMessage): string | undefined {
@@ -37,7 +40,11 @@ function bearerToken(request: IncomingMessage): string | undefined {
 }
 
 /** Answers one request; every failure becomes a Status. Never rejects. */
-export async function handleRequest(service: Service, request: IncomingMessage, response: ServerResponse): Promise<void> {
+export async function handleRequest(
+  service: Service,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   response.on("error", () => undefined);
   try {
     const [path = "/", search = ""] = (request.url ?? "/").split(/\?(.*)/s, 2);
@@ -53,7 +60,10 @@ export async function handleRequest(service: Service, request: IncomingMessage, 
     await dispatch(exchange, route ?? routeRequest(service.core.registry, path));
   } catch (error) {
     const refusal = toApiError(error);
-    if (refusal.code === 500) service.log(`${request.method} ${request.url}: ${error instanceof Error ? (error.stack ?? "") : String(error)}`);
+    if (refusal.code === 500)
+      service.log(
+        `${request.method} ${request.url}: ${error instanceof Error ? (error.stack ?? "") : String(error)}`,
+      );
     sendError(response, refusal);
   } finally {
     // An unread body would otherwise hold the connection.
@@ -88,8 +98,16 @@ function sendDocument(exchange: Exchange, route: Route): void {
   const { registry } = service.core;
   const document = documentFor(exchange, route);
   if (document === undefined) throw pathNotFound();
-  if (route.to === "discovery" && (exchange.request.headers.accept ?? "").includes("as=APIGroupDiscoveryList")) {
-    sendText(response, 200, AGGREGATED_TYPE, JSON.stringify(aggregatedDocument(registry, route.level === "api")));
+  if (
+    route.to === "discovery" &&
+    (exchange.request.headers.accept ?? "").includes("as=APIGroupDiscoveryList")
+  ) {
+    sendText(
+      response,
+      200,
+      AGGREGATED_TYPE,
+      JSON.stringify(aggregatedDocument(registry, route.level === "api")),
+    );
     return;
   }
   sendJson(response, 200, document);
@@ -99,7 +117,9 @@ function documentFor(exchange: Exchange, route: Route): object | string | undefi
   const { registry } = exchange.service.core;
   switch (route.to) {
     case "root":
-      return { paths: ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] };
+      return {
+        paths: ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"],
+      };
     case "version":
       return SERVER_VERSION;
     case "discovery":

@@ -21,7 +21,12 @@ export async function serveHttps(
   port: number,
 ): Promise<RunningServer> {
   const server = createServer(
-    { key: identity.serverKey, cert: identity.serverCertificate, keepAliveTimeout: 120_000, requestTimeout: 120_000 },
+    {
+      key: identity.serverKey,
+      cert: identity.serverCertificate,
+      keepAliveTimeout: 120_000,
+      requestTimeout: 120_000,
+    },
     (request, response) => {
       void handleRequest(service, request, response);
     },

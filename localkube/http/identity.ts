@@ -1,9 +1,7 @@
-import "reflect-metadata";
 import { createHash, randomBytes, timingSafeEqual, webcrypto } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
-import * as x509 from "@peculiar/x509";
 
 /** What the server proves itself with, and what clients must know. */
 export interface ServerIdentity {
@@ -18,11 +16,16 @@ const YEAR_MS = 365 * 24 * 3600 * 1000;
 const CLOCK_SLACK_MS = 3600 * 1000;
 
 const pem = (label: string, der: ArrayBuffer): string =>
-  `-----BEGIN ${label}-----\n${Buffer.from(der).toString("base64").replaceAll(/(.{64})(?!$)/g, "$1\n")}\n-----END ${label}-----\n`;
+  `-----BEGIN ${label}-----\n${Buffer.from(der)
+    .toString("base64")
+    .replaceAll(/(.{64})(?!$)/g, "$1\n")}\n-----END ${label}-----\n`;
 
 const newKeys = () => webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
 
 async function makeCertificates(host: string): Promise<Omit<ServerIdentity, "token">> {
+  // Needed once in the life of a data directory; loaded only then, for it is large.
+  await import("reflect-metadata");
+  const x509 = await import("@peculiar/x509");
   x509.cryptoProvider.set(webcrypto);
   const caKeys = await newKeys();
   const notBefore = new Date(Date.now() - CLOCK_SLACK_MS);
@@ -40,7 +43,13 @@ async function makeCertificates(host: string): Promise<Omit<ServerIdentity, "tok
   });
   const keys = await newKeys();
   const addresses = new Set(["127.0.0.1", "::1", ...(isIP(host) ? [host] : [])]);
-  const names = new Set(["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", ...(isIP(host) ? [] : [host])]);
+  const names = new Set([
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    ...(isIP(host) ? [] : [host]),
+  ]);
   const server = await x509.X509CertificateGenerator.create({
     serialNumber: randomBytes(8).toString("hex"),
     subject: "CN=localkube",
@@ -103,11 +112,16 @@ export function kubeconfigText(identity: ServerIdentity, url: string): string {
     clusters: [
       {
         name: "localkube",
-        cluster: { server: url, "certificate-authority-data": Buffer.from(identity.caCertificate).toString("base64") },
+        cluster: {
+          server: url,
+          "certificate-authority-data": Buffer.from(identity.caCertificate).toString("base64"),
+        },
       },
     ],
     users: [{ name: "localkube-admin", user: { token: identity.token } }],
-    contexts: [{ name: "localkube", context: { cluster: "localkube", user: "localkube-admin", namespace: "default" } }],
+    contexts: [
+      { name: "localkube", context: { cluster: "localkube", user: "localkube-admin", namespace: "default" } },
+    ],
   };
   return `${JSON.stringify(config, undefined, 2)}\n`;
 }

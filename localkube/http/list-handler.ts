@@ -18,7 +18,8 @@ interface ContinueToken {
 function readToken(text: string): ContinueToken {
   try {
     const token = JSON.parse(Buffer.from(text, "base64url").toString()) as Partial<ContinueToken>;
-    if (typeof token.rv === "number" && typeof token.after === "string") return { rv: token.rv, after: token.after };
+    if (typeof token.rv === "number" && typeof token.after === "string")
+      return { rv: token.rv, after: token.after };
   } catch {
     // Falls through to the refusal below.
   }
@@ -88,10 +89,15 @@ function assertVersion(table: ObjectTable, query: URLSearchParams, token: Contin
   if (text === "" || text === "0") return;
   const version = parseVersion(text);
   if (version > table.resourceVersion) {
-    throw new ApiError(504, "Timeout", `Too large resource version: ${version}, current: ${table.resourceVersion}`, {
-      causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }],
-      retryAfterSeconds: 1,
-    });
+    throw new ApiError(
+      504,
+      "Timeout",
+      `Too large resource version: ${version}, current: ${table.resourceVersion}`,
+      {
+        causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }],
+        retryAfterSeconds: 1,
+      },
+    );
   }
   if (query.get("resourceVersionMatch") === "Exact" && version !== table.resourceVersion) {
     throw new ApiError(410, "Expired", `The resourceVersion for the provided list is too old: ${version}`);
@@ -101,7 +107,9 @@ function assertVersion(table: ObjectTable, query: URLSearchParams, token: Contin
 /** Throws 400 unless it is one of the server's version numbers. */
 export function parseVersion(text: string): number {
   if (!/^\d{1,15}$/.test(text)) {
-    throw badRequest(`invalid resource version "${text}": strconv.ParseUint: parsing "${text}": invalid syntax`);
+    throw badRequest(
+      `invalid resource version "${text}": strconv.ParseUint: parsing "${text}": invalid syntax`,
+    );
   }
   return Number(text);
 }
@@ -133,13 +141,24 @@ export async function handleList(exchange: Exchange, target: ResourceRequest): P
   if (settled) await settled;
   if (representation.shape === "table") {
     const objects = page.items.map((stored) => toView(definition, stored.object));
-    const table = toTable(definition, objects, page.metadata, includeObject(exchange.query), service.core.nowMs());
+    const table = toTable(
+      definition,
+      objects,
+      page.metadata,
+      includeObject(exchange.query),
+      service.core.nowMs(),
+    );
     sendJson(response, 200, table, representation.format);
     return;
   }
   if (representation.shape === "metadata") {
     const items = page.items.map((stored) => toPartialMetadata(toView(definition, stored.object)));
-    const list = { kind: "PartialObjectMetadataList", apiVersion: "meta.k8s.io/v1", metadata: page.metadata, items };
+    const list = {
+      kind: "PartialObjectMetadataList",
+      apiVersion: "meta.k8s.io/v1",
+      metadata: page.metadata,
+      items,
+    };
     sendJson(response, 200, list, representation.format);
     return;
   }

@@ -33,16 +33,29 @@ function logOptions(query: URLSearchParams, container: string): PodLogOptions {
   const limitBytes = wholeNumber(query, "limitBytes");
   const sinceTime = query.get("sinceTime");
   const invalid = (field: string, value: unknown, why: string): ApiError =>
-    new ApiError(422, "Invalid", `PodLogOptions "" is invalid: ${field}: Invalid value: ${String(value)}: ${why}`, {
-      kind: "PodLogOptions",
-      causes: [{ reason: "FieldValueInvalid", field, message: `Invalid value: ${String(value)}: ${why}` }],
-    });
-  if (tailLines !== undefined && tailLines < 0) throw invalid("tailLines", tailLines, "must be greater than or equal to 0");
-  if (sinceSeconds !== undefined && sinceSeconds < 1) throw invalid("sinceSeconds", sinceSeconds, "must be greater than 0");
-  if (limitBytes !== undefined && limitBytes < 1) throw invalid("limitBytes", limitBytes, "must be greater than 0");
-  if (sinceTime !== null && Number.isNaN(Date.parse(sinceTime))) throw badRequest(`sinceTime must be RFC 3339, got "${sinceTime}"`);
+    new ApiError(
+      422,
+      "Invalid",
+      `PodLogOptions "" is invalid: ${field}: Invalid value: ${String(value)}: ${why}`,
+      {
+        kind: "PodLogOptions",
+        causes: [{ reason: "FieldValueInvalid", field, message: `Invalid value: ${String(value)}: ${why}` }],
+      },
+    );
+  if (tailLines !== undefined && tailLines < 0)
+    throw invalid("tailLines", tailLines, "must be greater than or equal to 0");
+  if (sinceSeconds !== undefined && sinceSeconds < 1)
+    throw invalid("sinceSeconds", sinceSeconds, "must be greater than 0");
+  if (limitBytes !== undefined && limitBytes < 1)
+    throw invalid("limitBytes", limitBytes, "must be greater than 0");
+  if (sinceTime !== null && Number.isNaN(Date.parse(sinceTime)))
+    throw badRequest(`sinceTime must be RFC 3339, got "${sinceTime}"`);
   if (sinceTime !== null && sinceSeconds !== undefined) {
-    throw invalid("sinceSeconds", sinceSeconds, "at most one of `sinceTime` or `sinceSeconds` may be specified");
+    throw invalid(
+      "sinceSeconds",
+      sinceSeconds,
+      "at most one of `sinceTime` or `sinceSeconds` may be specified",
+    );
   }
   return {
     container,
@@ -62,7 +75,8 @@ export async function handleLog(exchange: Exchange, target: ResourceRequest): Pr
   if (request.method !== "GET") throw methodNotAllowed();
   const pod = requireStored(service.core, placeOf(target)).object;
   const options = logOptions(query, chosenContainer(pod, query.get("container")));
-  if (!service.logs) throw new ApiError(503, "ServiceUnavailable", "no kubelet runs here: there are no logs to read");
+  if (!service.logs)
+    throw new ApiError(503, "ServiceUnavailable", "no kubelet runs here: there are no logs to read");
   const leaving = new AbortController();
   response.on("close", () => leaving.abort());
   const signal = AbortSignal.any([leaving.signal, service.stopping]);
@@ -75,10 +89,11 @@ export async function handleLog(exchange: Exchange, target: ResourceRequest): Pr
       if (response.destroyed || left <= 0) break;
       const piece = chunk.length > left ? chunk.subarray(0, left) : chunk;
       left -= piece.length;
-      if (!response.write(piece)) await new Promise<void>((resolve) => {
-        response.once("drain", resolve);
-        signal.addEventListener("abort", () => resolve(), { once: true });
-      });
+      if (!response.write(piece))
+        await new Promise<void>((resolve) => {
+          response.once("drain", resolve);
+          signal.addEventListener("abort", () => resolve(), { once: true });
+        });
     }
   } catch (error) {
     if (!signal.aborted) service.log(`log of pod "${pod.metadata.name}" broke off: ${String(error)}`);

@@ -15,7 +15,12 @@ import { includeObject } from "./list-handler.ts";
 import { sendJson, sendWarnings } from "./respond.ts";
 
 /** Answers with one object in the representation that was asked for. */
-export function sendObject(exchange: Exchange, target: ResourceRequest, code: number, object: KubeObject): void {
+export function sendObject(
+  exchange: Exchange,
+  target: ResourceRequest,
+  code: number,
+  object: KubeObject,
+): void {
   const { shape, format } = negotiate(exchange.request);
   if (shape === "object") {
     sendJson(exchange.response, code, object, format);
@@ -25,7 +30,13 @@ export function sendObject(exchange: Exchange, target: ResourceRequest, code: nu
   const body =
     shape === "metadata"
       ? toPartialMetadata(object)
-      : toTable(target.definition, [object], metadata, includeObject(exchange.query), exchange.service.core.nowMs());
+      : toTable(
+          target.definition,
+          [object],
+          metadata,
+          includeObject(exchange.query),
+          exchange.service.core.nowMs(),
+        );
   sendJson(exchange.response, code, body, format);
 }
 
@@ -55,7 +66,14 @@ export async function handleCreate(exchange: Exchange, target: ResourceRequest):
   const options = writeOptions(exchange, "CreateOptions");
   const parsed = parseBody(mediaType(request), body, options.fieldValidation !== "Ignore");
   const namespace = namespaceOf(target);
-  const result = createObject(service.core, target.definition, namespace, parsed.value, options, parsed.faults);
+  const result = createObject(
+    service.core,
+    target.definition,
+    namespace,
+    parsed.value,
+    options,
+    parsed.faults,
+  );
   await result.stored;
   sendWarnings(response, options.warnings);
   sendObject(exchange, target, 201, result.object);
@@ -85,7 +103,8 @@ export async function handlePatch(exchange: Exchange, target: ResourceRequest): 
   const body = await readBody(request);
   const options = writeOptions(exchange, "PatchOptions");
   const type = mediaType(request);
-  if (type === APPLY_YAML && !query.get("fieldManager")) throw badRequest("fieldManager is required for apply patch");
+  if (type === APPLY_YAML && !query.get("fieldManager"))
+    throw badRequest("fieldManager is required for apply patch");
   const text = body.toString();
   const patch = type === APPLY_YAML ? parseYamlText(text) : parseJson(text);
   const result = patchObject(
@@ -141,8 +160,14 @@ export async function handleDeleteCollection(exchange: Exchange, target: Resourc
   const request = await readDeleteOptions(exchange);
   const options = { ...writeOptions(exchange, "DeleteOptions"), dryRun: request.dryRun };
   const { query } = exchange;
-  const test = parseSelectors(definition.storage, query.get("labelSelector") ?? undefined, query.get("fieldSelector") ?? undefined);
-  const found = [...core.table.list(definition.storage, namespace)].filter((stored) => !test || test(stored.object));
+  const test = parseSelectors(
+    definition.storage,
+    query.get("labelSelector") ?? undefined,
+    query.get("fieldSelector") ?? undefined,
+  );
+  const found = [...core.table.list(definition.storage, namespace)].filter(
+    (stored) => !test || test(stored.object),
+  );
   const results = found.map((stored) => {
     const { metadata } = stored.object;
     const place = { definition, namespace: metadata.namespace, name: metadata.name };
@@ -156,4 +181,3 @@ export async function handleDeleteCollection(exchange: Exchange, target: Resourc
     items: results.map((result) => result.object),
   });
 }
-

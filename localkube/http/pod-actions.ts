@@ -37,7 +37,11 @@ export async function handleBinding(exchange: Exchange, target: ResourceRequest)
   const place = placeOf(target);
   const pod = structuredClone(toView(place.definition, requireStored(core, place).object));
   if (pod.spec?.nodeName) {
-    throw conflict(place.definition, place.name, `pod ${place.name} is already assigned to node "${String(pod.spec.nodeName)}"`);
+    throw conflict(
+      place.definition,
+      place.name,
+      `pod ${place.name} is already assigned to node "${String(pod.spec.nodeName)}"`,
+    );
   }
   pod.spec = { ...pod.spec, nodeName: node };
   const result = storeReplacement(core, place, "main", pod, writeOptions(exchange, "CreateOptions"));

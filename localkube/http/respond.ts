@@ -15,7 +15,11 @@ export function sendWarnings(response: ServerResponse, warnings: readonly string
 
 export function sendText(response: ServerResponse, code: number, type: string, text: string): void {
   const body = Buffer.from(text);
-  response.writeHead(code, { "Content-Type": type, "Content-Length": body.length, "Cache-Control": "no-cache, private" });
+  response.writeHead(code, {
+    "Content-Type": type,
+    "Content-Length": body.length,
+    "Cache-Control": "no-cache, private",
+  });
   response.end(body);
 }
 
@@ -27,7 +31,12 @@ export function sendJson(
   format: "json" | "yaml" = "json",
 ): void {
   if (format === "yaml") {
-    sendText(response, code, "application/yaml", stringifyYaml(typeof body === "string" ? JSON.parse(body) : body));
+    sendText(
+      response,
+      code,
+      "application/yaml",
+      stringifyYaml(typeof body === "string" ? JSON.parse(body) : body),
+    );
     return;
   }
   sendText(response, code, "application/json", typeof body === "string" ? body : JSON.stringify(body));

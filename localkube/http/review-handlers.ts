@@ -8,11 +8,36 @@ import { sendJson } from "./respond.ts";
 /** Kinds that are answered at once and never stored, by group and plural. */
 export const REVIEWS = [
   { group: "authentication.k8s.io", plural: "tokenreviews", kind: "TokenReview", namespaced: false },
-  { group: "authentication.k8s.io", plural: "selfsubjectreviews", kind: "SelfSubjectReview", namespaced: false },
-  { group: "authorization.k8s.io", plural: "selfsubjectaccessreviews", kind: "SelfSubjectAccessReview", namespaced: false },
-  { group: "authorization.k8s.io", plural: "subjectaccessreviews", kind: "SubjectAccessReview", namespaced: false },
-  { group: "authorization.k8s.io", plural: "localsubjectaccessreviews", kind: "LocalSubjectAccessReview", namespaced: true },
-  { group: "authorization.k8s.io", plural: "selfsubjectrulesreviews", kind: "SelfSubjectRulesReview", namespaced: false },
+  {
+    group: "authentication.k8s.io",
+    plural: "selfsubjectreviews",
+    kind: "SelfSubjectReview",
+    namespaced: false,
+  },
+  {
+    group: "authorization.k8s.io",
+    plural: "selfsubjectaccessreviews",
+    kind: "SelfSubjectAccessReview",
+    namespaced: false,
+  },
+  {
+    group: "authorization.k8s.io",
+    plural: "subjectaccessreviews",
+    kind: "SubjectAccessReview",
+    namespaced: false,
+  },
+  {
+    group: "authorization.k8s.io",
+    plural: "localsubjectaccessreviews",
+    kind: "LocalSubjectAccessReview",
+    namespaced: true,
+  },
+  {
+    group: "authorization.k8s.io",
+    plural: "selfsubjectrulesreviews",
+    kind: "SelfSubjectRulesReview",
+    namespaced: false,
+  },
 ] as const;
 
 export type Review = (typeof REVIEWS)[number];
@@ -31,7 +56,11 @@ function statusOf(review: Review, spec: PlainObject, exchange: Exchange): PlainO
         throw invalidObject(review, "", [invalidField("spec.token", token ?? "", "token must be specified")]);
       }
       return exchange.service.isToken(token)
-        ? { authenticated: true, user: userInfo(exchange.user), audiences: spec.audiences ?? ["https://kubernetes.default.svc"] }
+        ? {
+            authenticated: true,
+            user: userInfo(exchange.user),
+            audiences: spec.audiences ?? ["https://kubernetes.default.svc"],
+          }
         : { authenticated: false, user: {}, error: "invalid bearer token" };
     }
     case "SelfSubjectReview":

@@ -16,7 +16,10 @@ export type Route =
 
 /** Reads a path. Throws 404 for what is not served. */
 export function routeRequest(registry: Registry, path: string): Route {
-  const parts = path.split("/").filter((part) => part !== "").map(decodePart);
+  const parts = path
+    .split("/")
+    .filter((part) => part !== "")
+    .map(decodePart);
   const [first, ...rest] = parts;
   switch (first) {
     case undefined:

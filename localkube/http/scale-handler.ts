@@ -1,5 +1,13 @@
 import { requireStored, toView } from "../api/api-core.ts";
-import { badRequest, conflict, invalidField, invalidObject, methodNotAllowed, MODIFIED_SINCE, pathNotFound } from "../api/api-error.ts";
+import {
+  badRequest,
+  conflict,
+  invalidField,
+  invalidObject,
+  methodNotAllowed,
+  MODIFIED_SINCE,
+  pathNotFound,
+} from "../api/api-error.ts";
 import type { ScalePaths } from "../api/resource.ts";
 import { formatLabelSelector } from "../api/selectors.ts";
 import { storeReplacement } from "../api/write-object.ts";
@@ -14,14 +22,24 @@ import { sendJson } from "./respond.ts";
 
 function scaleOf(object: KubeObject, paths: ScalePaths): KubeObject {
   const selector = paths.labelSelectorPath ? valueAt(object, paths.labelSelectorPath) : undefined;
-  const text = isPlainObject(selector) ? formatLabelSelector(selector) : typeof selector === "string" ? selector : "";
+  const text = isPlainObject(selector)
+    ? formatLabelSelector(selector)
+    : typeof selector === "string"
+      ? selector
+      : "";
   const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
   const replicas = valueAt(object, paths.specReplicasPath);
   const current = valueAt(object, paths.statusReplicasPath);
   return {
     kind: "Scale",
     apiVersion: "autoscaling/v1",
-    metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid, resourceVersion, creationTimestamp },
+    metadata: {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      uid,
+      resourceVersion,
+      creationTimestamp,
+    },
     spec: typeof replicas === "number" ? { replicas } : {},
     status: { replicas: typeof current === "number" ? current : 0, ...(text ? { selector: text } : {}) },
   };
@@ -48,7 +66,12 @@ export async function handleScale(exchange: Exchange, target: ResourceRequest): 
   const given =
     method === "PUT"
       ? parseBody(type, body, false).value
-      : patchedBody({ ...definition, custom: true }, scaleOf(object, scale), type === STRATEGIC_PATCH ? MERGE_PATCH : type, parseJson(body.toString()));
+      : patchedBody(
+          { ...definition, custom: true },
+          scaleOf(object, scale),
+          type === STRATEGIC_PATCH ? MERGE_PATCH : type,
+          parseJson(body.toString()),
+        );
   if (!isPlainObject(given)) throw badRequest("the request body must be a Scale");
   const version = valueAt(given, "metadata.resourceVersion");
   if (version && version !== object.metadata.resourceVersion) {

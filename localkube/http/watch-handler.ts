@@ -16,8 +16,6 @@ import { negotiate, type Shape } from "./accept.ts";
 import { type Exchange, flag, type ResourceRequest, wholeNumber } from "./exchange.ts";
 import { includeObject, parseVersion } from "./list-handler.ts";
 
-/** Some clients give a silent stream up after 30 s. */
-const QUIET_MS = 10_000;
 const MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
 const LONGEST_SECONDS = 3600;
 
@@ -47,7 +45,11 @@ export async function handleWatch(exchange: Exchange, target: ResourceRequest): 
     definition: target.definition,
     shape: negotiate(exchange.request).shape,
     namespace: target.namespace,
-    test: parseSelectors(target.definition.storage, query.get("labelSelector") ?? undefined, fieldSelector || undefined),
+    test: parseSelectors(
+      target.definition.storage,
+      query.get("labelSelector") ?? undefined,
+      fieldSelector || undefined,
+    ),
     bookmarks: flag(query, "allowWatchBookmarks"),
   };
   const start = startOf(query);
@@ -68,7 +70,7 @@ export async function handleWatch(exchange: Exchange, target: ResourceRequest): 
     // Everything up to the newest version has been delivered, unless a commit is still to come.
     if (table.pending()) response.write("\n");
     else response.write(stream.bookmarks ? bookmark(stream, table.resourceVersion, false) : "\n");
-  }, QUIET_MS);
+  }, service.quietWatchMs);
   const finish = (): void => {
     response.end();
   };
@@ -95,19 +97,29 @@ function startOf(query: URLSearchParams): Start {
   const send = query.get("sendInitialEvents");
   if (send === null) {
     if (match) {
-      throw invalidOptions("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+      throw invalidOptions(
+        "resourceVersionMatch",
+        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+      );
     }
     const fromNow = version === "" || version === "0";
     return { rv: fromNow ? undefined : parseVersion(version), initialEvents: fromNow, marksEnd: false };
   }
   if (match !== "NotOlderThan") {
-    throw invalidOptions("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+    throw invalidOptions(
+      "resourceVersionMatch",
+      "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+    );
   }
   if (flag(query, "sendInitialEvents")) {
     if (version !== "" && version !== "0") parseVersion(version);
     return { rv: undefined, initialEvents: true, marksEnd: flag(query, "allowWatchBookmarks") };
   }
-  return { rv: version === "" || version === "0" ? undefined : parseVersion(version), initialEvents: false, marksEnd: false };
+  return {
+    rv: version === "" || version === "0" ? undefined : parseVersion(version),
+    initialEvents: false,
+    marksEnd: false,
+  };
 }
 
 const invalidOptions = (field: string, why: string): ApiError =>
@@ -178,10 +190,17 @@ function bookmark(stream: Stream, rv: number, endsInitialEvents: boolean): strin
   };
   const object =
     stream.shape === "table"
-      ? { kind: "Table", apiVersion: "meta.k8s.io/v1", metadata: { resourceVersion: String(rv) }, columnDefinitions: [], rows: [{ cells: [], object: { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata } }] }
+      ? {
+          kind: "Table",
+          apiVersion: "meta.k8s.io/v1",
+          metadata: { resourceVersion: String(rv) },
+          columnDefinitions: [],
+          rows: [
+            { cells: [], object: { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata } },
+          ],
+        }
       : stream.shape === "metadata"
         ? { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata }
         : { kind: stream.definition.kind, apiVersion: apiVersionOf(stream.definition), metadata };
   return `${JSON.stringify({ type: "BOOKMARK", object })}\n`;
 }
-

@@ -1,9 +1,4 @@
-import {
-  type FieldError,
-  forbiddenField,
-  invalidField,
-  requiredField,
-} from "../api/api-error.ts";
+import { type FieldError, forbiddenField, invalidField, requiredField } from "../api/api-error.ts";
 import type { KindRules } from "../api/resource.ts";
 import { isPlainObject, jsonEqual } from "../schema/plain-object.ts";
 import type { KubeObject } from "../store/kube-object.ts";
@@ -14,7 +9,8 @@ const KEY = /^[-._a-zA-Z0-9]+$/;
 function keyFaults(data: unknown, path: string): FieldError[] {
   if (!isPlainObject(data)) return [];
   return Object.keys(data).flatMap((key) => {
-    if (key.length > 253) return [invalidField(`${path}[${key}]`, key, "must be no more than 253 characters")];
+    if (key.length > 253)
+      return [invalidField(`${path}[${key}]`, key, "must be no more than 253 characters")];
     if (key === "." || key === ".." || key.startsWith("..")) {
       return [invalidField(`${path}[${key}]`, key, "must not start with '..'")];
     }
@@ -62,7 +58,8 @@ export const configMapRules: KindRules = {
     const text = isPlainObject(object.data) ? object.data : {};
     const binary = isPlainObject(object.binaryData) ? object.binaryData : {};
     for (const key of Object.keys(binary)) {
-      if (Object.hasOwn(text, key)) errors.push(invalidField(`data[${key}]`, key, "duplicate of key present in binaryData"));
+      if (Object.hasOwn(text, key))
+        errors.push(invalidField(`data[${key}]`, key, "duplicate of key present in binaryData"));
     }
     let total = 0;
     for (const value of Object.values(text)) total += Buffer.byteLength(String(value));

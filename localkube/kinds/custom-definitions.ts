@@ -61,12 +61,15 @@ function versionFaults(versions: PlainObject[]): FieldError[] {
   const errors: FieldError[] = [];
   versions.forEach((version, index) => {
     const path = `spec.versions[${index}]`;
-    if (!isDnsLabel(String(version.name ?? ""))) errors.push(invalidField(`${path}.name`, version.name ?? "", "must be a DNS label"));
+    if (!isDnsLabel(String(version.name ?? "")))
+      errors.push(invalidField(`${path}.name`, version.name ?? "", "must be a DNS label"));
     const schema = isPlainObject(version.schema) ? version.schema.openAPIV3Schema : undefined;
-    if (!isPlainObject(schema)) errors.push(requiredField(`${path}.schema.openAPIV3Schema`, "schemas are required"));
+    if (!isPlainObject(schema))
+      errors.push(requiredField(`${path}.schema.openAPIV3Schema`, "schemas are required"));
     else {
       const at = `${path}.schema.openAPIV3Schema`;
-      if (schema.type !== "object") errors.push(invalidField(`${at}.type`, schema.type ?? "", "must be object at the root"));
+      if (schema.type !== "object")
+        errors.push(invalidField(`${at}.type`, schema.type ?? "", "must be object at the root"));
       errors.push(...structuralFaults(schema as Schema, at));
     }
     const printed = plainObjects(version.additionalPrinterColumns);
@@ -75,13 +78,21 @@ function versionFaults(versions: PlainObject[]): FieldError[] {
         customColumns([each as unknown as PrinterColumn]);
       } catch (error) {
         const why = error instanceof Error ? error.message : "";
-        errors.push(invalidField(`${path}.additionalPrinterColumns[${at}].jsonPath`, each.jsonPath ?? "", why));
+        errors.push(
+          invalidField(`${path}.additionalPrinterColumns[${at}].jsonPath`, each.jsonPath ?? "", why),
+        );
       }
     });
   });
   const stored = versions.filter((version) => version.storage === true).length;
   if (stored !== 1) {
-    errors.push(invalidField("spec.versions", versions.map((version) => version.name), "must have exactly one version marked as storage version"));
+    errors.push(
+      invalidField(
+        "spec.versions",
+        versions.map((version) => version.name),
+        "must have exactly one version marked as storage version",
+      ),
+    );
   }
   return errors;
 }
@@ -94,9 +105,12 @@ function definitionFaults(object: KubeObject): FieldError[] {
     errors.push(unsupportedField("spec.scope", spec.scope ?? "", ["Cluster", "Namespaced"]));
   }
   const names = isPlainObject(spec.names) ? spec.names : {};
-  for (const field of ["plural", "kind"]) if (!names[field]) errors.push(requiredField(`spec.names.${field}`));
+  for (const field of ["plural", "kind"])
+    if (!names[field]) errors.push(requiredField(`spec.names.${field}`));
   if (object.metadata.name !== `${String(names.plural)}.${String(spec.group)}`) {
-    errors.push(invalidField("metadata.name", object.metadata.name, `must be spec.names.plural+"."+spec.group`));
+    errors.push(
+      invalidField("metadata.name", object.metadata.name, `must be spec.names.plural+"."+spec.group`),
+    );
   }
   const versions = plainObjects(spec.versions);
   if (versions.length === 0) errors.push(requiredField("spec.versions"));
@@ -120,7 +134,9 @@ function establishedStatus(object: KubeObject): JsonObject {
       condition("NamesAccepted", "NoConflicts", "no conflicts found"),
       condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
     ],
-    storedVersions: versions.filter((version) => version.storage === true).map((version) => String(version.name)),
+    storedVersions: versions
+      .filter((version) => version.storage === true)
+      .map((version) => String(version.name)),
   };
 }
 
@@ -173,7 +189,11 @@ export const crdDefinition = (): ResourceDefinition => ({
   statusSubresource: true,
   scale: undefined,
   tracksGeneration: true,
-  columns: [nameColumn, column("Created At", (object) => object.metadata.creationTimestamp), { ...ageColumn, priority: 1 }],
+  columns: [
+    nameColumn,
+    column("Created At", (object) => object.metadata.creationTimestamp),
+    { ...ageColumn, priority: 1 },
+  ],
   rules,
 });
 
@@ -202,7 +222,10 @@ function toDefinition(object: KubeObject, version: DefinitionVersion): ResourceD
     columns: customColumns(version.additionalPrinterColumns),
     rules: {},
     ...(version.deprecated
-      ? { deprecationWarning: version.deprecationWarning ?? `${group}/${version.name} ${names.kind} is deprecated` }
+      ? {
+          deprecationWarning:
+            version.deprecationWarning ?? `${group}/${version.name} ${names.kind} is deprecated`,
+        }
       : {}),
   };
 }

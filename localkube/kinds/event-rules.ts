@@ -10,9 +10,7 @@ function involvedFaults(object: KubeObject): FieldError[] {
   const namespace = typeof involved.namespace === "string" ? involved.namespace : "";
   const own = object.metadata.namespace ?? "";
   if (namespace === own || (namespace === "" && own === "default")) return [];
-  return [
-    invalidField(`${field}.namespace`, namespace, "does not match event.namespace"),
-  ];
+  return [invalidField(`${field}.namespace`, namespace, "does not match event.namespace")];
 }
 
 export const eventRules: KindRules = {

@@ -6,7 +6,9 @@ import { defaultPodSpec, podSpecFaults } from "./pod-template.ts";
 
 function qosClass(spec: PlainObject): string {
   const containers = plainObjects(spec.containers);
-  const resources = containers.map((container) => (isPlainObject(container.resources) ? container.resources : {}));
+  const resources = containers.map((container) =>
+    isPlainObject(container.resources) ? container.resources : {},
+  );
   const amounts = resources.flatMap((each) => [each.limits, each.requests]).filter(isPlainObject);
   if (!amounts.some((each) => each.cpu !== undefined || each.memory !== undefined)) return "BestEffort";
   const guaranteed = resources.every(
@@ -21,7 +23,12 @@ function qosClass(spec: PlainObject): string {
 /** The parts of a pod's spec that may change once it exists, taken out. */
 function fixedPart(spec: JsonObject | undefined): PlainObject {
   const copy: PlainObject = structuredClone(spec ?? {});
-  for (const field of ["activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "schedulingGates"]) {
+  for (const field of [
+    "activeDeadlineSeconds",
+    "terminationGracePeriodSeconds",
+    "tolerations",
+    "schedulingGates",
+  ]) {
     delete copy[field];
   }
   for (const list of ["containers", "initContainers"]) {
@@ -59,8 +66,13 @@ export const podRules: KindRules = {
   validate(object) {
     const errors = podSpecFaults(object.spec ?? {}, "spec");
     const phase = object.status?.phase;
-    if (typeof phase === "string" && !["Pending", "Running", "Succeeded", "Failed", "Unknown"].includes(phase)) {
-      errors.push(invalidField("status.phase", phase, "must be Pending, Running, Succeeded, Failed or Unknown"));
+    if (
+      typeof phase === "string" &&
+      !["Pending", "Running", "Succeeded", "Failed", "Unknown"].includes(phase)
+    ) {
+      errors.push(
+        invalidField("status.phase", phase, "must be Pending, Running, Succeeded, Failed or Unknown"),
+      );
     }
     return errors;
   },

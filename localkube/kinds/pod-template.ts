@@ -44,7 +44,10 @@ function defaultContainer(container: PlainObject): void {
   setDefault(container, "resources", {});
   const { resources } = container;
   if (isPlainObject(resources) && isPlainObject(resources.limits)) {
-    resources.requests = { ...resources.limits, ...(isPlainObject(resources.requests) ? resources.requests : {}) };
+    resources.requests = {
+      ...resources.limits,
+      ...(isPlainObject(resources.requests) ? resources.requests : {}),
+    };
   }
   for (const port of plainObjects(container.ports)) setDefault(port, "protocol", "TCP");
   for (const env of plainObjects(container.env)) {
@@ -108,7 +111,11 @@ function quantityFaults(resources: unknown, path: string): FieldError[] {
         const limit = parseQuantity(String(resources.limits[name] ?? ""));
         if (limit !== undefined && value > limit) {
           errors.push(
-            invalidField(at, amount, `must be less than or equal to ${name} limit of ${String(resources.limits[name])}`),
+            invalidField(
+              at,
+              amount,
+              `must be less than or equal to ${name} limit of ${String(resources.limits[name])}`,
+            ),
           );
         }
       }
@@ -129,13 +136,26 @@ function envFaults(container: PlainObject, path: string): FieldError[] {
     const errors: FieldError[] = [];
     if (!env.name) errors.push(requiredField(`${at}.name`));
     else if (String(env.name).includes("=")) {
-      errors.push(invalidField(`${at}.name`, env.name, "a valid environment variable name must not contain '='"));
+      errors.push(
+        invalidField(`${at}.name`, env.name, "a valid environment variable name must not contain '='"),
+      );
     }
     if (isPlainObject(env.valueFrom)) {
       const sources = Object.keys(env.valueFrom).length;
-      if (env.value) errors.push(invalidField(`${at}.valueFrom`, "", "may not be specified when `value` is not empty"));
-      if (sources === 0) errors.push(invalidField(`${at}.valueFrom`, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"));
-      if (sources > 1) errors.push(invalidField(`${at}.valueFrom`, "", "may not have more than one field specified at a time"));
+      if (env.value)
+        errors.push(invalidField(`${at}.valueFrom`, "", "may not be specified when `value` is not empty"));
+      if (sources === 0)
+        errors.push(
+          invalidField(
+            `${at}.valueFrom`,
+            "",
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
+          ),
+        );
+      if (sources > 1)
+        errors.push(
+          invalidField(`${at}.valueFrom`, "", "may not have more than one field specified at a time"),
+        );
     }
     return errors;
   });
@@ -147,7 +167,9 @@ function probeFaults(container: PlainObject, path: string): FieldError[] {
     if (!isPlainObject(probe)) return [];
     const at = `${path}.${name}`;
     const errors: FieldError[] = [];
-    const handlers = ["exec", "httpGet", "tcpSocket", "grpc"].filter((handler) => probe[handler] !== undefined);
+    const handlers = ["exec", "httpGet", "tcpSocket", "grpc"].filter(
+      (handler) => probe[handler] !== undefined,
+    );
     if (handlers.length === 0) errors.push(requiredField(at, "must specify a handler type"));
     if (handlers.length > 1) {
       errors.push({
@@ -156,7 +178,13 @@ function probeFaults(container: PlainObject, path: string): FieldError[] {
         message: "Forbidden: may not specify more than 1 handler type",
       });
     }
-    for (const field of ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]) {
+    for (const field of [
+      "initialDelaySeconds",
+      "timeoutSeconds",
+      "periodSeconds",
+      "successThreshold",
+      "failureThreshold",
+    ]) {
       const value = probe[field];
       if (typeof value === "number" && value < 0) {
         errors.push(invalidField(`${at}.${field}`, value, "must be greater than or equal to 0"));
@@ -192,14 +220,28 @@ function containerFaults(container: PlainObject, path: string, volumes: Set<stri
   const errors: FieldError[] = [];
   if (!container.name) errors.push(requiredField(`${path}.name`));
   else if (!isDnsLabel(String(container.name))) {
-    errors.push(invalidField(`${path}.name`, container.name, "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"));
+    errors.push(
+      invalidField(
+        `${path}.name`,
+        container.name,
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+      ),
+    );
   }
   if (!container.image) errors.push(requiredField(`${path}.image`));
   else if (String(container.image).trim() !== container.image) {
-    errors.push(invalidField(`${path}.image`, container.image, "must not have leading or trailing whitespace"));
+    errors.push(
+      invalidField(`${path}.image`, container.image, "must not have leading or trailing whitespace"),
+    );
   }
   if (!["Always", "IfNotPresent", "Never"].includes(String(container.imagePullPolicy))) {
-    errors.push(unsupportedField(`${path}.imagePullPolicy`, container.imagePullPolicy, ["Always", "IfNotPresent", "Never"]));
+    errors.push(
+      unsupportedField(`${path}.imagePullPolicy`, container.imagePullPolicy, [
+        "Always",
+        "IfNotPresent",
+        "Never",
+      ]),
+    );
   }
   const portNames = new Set<string>();
   plainObjects(container.ports).forEach((port, index) => {
@@ -235,7 +277,11 @@ export function podSpecFaults(spec: PlainObject, path: string): FieldError[] {
     else if (volumes.has(name)) errors.push(duplicateField(`${at}.name`, name));
     volumes.add(name);
     if (Object.keys(volume).length > 2) {
-      errors.push({ reason: "FieldValueForbidden", field: at, message: "Forbidden: may not specify more than 1 volume type" });
+      errors.push({
+        reason: "FieldValueForbidden",
+        field: at,
+        message: "Forbidden: may not specify more than 1 volume type",
+      });
     }
   });
   const names = new Set<string>();
@@ -244,12 +290,15 @@ export function podSpecFaults(spec: PlainObject, path: string): FieldError[] {
     plainObjects(spec[list]).forEach((container, index) => {
       const at = `${path}.${list}[${index}]`;
       errors.push(...containerFaults(container, at, volumes));
-      if (container.name && names.has(String(container.name))) errors.push(duplicateField(`${at}.name`, container.name));
+      if (container.name && names.has(String(container.name)))
+        errors.push(duplicateField(`${at}.name`, container.name));
       names.add(String(container.name));
     });
   }
   if (!["Always", "OnFailure", "Never"].includes(String(spec.restartPolicy))) {
-    errors.push(unsupportedField(`${path}.restartPolicy`, spec.restartPolicy, ["Always", "OnFailure", "Never"]));
+    errors.push(
+      unsupportedField(`${path}.restartPolicy`, spec.restartPolicy, ["Always", "OnFailure", "Never"]),
+    );
   }
   for (const field of ["terminationGracePeriodSeconds", "activeDeadlineSeconds"]) {
     const value = spec[field];

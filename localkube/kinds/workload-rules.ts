@@ -22,7 +22,9 @@ function templateFaults(object: KubeObject): FieldError[] {
   }
   if (!isPlainObject(selector)) errors.push(requiredField("spec.selector"));
   else if (Object.keys(selector).length === 0) {
-    errors.push(invalidField("spec.selector", selector, `empty selector is invalid for ${object.kind.toLowerCase()}`));
+    errors.push(
+      invalidField("spec.selector", selector, `empty selector is invalid for ${object.kind.toLowerCase()}`),
+    );
   }
   if (!isPlainObject(template)) return [...errors, requiredField("spec.template")];
   const metadata = isPlainObject(template.metadata) ? template.metadata : {};

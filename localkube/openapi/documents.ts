@@ -22,7 +22,8 @@ function cached(registry: Registry, key: string, make: () => string | undefined)
   return made;
 }
 
-const pathOf = (group: string, version: string): string => (group ? `apis/${group}/${version}` : `api/${version}`);
+const pathOf = (group: string, version: string): string =>
+  group ? `apis/${group}/${version}` : `api/${version}`;
 
 /** `/openapi/v3`: which documents there are. */
 export function openApiIndex(registry: Registry): object {
@@ -48,7 +49,11 @@ export function openApiDocument(registry: Registry, path: string): string | unde
   return cached(registry, path, () => JSON.stringify(makeDocument(group, version, definitions)));
 }
 
-function makeDocument(group: string, version: string, definitions: readonly ResourceDefinition[]): PlainObject {
+function makeDocument(
+  group: string,
+  version: string,
+  definitions: readonly ResourceDefinition[],
+): PlainObject {
   const schemas: PlainObject = {};
   const paths: PlainObject = {};
   const needed = [`${META}.DeleteOptions`, `${META}.Status`, OBJECT_META];
@@ -69,23 +74,42 @@ function makeDocument(group: string, version: string, definitions: readonly Reso
   };
 }
 
-const gvk = ({ group, version, kind }: { group: string; version: string; kind: string }): PlainObject => ({ group, version, kind });
+const gvk = ({ group, version, kind }: { group: string; version: string; kind: string }): PlainObject => ({
+  group,
+  version,
+  kind,
+});
 
 function addSchemas(definition: ResourceDefinition, schemas: PlainObject, needed: string[]): void {
   const { definitionName, kind } = definition;
-  const own = published(definition.schema ?? { type: "object", "x-kubernetes-preserve-unknown-fields": true }, needed);
+  const own = published(
+    definition.schema ?? { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+    needed,
+  );
   if (definition.custom) {
     const properties = isPlainObject(own.properties) ? own.properties : {};
     own.properties = {
       ...properties,
-      apiVersion: { type: "string", description: "APIVersion defines the versioned schema of this representation of an object." },
-      kind: { type: "string", description: "Kind is a string value representing the REST resource this object represents." },
+      apiVersion: {
+        type: "string",
+        description: "APIVersion defines the versioned schema of this representation of an object.",
+      },
+      kind: {
+        type: "string",
+        description: "Kind is a string value representing the REST resource this object represents.",
+      },
       metadata: { allOf: [reference(OBJECT_META)], description: "Standard object's metadata." },
     };
   } else {
     own.properties = {
-      apiVersion: { type: "string", description: "APIVersion defines the versioned schema of this representation of an object." },
-      kind: { type: "string", description: "Kind is a string value representing the REST resource this object represents." },
+      apiVersion: {
+        type: "string",
+        description: "APIVersion defines the versioned schema of this representation of an object.",
+      },
+      kind: {
+        type: "string",
+        description: "Kind is a string value representing the REST resource this object represents.",
+      },
       ...(isPlainObject(own.properties) ? own.properties : {}),
     };
     delete own.required;
@@ -100,7 +124,14 @@ function addSchemas(definition: ResourceDefinition, schemas: PlainObject, needed
       apiVersion: { type: "string" },
       kind: { type: "string" },
       items: { type: "array", items: reference(definitionName) },
-      metadata: { type: "object", properties: { continue: { type: "string" }, resourceVersion: { type: "string" }, remainingItemCount: { type: "integer", format: "int64" } } },
+      metadata: {
+        type: "object",
+        properties: {
+          continue: { type: "string" },
+          resourceVersion: { type: "string" },
+          remainingItemCount: { type: "integer", format: "int64" },
+        },
+      },
     },
     "x-kubernetes-group-version-kind": [gvk({ ...definition, kind: definition.listKind })],
   };
@@ -115,7 +146,15 @@ function published(schema: Schema, needed: string[]): PlainObject {
     const target = reference(schema.$ref);
     return schema.description ? { allOf: [target], description: schema.description } : target;
   }
-  const { n: _number, p: special, inline: _inline, properties, items, additionalProperties, ...rest } = schema;
+  const {
+    n: _number,
+    p: special,
+    inline: _inline,
+    properties,
+    items,
+    additionalProperties,
+    ...rest
+  } = schema;
   const output: PlainObject = { ...rest };
   if (special === "quantity" || special === "intorstring" || schema["x-kubernetes-int-or-string"]) {
     output["x-kubernetes-int-or-string"] = true;
@@ -130,7 +169,8 @@ function published(schema: Schema, needed: string[]): PlainObject {
     );
   }
   if (items) output.items = published(items, needed);
-  if (typeof additionalProperties === "object") output.additionalProperties = published(additionalProperties, needed);
+  if (typeof additionalProperties === "object")
+    output.additionalProperties = published(additionalProperties, needed);
   else if (additionalProperties !== undefined) output.additionalProperties = additionalProperties;
   return output;
 }
@@ -143,8 +183,14 @@ const queryParameter = (name: string, type = "string"): PlainObject => ({
 
 const WRITE_PARAMETERS = ["dryRun", "fieldManager", "fieldValidation"].map((name) => queryParameter(name));
 const LIST_PARAMETERS = [
-  ...["continue", "fieldSelector", "labelSelector", "resourceVersion", "resourceVersionMatch"].map((name) => queryParameter(name)),
-  ...[queryParameter("limit", "integer"), queryParameter("timeoutSeconds", "integer"), queryParameter("watch", "boolean")],
+  ...["continue", "fieldSelector", "labelSelector", "resourceVersion", "resourceVersionMatch"].map((name) =>
+    queryParameter(name),
+  ),
+  ...[
+    queryParameter("limit", "integer"),
+    queryParameter("timeoutSeconds", "integer"),
+    queryParameter("watch", "boolean"),
+  ],
 ];
 const PATCH_TYPES = [
   "application/apply-patch+yaml",
@@ -170,30 +216,55 @@ function addPaths(definition: ResourceDefinition, base: string, paths: PlainObje
     "x-kubernetes-group-version-kind": gvk(definition),
     ...extra,
   });
-  const bodyOf = (name: string): PlainObject => ({ required: true, content: { "*/*": { schema: reference(name) } } });
-  const path = (name: string): PlainObject => ({ name, in: "path", required: true, schema: { type: "string", uniqueItems: true } });
+  const bodyOf = (name: string): PlainObject => ({
+    required: true,
+    content: { "*/*": { schema: reference(name) } },
+  });
+  const path = (name: string): PlainObject => ({
+    name,
+    in: "path",
+    required: true,
+    schema: { type: "string", uniqueItems: true },
+  });
   const inPath = namespaced ? [path("namespace")] : [];
   const list = operation("list", { parameters: LIST_PARAMETERS, responses: answer(`${definitionName}List`) });
   if (namespaced) paths[`/${base}/${plural}`] = { get: list };
   paths[collection] = {
     get: list,
-    post: operation("post", { parameters: WRITE_PARAMETERS, requestBody: bodyOf(definitionName), responses: answer(definitionName) }),
-    delete: operation("deletecollection", { parameters: LIST_PARAMETERS, responses: answer(`${META}.Status`) }),
+    post: operation("post", {
+      parameters: WRITE_PARAMETERS,
+      requestBody: bodyOf(definitionName),
+      responses: answer(definitionName),
+    }),
+    delete: operation("deletecollection", {
+      parameters: LIST_PARAMETERS,
+      responses: answer(`${META}.Status`),
+    }),
     parameters: inPath,
   };
   const one = {
     get: operation("get", { responses: answer(definitionName) }),
-    put: operation("put", { parameters: WRITE_PARAMETERS, requestBody: bodyOf(definitionName), responses: answer(definitionName) }),
+    put: operation("put", {
+      parameters: WRITE_PARAMETERS,
+      requestBody: bodyOf(definitionName),
+      responses: answer(definitionName),
+    }),
     patch: operation("patch", {
       parameters: [...WRITE_PARAMETERS, queryParameter("force", "boolean")],
       requestBody: {
         required: true,
-        content: Object.fromEntries(patchTypes(definition).map((type) => [type, { schema: { type: "object" } }])),
+        content: Object.fromEntries(
+          patchTypes(definition).map((type) => [type, { schema: { type: "object" } }]),
+        ),
       },
       responses: answer(definitionName),
     }),
     delete: operation("delete", {
-      parameters: [queryParameter("dryRun"), queryParameter("gracePeriodSeconds", "integer"), queryParameter("propagationPolicy")],
+      parameters: [
+        queryParameter("dryRun"),
+        queryParameter("gracePeriodSeconds", "integer"),
+        queryParameter("propagationPolicy"),
+      ],
       requestBody: { content: { "*/*": { schema: reference(`${META}.DeleteOptions`) } } },
       responses: answer(`${META}.Status`),
     }),

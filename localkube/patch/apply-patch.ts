@@ -22,7 +22,9 @@ export function patchedBody(
   switch (mediaType) {
     case JSON_PATCH:
       if (!Array.isArray(patch)) {
-        throw badRequest("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+        throw badRequest(
+          "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+        );
       }
       return applyJsonPatch(definition, current, patch);
     case MERGE_PATCH:
@@ -34,7 +36,8 @@ export function patchedBody(
           `the body of the request was in an unknown format - accepted media types include: ${JSON_PATCH}, ${MERGE_PATCH}, ${APPLY_YAML}`,
         );
       }
-      if (!isPlainObject(patch)) throw badRequest("error decoding patch: a strategic merge patch must be an object");
+      if (!isPlainObject(patch))
+        throw badRequest("error decoding patch: a strategic merge patch must be an object");
       return strategicMerge(definition.schema, structuredClone(current), patch);
     default:
       throw unsupportedMediaType(
@@ -42,4 +45,3 @@ export function patchedBody(
       );
   }
 }
-

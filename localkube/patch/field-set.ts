@@ -27,7 +27,10 @@ const isSet = (schema: Schema | undefined): boolean =>
 const itemStep = (item: unknown, keys: readonly string[], items: Schema | undefined): string =>
   `k:${canonicalJson(
     Object.fromEntries(
-      keys.map((key) => [key, (isPlainObject(item) ? item[key] : undefined) ?? childSchema(items, key)?.default ?? defaultKey(key)]),
+      keys.map((key) => [
+        key,
+        (isPlainObject(item) ? item[key] : undefined) ?? childSchema(items, key)?.default ?? defaultKey(key),
+      ]),
     ),
   )}`;
 
@@ -38,7 +41,10 @@ const isAtomic = (schema: Schema | undefined): boolean =>
   schema?.["x-kubernetes-map-type"] === "atomic" || schema?.["x-kubernetes-list-type"] === "atomic";
 
 /** A value as the steps below it; undefined when it is owned as a whole. */
-export function children(schema: Schema | undefined, value: unknown): [string, unknown, Schema | undefined][] | undefined {
+export function children(
+  schema: Schema | undefined,
+  value: unknown,
+): [string, unknown, Schema | undefined][] | undefined {
   if (isAtomic(schema)) return undefined;
   if (isPlainObject(value)) {
     return Object.entries(value).map(([key, item]) => [`f:${key}`, item, childSchema(schema, key)]);
@@ -169,7 +175,9 @@ function removeBelow(owner: PlainObject, key: string, schema: Schema | undefined
   }
   const item = owner[key];
   removeFields(schema, item, inner);
-  const empty = isPlainObject(item) ? Object.keys(item).length === 0 : Array.isArray(item) && item.length === 0;
+  const empty = isPlainObject(item)
+    ? Object.keys(item).length === 0
+    : Array.isArray(item) && item.length === 0;
   if (empty) delete owner[key];
 }
 
@@ -192,7 +200,9 @@ export function overlay(schema: Schema | undefined, live: unknown, applied: unkn
   const wanted = new Map(appliedSteps.map(([step, item]) => [step, item]));
   const present = new Map(liveSteps.map(([step, item]) => [step, item]));
   // The applied order leads; live items that it does not name keep their place at the end.
-  const merged = [...wanted].map(([step, item]) => (step.startsWith("v:") ? item : overlay(items, present.get(step), item)));
+  const merged = [...wanted].map(([step, item]) =>
+    step.startsWith("v:") ? item : overlay(items, present.get(step), item),
+  );
   for (const [step, item] of present) if (!wanted.has(step)) merged.push(item);
   return merged;
 }

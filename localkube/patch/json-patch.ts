@@ -8,7 +8,11 @@ const MAX_OPERATIONS = 10_000;
 const OPERATIONS = new Set(["add", "remove", "replace", "move", "copy", "test"]);
 
 /** RFC 6902. Throws 400 for what is not a patch and 422 for one that does not fit the object. */
-export function applyJsonPatch(definition: ResourceDefinition, current: KubeObject, patch: unknown[]): unknown {
+export function applyJsonPatch(
+  definition: ResourceDefinition,
+  current: KubeObject,
+  patch: unknown[],
+): unknown {
   if (patch.length > MAX_OPERATIONS) {
     throw new ApiError(
       413,
@@ -17,7 +21,11 @@ export function applyJsonPatch(definition: ResourceDefinition, current: KubeObje
     );
   }
   const operations: Operation[] = patch.map((operation, index) => {
-    if (!isPlainObject(operation) || !OPERATIONS.has(String(operation.op)) || typeof operation.path !== "string") {
+    if (
+      !isPlainObject(operation) ||
+      !OPERATIONS.has(String(operation.op)) ||
+      typeof operation.path !== "string"
+    ) {
       throw badRequest(`error decoding patch: operation ${index} must have a known "op" and a "path"`);
     }
     return operation as unknown as Operation;

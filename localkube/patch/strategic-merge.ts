@@ -16,7 +16,8 @@ export function strategicMerge(schema: Schema | undefined, target: unknown, patc
   const { [PATCH]: directive, [RETAIN_KEYS]: retain, ...changes } = patch;
   if (directive === "replace") return withoutDirectives(changes);
   if (directive === "delete") return {};
-  if (directive !== undefined && directive !== "merge") throw badRequest(`Unknown patch type: ${JSON.stringify(directive)}`);
+  if (directive !== undefined && directive !== "merge")
+    throw badRequest(`Unknown patch type: ${JSON.stringify(directive)}`);
   const result: PlainObject = isPlainObject(target) ? target : {};
   if (Array.isArray(retain)) {
     for (const key of Object.keys(result)) if (!retain.includes(key)) delete result[key];
@@ -34,7 +35,8 @@ export function strategicMerge(schema: Schema | undefined, target: unknown, patc
     if (!key.startsWith(ELEMENT_ORDER) || !Array.isArray(order)) continue;
     const name = key.slice(ELEMENT_ORDER.length);
     const list = result[name];
-    if (Array.isArray(list)) result[name] = reordered(list, order, childSchema(schema, name)?.["x-kubernetes-patch-merge-key"]);
+    if (Array.isArray(list))
+      result[name] = reordered(list, order, childSchema(schema, name)?.["x-kubernetes-patch-merge-key"]);
   }
   return result;
 }
@@ -46,7 +48,8 @@ function mergeField(schema: Schema | undefined, current: unknown, value: unknown
   }
   if (!Array.isArray(value)) return value;
   const merges = schema?.["x-kubernetes-patch-strategy"]?.split(",").includes("merge");
-  if (!merges) return value.map((item) => (isPlainObject(item) ? withoutDirectives(item) : (item as unknown)));
+  if (!merges)
+    return value.map((item) => (isPlainObject(item) ? withoutDirectives(item) : (item as unknown)));
   const list: unknown[] = Array.isArray(current) ? [...(current as unknown[])] : [];
   const mergeKey = schema?.["x-kubernetes-patch-merge-key"];
   return mergeKey === undefined ? mergePrimitives(list, value) : mergeItems(schema, list, value, mergeKey);
@@ -57,7 +60,12 @@ function mergePrimitives(list: unknown[], value: unknown[]): unknown[] {
   return list;
 }
 
-function mergeItems(schema: Schema | undefined, current: unknown[], value: unknown[], mergeKey: string): unknown[] {
+function mergeItems(
+  schema: Schema | undefined,
+  current: unknown[],
+  value: unknown[],
+  mergeKey: string,
+): unknown[] {
   const items = schema?.items && resolve(schema.items);
   if (value.some((item) => isPlainObject(item) && item[PATCH] === "replace")) {
     return value
@@ -66,7 +74,8 @@ function mergeItems(schema: Schema | undefined, current: unknown[], value: unkno
   }
   let list = current;
   for (const item of value) {
-    if (!isPlainObject(item)) throw badRequest("cannot merge: items of a list with a merge key must be objects");
+    if (!isPlainObject(item))
+      throw badRequest("cannot merge: items of a list with a merge key must be objects");
     const id = item[mergeKey];
     if (id === undefined) throw badRequest(`map: does not contain declared merge key: ${mergeKey}`);
     const has = (present: unknown): boolean => isPlainObject(present) && jsonEqual(present[mergeKey], id);
@@ -83,7 +92,13 @@ function mergeItems(schema: Schema | undefined, current: unknown[], value: unkno
 function withoutDirectives(value: PlainObject): PlainObject {
   const result: PlainObject = {};
   for (const [key, item] of Object.entries(value)) {
-    if (key === PATCH || key === RETAIN_KEYS || key.startsWith(ELEMENT_ORDER) || key.startsWith(DELETE_PRIMITIVES)) continue;
+    if (
+      key === PATCH ||
+      key === RETAIN_KEYS ||
+      key.startsWith(ELEMENT_ORDER) ||
+      key.startsWith(DELETE_PRIMITIVES)
+    )
+      continue;
     if (item === null) continue;
     if (Array.isArray(item)) {
       result[key] = item

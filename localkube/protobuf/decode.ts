@@ -138,7 +138,8 @@ function readField(reader: Reader, wireType: number, field: FieldPlan, object: P
   }
   const value = readValue(reader, schema);
   // Go writes the zero value of what is unset and no pointer; it stands for "absent".
-  if (value === undefined || value === "" || ((value === 0 || value === false) && PLAIN_IN_GO.has(name))) return;
+  if (value === undefined || value === "" || ((value === 0 || value === false) && PLAIN_IN_GO.has(name)))
+    return;
   object[name] = value;
 }
 
@@ -146,7 +147,16 @@ function readField(reader: Reader, wireType: number, field: FieldPlan, object: P
 const PLAIN_IN_GO = new Set([
   ...["hostPort", "nodePort", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"],
   ...["initialDelaySeconds", "generation", "observedGeneration", "minReadySeconds", "paused", "count"],
-  ...["hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "readOnly", "publishNotReadyAddresses"],
+  ...[
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "readOnly",
+    "publishNotReadyAddresses",
+  ],
   ...["allocateLoadBalancerNodePorts", "healthCheckNodePort"],
 ]);
 

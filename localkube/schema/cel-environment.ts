@@ -25,7 +25,10 @@ const compare = (a: Comparable, b: Comparable): number => (a < b ? -1 : a > b ? 
 
 const identity = (value: unknown): string =>
   canonicalJson(
-    JSON.parse(JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? `${item}n` : item)) ?? "null"),
+    JSON.parse(
+      JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? `${item}n` : item)) ??
+        "null",
+    ),
   );
 
 function registerLists(env: Environment): void {
@@ -67,12 +70,18 @@ function registerStrings(env: Environment): void {
       return text.replaceAll(from, (found) => (left-- > 0n ? to : found));
     },
   );
-  env.registerFunction("string.find(string): string", (text: string, pattern: string) => compilePattern(pattern).exec(text)?.[0] ?? "");
+  env.registerFunction(
+    "string.find(string): string",
+    (text: string, pattern: string) => compilePattern(pattern).exec(text)?.[0] ?? "",
+  );
   env.registerFunction("string.findAll(string): list<string>", (text: string, pattern: string) => {
     const compiled = compilePattern(pattern);
     return [...text.matchAll(new RegExp(compiled.source, `${compiled.flags}g`))].map((match) => match[0]);
   });
-  env.registerFunction("string.charAt(int): string", (text: string, index: bigint) => [...text][Number(index)] ?? "");
+  env.registerFunction(
+    "string.charAt(int): string",
+    (text: string, index: bigint) => [...text][Number(index)] ?? "",
+  );
   env.registerFunction("string.reverse(): string", (text: string) => [...text].reverse().join(""));
   env.registerFunction("isURL(string): bool", (text: string) => URL.canParse(text) || text.startsWith("/"));
   env.registerFunction("isIP(string): bool", (text: string) => isIPv4(text) || isIPv6(text));
@@ -88,14 +97,16 @@ function registerQuantities(env: Environment): void {
     return new Quantity(value);
   });
   const relation = (name: string, test: (a: number, b: number) => boolean): void => {
-    env.registerFunction(`kubernetes.Quantity.${name}(kubernetes.Quantity): bool`, (a: Quantity, b: Quantity) =>
-      test(a.value, b.value),
+    env.registerFunction(
+      `kubernetes.Quantity.${name}(kubernetes.Quantity): bool`,
+      (a: Quantity, b: Quantity) => test(a.value, b.value),
     );
   };
   relation("isGreaterThan", (a, b) => a > b);
   relation("isLessThan", (a, b) => a < b);
-  env.registerFunction("kubernetes.Quantity.compareTo(kubernetes.Quantity): int", (a: Quantity, b: Quantity) =>
-    BigInt(compare(a.value, b.value)),
+  env.registerFunction(
+    "kubernetes.Quantity.compareTo(kubernetes.Quantity): int",
+    (a: Quantity, b: Quantity) => BigInt(compare(a.value, b.value)),
   );
   env.registerFunction("kubernetes.Quantity.sign(): int", (a: Quantity) => BigInt(Math.sign(a.value)));
   env.registerFunction("kubernetes.Quantity.asInteger(): int", (a: Quantity) => BigInt(Math.trunc(a.value)));

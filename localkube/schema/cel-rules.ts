@@ -33,7 +33,9 @@ export function compileRules(schema: Schema): CompiledRule[] {
   const env = environment;
   const rules = (schema["x-kubernetes-validations"] ?? []).map((rule): CompiledRule => {
     const parsed = parse(env, rule.rule, ["bool", "dyn"]);
-    const message = rule.messageExpression ? parse(env, rule.messageExpression, ["string", "dyn"]) : undefined;
+    const message = rule.messageExpression
+      ? parse(env, rule.messageExpression, ["string", "dyn"])
+      : undefined;
     return { rule, evaluate: parsed, message, isTransition: /\boldSelf\b/.test(rule.rule) };
   });
   compiled.set(schema, rules);

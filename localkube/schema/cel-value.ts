@@ -29,7 +29,8 @@ export function toCelValue(schema: Schema | undefined, value: unknown): unknown 
   }
   if (!isPlainObject(value)) return value;
   const output: PlainObject = {};
-  const rest = typeof schema?.additionalProperties === "object" ? resolve(schema.additionalProperties) : undefined;
+  const rest =
+    typeof schema?.additionalProperties === "object" ? resolve(schema.additionalProperties) : undefined;
   for (const [key, item] of Object.entries(value)) {
     const property =
       schema?.properties && Object.hasOwn(schema.properties, key) ? schema.properties[key] : undefined;

@@ -30,7 +30,12 @@ export function decodeTyped(schema: Schema, input: unknown, kind: string, versio
 function decodeValue(schema: Schema, input: unknown, path: string, decoding: Decoding): unknown {
   if (schema["x-kubernetes-int-or-string"]) {
     if (typeof input === "string" || typeof input === "number") return input;
-    throw mismatch(input, path, schema.p === "quantity" ? "resource.Quantity" : "intstr.IntOrString", decoding);
+    throw mismatch(
+      input,
+      path,
+      schema.p === "quantity" ? "resource.Quantity" : "intstr.IntOrString",
+      decoding,
+    );
   }
   if (schema["x-kubernetes-preserve-unknown-fields"] || schema.type === undefined) {
     return structuredClone(input);
@@ -65,7 +70,8 @@ function decodeValue(schema: Schema, input: unknown, path: string, decoding: Dec
 function decodeObject(schema: Schema, input: unknown, path: string, decoding: Decoding): PlainObject {
   if (!isPlainObject(input)) throw mismatch(input, path, "object", decoding);
   const output: PlainObject = {};
-  const rest = typeof schema.additionalProperties === "object" ? resolve(schema.additionalProperties) : undefined;
+  const rest =
+    typeof schema.additionalProperties === "object" ? resolve(schema.additionalProperties) : undefined;
   for (const [key, value] of Object.entries(input)) {
     const property =
       schema.properties && Object.hasOwn(schema.properties, key) ? schema.properties[key] : undefined;
@@ -117,5 +123,8 @@ const cannotHandle = (decoding: Decoding, why: string) =>
 
 function mismatch(input: unknown, path: string, wanted: string, decoding: Decoding) {
   const place = path === "" ? "value" : `struct field ${decoding.kind}.${path}`;
-  return cannotHandle(decoding, `json: cannot unmarshal ${jsonKind(input)} into Go ${place} of type ${wanted}`);
+  return cannotHandle(
+    decoding,
+    `json: cannot unmarshal ${jsonKind(input)} into Go ${place} of type ${wanted}`,
+  );
 }

@@ -57,9 +57,12 @@ const ROOTS = [
     ),
     ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"].map((k) => `io.k8s.api.rbac.v1.${k}`),
     ["TokenReview", "SelfSubjectReview"].map((k) => `io.k8s.api.authentication.v1.${k}`),
-    ["SelfSubjectAccessReview", "SubjectAccessReview", "LocalSubjectAccessReview", "SelfSubjectRulesReview"].map(
-      (k) => `io.k8s.api.authorization.v1.${k}`,
-    ),
+    [
+      "SelfSubjectAccessReview",
+      "SubjectAccessReview",
+      "LocalSubjectAccessReview",
+      "SelfSubjectRulesReview",
+    ].map((k) => `io.k8s.api.authorization.v1.${k}`),
     ["DeleteOptions", "Status"].map((k) => `io.k8s.apimachinery.pkg.apis.meta.v1.${k}`),
   );
 

@@ -13,7 +13,13 @@ export function prune(schema: Schema, value: unknown, isRoot = true): string[] {
   return removed;
 }
 
-function pruneValue(schema: Schema, value: unknown, path: string, isResource: boolean, removed: string[]): void {
+function pruneValue(
+  schema: Schema,
+  value: unknown,
+  path: string,
+  isResource: boolean,
+  removed: string[],
+): void {
   if (Array.isArray(value)) {
     const items = schema.items;
     if (items) value.forEach((item, index) => pruneChild(items, item, `${path}[${index}]`, removed));
@@ -81,7 +87,8 @@ export function dropForbiddenNulls(schema: Schema, value: unknown): void {
   for (const [key, item] of Object.entries(value)) {
     const property =
       target.properties && Object.hasOwn(target.properties, key) ? target.properties[key] : undefined;
-    const child = property ?? (typeof target.additionalProperties === "object" ? target.additionalProperties : undefined);
+    const child =
+      property ?? (typeof target.additionalProperties === "object" ? target.additionalProperties : undefined);
     if (!child) continue;
     if (item === null && child.nullable !== true && !target.required?.includes(key)) delete value[key];
     else dropForbiddenNulls(child, item);

@@ -54,13 +54,21 @@ function check(schema: Schema, value: unknown, path: string, errors: FieldError[
   if (schema["x-kubernetes-int-or-string"]) {
     if (typeof value !== "string" && !(typeof value === "number" && Number.isInteger(value))) {
       errors.push(
-        typeField(path, jsonType(value), `${path} in body must be of type integer,string: "${jsonType(value)}"`),
+        typeField(
+          path,
+          jsonType(value),
+          `${path} in body must be of type integer,string: "${jsonType(value)}"`,
+        ),
       );
       return;
     }
   } else if (schema.type && !hasType(schema.type, value)) {
     errors.push(
-      typeField(path, jsonType(value), `${path} in body must be of type ${schema.type}: "${jsonType(value)}"`),
+      typeField(
+        path,
+        jsonType(value),
+        `${path} in body must be of type ${schema.type}: "${jsonType(value)}"`,
+      ),
     );
     return;
   }
@@ -103,7 +111,8 @@ const tooMany = (path: string, count: number, limit: number): FieldError => ({
 
 function checkString(schema: Schema, value: string, path: string, errors: FieldError[]): void {
   const length = schema.maxLength === undefined && schema.minLength === undefined ? 0 : [...value].length;
-  if (schema.maxLength !== undefined && length > schema.maxLength) errors.push(tooLong(path, schema.maxLength));
+  if (schema.maxLength !== undefined && length > schema.maxLength)
+    errors.push(tooLong(path, schema.maxLength));
   if (schema.minLength !== undefined && length < schema.minLength) {
     errors.push(
       invalidField(path, value, `${path} in body should be at least ${schema.minLength} chars long`),
@@ -114,14 +123,18 @@ function checkString(schema: Schema, value: string, path: string, errors: FieldE
   }
   const fault = schema.format ? formatFault(schema.format, value) : undefined;
   if (fault) {
-    errors.push(invalidField(path, value, `${path} in body must be of type ${schema.format}: ${JSON.stringify(value)}`));
+    errors.push(
+      invalidField(path, value, `${path} in body must be of type ${schema.format}: ${JSON.stringify(value)}`),
+    );
   }
 }
 
 function checkNumber(schema: Schema, value: number, path: string, errors: FieldError[]): void {
   const { minimum, maximum, multipleOf } = schema;
   if (minimum !== undefined && (schema.exclusiveMinimum ? value <= minimum : value < minimum)) {
-    const relation = schema.exclusiveMinimum ? "should be greater than" : "should be greater than or equal to";
+    const relation = schema.exclusiveMinimum
+      ? "should be greater than"
+      : "should be greater than or equal to";
     errors.push(invalidField(path, value, `${path} in body ${relation} ${minimum}`));
   }
   if (maximum !== undefined && (schema.exclusiveMaximum ? value >= maximum : value > maximum)) {
@@ -149,7 +162,13 @@ function checkArray(schema: Schema, value: unknown[], path: string, errors: Fiel
   if (listType === "set" || schema.uniqueItems) checkUnique(value, path, canonicalJson, errors);
   if (listType === "map") {
     const keys = schema["x-kubernetes-list-map-keys"] ?? [];
-    checkUnique(value, path, (item) => canonicalJson(mapKey(item, keys)), errors, (item) => mapKey(item, keys));
+    checkUnique(
+      value,
+      path,
+      (item) => canonicalJson(mapKey(item, keys)),
+      errors,
+      (item) => mapKey(item, keys),
+    );
   }
   const items = schema.items && resolve(schema.items);
   if (items) {
@@ -190,11 +209,16 @@ function checkObject(
   }
   if (schema.minProperties !== undefined && keys.length < schema.minProperties) {
     errors.push(
-      invalidField(path, keys.length, `${path} in body should have at least ${schema.minProperties} properties`),
+      invalidField(
+        path,
+        keys.length,
+        `${path} in body should have at least ${schema.minProperties} properties`,
+      ),
     );
   }
   for (const name of schema.required ?? []) {
-    if (!Object.hasOwn(value, name) || value[name] === undefined) errors.push(requiredField(childPath(path, name)));
+    if (!Object.hasOwn(value, name) || value[name] === undefined)
+      errors.push(requiredField(childPath(path, name)));
   }
   for (const key of keys) {
     if (isResource && key === "metadata" && path === "") continue;
@@ -204,7 +228,13 @@ function checkObject(
       property ?? (typeof schema.additionalProperties === "object" ? schema.additionalProperties : undefined);
     if (!child) continue;
     const target = resolve(child);
-    check(target, value[key], childPath(path, key), errors, target["x-kubernetes-embedded-resource"] === true);
+    check(
+      target,
+      value[key],
+      childPath(path, key),
+      errors,
+      target["x-kubernetes-embedded-resource"] === true,
+    );
   }
 }
 

@@ -69,9 +69,7 @@ export class Database {
         "INSERT INTO objects (key, resource, body) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET body = excluded.body",
       ),
       remove: this.#db.prepare("DELETE FROM objects WHERE key = ?"),
-      history: this.#db.prepare(
-        "INSERT INTO history (rv, type, resource, key, body) VALUES (?, ?, ?, ?, ?)",
-      ),
+      history: this.#db.prepare("INSERT INTO history (rv, type, resource, key, body) VALUES (?, ?, ?, ?, ?)"),
       trim: this.#db.prepare("DELETE FROM history WHERE rv <= ?"),
       meta: this.#db.prepare(
         "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",

@@ -231,11 +231,7 @@ export class ObjectTable {
       if (event.rv > fromRv) listener(event);
     };
     if (fromRv < this.#rv) {
-      for (
-        let index = firstAfter(this.#history, fromRv);
-        index < this.#history.length;
-        index++
-      ) {
+      for (let index = firstAfter(this.#history, fromRv); index < this.#history.length; index++) {
         const event = this.#history[index];
         if (event?.resource === resource) listener(event);
       }

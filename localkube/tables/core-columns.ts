@@ -39,14 +39,26 @@ const number = (value: unknown): number => (typeof value === "number" ? value : 
 
 const containers = (object: KubeObject): PlainObject[] =>
   plainObjects(at(object, "spec", "template", "spec", "containers"));
-const containerNames: Cell = (object) => containers(object).map((each) => text(each.name)).join(",");
-const containerImages: Cell = (object) => containers(object).map((each) => text(each.image)).join(",");
+const containerNames: Cell = (object) =>
+  containers(object)
+    .map((each) => text(each.name))
+    .join(",");
+const containerImages: Cell = (object) =>
+  containers(object)
+    .map((each) => text(each.image))
+    .join(",");
 const selectorText: Cell = (object) => {
   const selector = at(object, "spec", "selector");
   return isPlainObject(selector) ? text(formatLabelSelector(selector)) : "<none>";
 };
 const mapText = (value: unknown): string =>
-  isPlainObject(value) ? text(Object.entries(value).map(([key, item]) => `${key}=${String(item)}`).join(",")) : "<none>";
+  isPlainObject(value)
+    ? text(
+        Object.entries(value)
+          .map(([key, item]) => `${key}=${String(item)}`)
+          .join(","),
+      )
+    : "<none>";
 
 function servicePorts(object: KubeObject): string {
   const shown = plainObjects(at(object, "spec", "ports")).map((port) => {
@@ -57,7 +69,9 @@ function servicePorts(object: KubeObject): string {
 }
 
 function nodeStatus(object: KubeObject): string {
-  const ready = plainObjects(at(object, "status", "conditions")).find((condition) => condition.type === "Ready");
+  const ready = plainObjects(at(object, "status", "conditions")).find(
+    (condition) => condition.type === "Ready",
+  );
   const status = ready === undefined ? "Unknown" : ready.status === "True" ? "Ready" : "NotReady";
   return at(object, "spec", "unschedulable") === true ? `${status},SchedulingDisabled` : status;
 }
@@ -73,8 +87,10 @@ function nodeRoles(object: KubeObject): string {
   );
 }
 
-const nodeAddress = (type: string): Cell => (object) =>
-  text(plainObjects(at(object, "status", "addresses")).find((address) => address.type === type)?.address);
+const nodeAddress =
+  (type: string): Cell =>
+  (object) =>
+    text(plainObjects(at(object, "status", "addresses")).find((address) => address.type === type)?.address);
 
 const involved = (object: KubeObject): PlainObject => {
   const value = object.involvedObject ?? object.regarding;
@@ -96,13 +112,18 @@ const eventColumns: Column[] = [
   column("Last Seen", lastSeen),
   column("Type", (object) => text(object.type, "")),
   column("Reason", (object) => text(object.reason, "")),
-  column("Object", (object) => `${text(involved(object).kind, "").toLowerCase()}/${text(involved(object).name, "")}`),
+  column(
+    "Object",
+    (object) => `${text(involved(object).kind, "").toLowerCase()}/${text(involved(object).name, "")}`,
+  ),
   wide("Subobject", (object) => text(involved(object).fieldPath, "")),
   wide("Source", (object) =>
     text(at(object, "source", "component") ?? object.reportingComponent ?? object.reportingController, ""),
   ),
   column("Message", (object) => text(object.message ?? object.note, "").trim()),
-  wide("First Seen", (object, nowMs) => age(object.firstTimestamp ?? object.eventTime ?? object.metadata.creationTimestamp, nowMs)),
+  wide("First Seen", (object, nowMs) =>
+    age(object.firstTimestamp ?? object.eventTime ?? object.metadata.creationTimestamp, nowMs),
+  ),
   wide("Count", (object) => number(at(object, "series", "count")) || number(object.count) || 1),
   wide("Name", (object) => object.metadata.name),
 ];
@@ -111,7 +132,9 @@ const replicas = (name: string, ...path: string[]): Column =>
   column(name, (object) => number(at(object, ...path)), { type: "integer" });
 
 const endpointAddresses: Cell = (object) => {
-  const addresses = plainObjects(object.endpoints).flatMap((each) => (Array.isArray(each.addresses) ? each.addresses : []));
+  const addresses = plainObjects(object.endpoints).flatMap((each) =>
+    Array.isArray(each.addresses) ? each.addresses : [],
+  );
   const more = addresses.length > 3 ? ` + ${addresses.length - 3} more...` : "";
   return text(addresses.slice(0, 3).join(",") + more, "<unset>");
 };
@@ -124,7 +147,11 @@ const COLUMNS: Record<string, Column[]> = {
     column("Data", (object) => count(object.data)),
     ageColumn,
   ],
-  ConfigMap: [nameColumn, column("Data", (object) => count(object.data) + count(object.binaryData)), ageColumn],
+  ConfigMap: [
+    nameColumn,
+    column("Data", (object) => count(object.data) + count(object.binaryData)),
+    ageColumn,
+  ],
   Event: eventColumns,
   Node: [
     nameColumn,
@@ -154,7 +181,11 @@ const COLUMNS: Record<string, Column[]> = {
   ],
   Deployment: [
     nameColumn,
-    column("Ready", (object) => `${number(at(object, "status", "readyReplicas"))}/${number(at(object, "spec", "replicas"))}`),
+    column(
+      "Ready",
+      (object) =>
+        `${number(at(object, "status", "readyReplicas"))}/${number(at(object, "spec", "replicas"))}`,
+    ),
     replicas("Up-to-date", "status", "updatedReplicas"),
     replicas("Available", "status", "availableReplicas"),
     ageColumn,
@@ -172,18 +203,36 @@ const COLUMNS: Record<string, Column[]> = {
     wide("Images", containerImages),
     wide("Selector", selectorText),
   ],
-  Lease: [nameColumn, column("Holder", (object) => text(at(object, "spec", "holderIdentity"), "")), ageColumn],
+  Lease: [
+    nameColumn,
+    column("Holder", (object) => text(at(object, "spec", "holderIdentity"), "")),
+    ageColumn,
+  ],
   EndpointSlice: [
     nameColumn,
     column("AddressType", (object) => text(object.addressType, "")),
-    column("Ports", (object) => text(plainObjects(object.ports).map((port) => String(port.port)).join(","), "<unset>")),
+    column("Ports", (object) =>
+      text(
+        plainObjects(object.ports)
+          .map((port) => String(port.port))
+          .join(","),
+        "<unset>",
+      ),
+    ),
     column("Endpoints", endpointAddresses),
     ageColumn,
   ],
   Ingress: [
     nameColumn,
     column("Class", (object) => text(at(object, "spec", "ingressClassName"))),
-    column("Hosts", (object) => text(plainObjects(at(object, "spec", "rules")).map((rule) => text(rule.host, "*")).join(","), "*")),
+    column("Hosts", (object) =>
+      text(
+        plainObjects(at(object, "spec", "rules"))
+          .map((rule) => text(rule.host, "*"))
+          .join(","),
+        "*",
+      ),
+    ),
     ageColumn,
   ],
   PodDisruptionBudget: [
@@ -210,4 +259,3 @@ export function columnsFor(kind: string): Column[] {
   if (kind === "Pod") return podColumns([nameColumn], [ageColumn]);
   return COLUMNS[kind] ?? [nameColumn, ageColumn];
 }
-

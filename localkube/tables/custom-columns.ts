@@ -40,6 +40,7 @@ function cellOf(values: unknown[], type: Column["type"], nowMs: number): Json {
   if (type === "date") return age(value, nowMs);
   if (type === "integer" || type === "number") return typeof value === "number" ? value : null;
   if (type === "boolean") return typeof value === "boolean" ? value : null;
-  if (values.length > 1) return values.map((each) => (typeof each === "string" ? each : JSON.stringify(each))).join(",");
+  if (values.length > 1)
+    return values.map((each) => (typeof each === "string" ? each : JSON.stringify(each))).join(",");
   return typeof value === "string" ? value : JSON.stringify(value);
 }

@@ -12,7 +12,8 @@ type Step =
  */
 export function compileJsonPath(path: string): (object: unknown) => unknown[] {
   const steps = parseSteps(path.startsWith("$") ? path.slice(1) : path);
-  return (object) => steps.reduce<unknown[]>((values, step) => values.flatMap((value) => take(step, value)), [object]);
+  return (object) =>
+    steps.reduce<unknown[]>((values, step) => values.flatMap((value) => take(step, value)), [object]);
 }
 
 const TOKEN =
@@ -26,7 +27,8 @@ function parseSteps(path: string): Step[] {
     if (!match) throw new Error(`invalid JSONPath "${path}" at "${rest}"`);
     const [text, key, index, , quoted, filter, operator, value] = match;
     rest = rest.slice(text.length);
-    if (key !== undefined) steps.push(key === "*" ? { kind: "all" } : { kind: "key", name: key.replaceAll("\u0000", ".") });
+    if (key !== undefined)
+      steps.push(key === "*" ? { kind: "all" } : { kind: "key", name: key.replaceAll("\u0000", ".") });
     else if (index !== undefined) steps.push({ kind: "index", index: Number(index) });
     else if (quoted !== undefined) steps.push({ kind: "key", name: quoted.replaceAll("\u0000", ".") });
     else if (filter !== undefined) {
