@@ -168,10 +168,6 @@ describe("a call", () => {
 
   test("a pod of the reference system's contract sees / and no internal headers", async () => {
     const pod = await world.pod({ requestsPerPod: 1 });
-    pod.close = (
-      (close) => () =>
-        close()
-    )(pod.close);
     world.deploy();
     const name = `hello-r1-${pod.uid}`;
     const slice = world.kube.get("endpointslices", "default", name);
@@ -283,7 +279,7 @@ describe("a call", () => {
       method: "POST",
       body: stream,
       duplex: "half",
-    } as RequestInit);
+    });
     expect(chunked.status).toBe(413);
   });
 
