@@ -30,7 +30,12 @@ export async function receiveUpload(
   } catch (cause) {
     throw refused(cause instanceof Error ? cause.message : "the form is malformed", cause);
   }
-  const abort = (error: Error): void => void form.destroy(error);
+  let open: Readable | undefined;
+  const abort = (error: Error): void => {
+    // The form does not pass its end on to the file that is being read.
+    open?.destroy(error);
+    form.destroy(error);
+  };
   body.once("error", abort);
   body.once("close", () => {
     if (!body.readableEnded) abort(new Error("The upload was cut off"));
@@ -39,6 +44,7 @@ export async function receiveUpload(
   ended.catch(() => {});
   const file = new Promise<Readable>((resolve, reject) => {
     form.once("file", (field: string, stream: Readable) => {
+      open = stream;
       if (field === FIELD) resolve(stream);
       else stream.resume();
       if (field !== FIELD) reject(refused(`the file must be in field "${FIELD}", got "${field}"`));
