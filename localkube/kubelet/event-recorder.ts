@@ -1,4 +1,5 @@
 import type { Store } from "../store/store.ts";
+import { errorText, isRefusal } from "./error-text.ts";
 import { kubeTime } from "./pod.ts";
 
 /** What an event is about. */
@@ -91,11 +92,13 @@ export function makeEventRecorder(
       const at = kubeTime(Date.now());
       last = last
         .then(() => write(subject, note, at))
-        .catch((error: unknown) =>
+        .catch((error: unknown) => {
+          // A namespace that is being removed takes no events.
+          if (isRefusal(error, 403, 404)) return;
           log(
-            `event ${note.reason} of ${subject.kind} "${subject.metadata.name}" was not written: ${error instanceof Error ? error.message : String(error)}`,
-          ),
-        );
+            `event ${note.reason} of ${subject.kind} "${subject.metadata.name}" was not written: ${errorText(error)}`,
+          );
+        });
     },
     flush: () => last,
   };

@@ -8,7 +8,7 @@ if (!found.usable && !required) console.warn(`kubectl tests are skipped: ${found
 
 let cluster: Localkube;
 
-async function until(what: () => boolean | Promise<boolean>, why: () => string, ms = 10_000): Promise<void> {
+async function until(what: () => boolean | Promise<boolean>, why: () => string, ms = 20_000): Promise<void> {
   const endMs = Date.now() + ms;
   while (!(await what())) {
     if (Date.now() > endMs) throw new Error(`not within ${ms} ms: ${why()}`);
@@ -105,7 +105,7 @@ describe.runIf(found.usable || required)("kubectl", () => {
   beforeAll(async () => {
     cluster = await startLocalkube();
     await cluster.ok(["apply", "-f", "-"], WIDGET_CRD);
-    await cluster.ok(["wait", "--for", "condition=Established", "crd/widgets.shop.example", "--timeout=10s"]);
+    await cluster.ok(["wait", "--for", "condition=Established", "crd/widgets.shop.example", "--timeout=20s"]);
   });
   afterAll(() => cluster?.stop());
 
@@ -270,7 +270,7 @@ describe.runIf(found.usable || required)("kubectl", () => {
         "wait",
         "widget/five",
         "--for=jsonpath={.status.phase}=Sold",
-        "--timeout=10s",
+        "--timeout=20s",
       ]);
       await new Promise((resolve) => setTimeout(resolve, 200));
       await cluster.ok([
@@ -283,7 +283,7 @@ describe.runIf(found.usable || required)("kubectl", () => {
         '{"status":{"phase":"Sold"}}',
       ]);
       expect(await waiting).toContain("condition met");
-      const going = cluster.ok(["wait", "widget/five", "--for=delete", "--timeout=10s"]);
+      const going = cluster.ok(["wait", "widget/five", "--for=delete", "--timeout=20s"]);
       await new Promise((resolve) => setTimeout(resolve, 200));
       await cluster.ok(["delete", "widget", "five"]);
       expect(await going).toContain("condition met");
@@ -337,7 +337,9 @@ describe.runIf(found.usable || required)("kubectl", () => {
       expect(await cluster.ok(["describe", "secret", "keys", "-n", "shop"])).toMatch(/token: +3 bytes/);
       const again = await cluster.kubectl(["create", "namespace", "shop"]);
       expect(again.stderr).toContain("AlreadyExists");
-      await cluster.ok(["delete", "namespace", "shop", "--timeout=15s"]);
+      await cluster.ok(["apply", "-n", "shop", "-f", "-"], pod("inside", "test/serve:1"));
+      await cluster.ok(["wait", "-n", "shop", "pod/inside", "--for=condition=Ready", "--timeout=20s"]);
+      await cluster.ok(["delete", "namespace", "shop", "--timeout=20s"]);
       expect((await cluster.kubectl(["get", "secret", "keys", "-n", "shop"])).stderr).toContain("not found");
     });
 
@@ -376,10 +378,10 @@ spec:
     });
   });
 
-  describe("pods", () => {
+  describe.concurrent("pods", () => {
     it("runs one, shows it, and gives its logs", async () => {
       await cluster.ok(["apply", "-f", "-"], pod("web", "test/serve:1"));
-      await cluster.ok(["wait", "pod/web", "--for=condition=Ready", "--timeout=10s"]);
+      await cluster.ok(["wait", "pod/web", "--for=condition=Ready", "--timeout=20s"]);
       expect(await cluster.ok(["get", "pods", "web"])).toMatch(
         /^NAME +READY +STATUS +RESTARTS +AGE\nweb +1\/1 +Running +0 /,
       );
@@ -411,7 +413,7 @@ spec:
 
     it("follows, cuts and stamps logs", async () => {
       await cluster.ok(["apply", "-f", "-"], pod("talker", "test/talk:1"));
-      await cluster.ok(["wait", "pod/talker", "--for=condition=Ready", "--timeout=10s"]);
+      await cluster.ok(["wait", "pod/talker", "--for=condition=Ready", "--timeout=20s"]);
       const follow = cluster.spawn(["logs", "-f", "talker"]);
       await until(() => follow.output().includes("line 8\n"), follow.output);
       expect(follow.output().startsWith("line 0\nline 1\n")).toBe(true);
@@ -475,7 +477,7 @@ spec:
         "-c",
         "echo done",
       ]);
-      await cluster.ok(["wait", "pod/once", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=10s"]);
+      await cluster.ok(["wait", "pod/once", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=20s"]);
       expect(await cluster.ok(["get", "pod", "once"])).toContain("Completed");
       expect(await cluster.ok(["logs", "once"])).toBe("done\n");
       await cluster.ok(["delete", "pod", "once"]);
@@ -483,7 +485,7 @@ spec:
 
     it("refuses exec, attach, port-forward and cp with a clear message", async () => {
       await cluster.ok(["apply", "-f", "-"], pod("shell", "test/talk:1"));
-      await cluster.ok(["wait", "pod/shell", "--for=condition=Ready", "--timeout=10s"]);
+      await cluster.ok(["wait", "pod/shell", "--for=condition=Ready", "--timeout=20s"]);
       for (const args of [
         ["exec", "shell", "--", "ls"],
         ["attach", "shell"],
@@ -497,7 +499,7 @@ spec:
     });
   });
 
-  describe("workloads", () => {
+  describe.concurrent("workloads", () => {
     it("creates, scales, restarts, rolls back and deletes a deployment", async () => {
       await cluster.ok([
         "create",
@@ -507,14 +509,14 @@ spec:
         "--replicas=2",
         "--port=8888",
       ]);
-      expect(await cluster.ok(["rollout", "status", "deployment/site", "--timeout=15s"])).toContain(
+      expect(await cluster.ok(["rollout", "status", "deployment/site", "--timeout=20s"])).toContain(
         "successfully rolled out",
       );
       expect(await cluster.ok(["get", "deployment", "site"])).toMatch(
         /^NAME +READY +UP-TO-DATE +AVAILABLE +AGE\nsite +2\/2 +2 +2 /,
       );
       await cluster.ok(["scale", "deployment/site", "--replicas=3"]);
-      await cluster.ok(["rollout", "status", "deployment/site", "--timeout=15s"]);
+      await cluster.ok(["rollout", "status", "deployment/site", "--timeout=20s"]);
       expect(
         (await cluster.ok(["get", "pods", "-l", "app=site", "-o", "name"])).trim().split("\n"),
       ).toHaveLength(3);
@@ -541,7 +543,7 @@ spec:
       await until(
         async () => (await cluster.ok(["get", "pods,rs", "-l", "app=site", "-o", "name"])) === "",
         () => "pods and replica sets are gone",
-        15_000,
+        20_000,
       );
     });
 
@@ -580,7 +582,7 @@ spec:
     it("deletes with each way of cascading", async () => {
       const create = async (): Promise<void> => {
         await cluster.ok(["create", "deployment", "casc", "--image=test/talk:1"]);
-        await cluster.ok(["rollout", "status", "deployment/casc", "--timeout=15s"]);
+        await cluster.ok(["rollout", "status", "deployment/casc", "--timeout=20s"]);
       };
       const left = async (): Promise<string> =>
         cluster.ok(["get", "rs,pods", "-l", "app=casc", "-o", "name"]);
