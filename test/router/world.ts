@@ -160,7 +160,7 @@ async function until(condition: () => boolean | Promise<boolean>, what = "condit
   }
 }
 
-async function startRouter(
+export async function startRouter(
   kubeconfig: string,
   executorUrl: string,
   overrides: Partial<RouterSettings>,
