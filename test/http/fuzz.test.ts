@@ -1,4 +1,5 @@
-import fc from "fast-check";
+import { METHODS } from "node:http";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ChunkDecoder } from "../../engine/router/http/chunk-decoder.ts";
 import { COMPLETE, HeadParser, NEED_MORE, REJECTED } from "../../engine/router/http/head-parser.ts";
@@ -143,7 +144,7 @@ describe(`fuzz, seed ${seed}`, () => {
           ),
         ).toEqual(whole);
       }),
-      { seed, numRuns: 1500 },
+      { seed, numRuns: 600 },
     );
   });
 
@@ -162,7 +163,7 @@ describe(`fuzz, seed ${seed}`, () => {
           at = next;
         }
       }),
-      { seed, numRuns: 5000 },
+      { seed, numRuns: 3000 },
     );
   });
 
@@ -205,9 +206,11 @@ describe(`fuzz, seed ${seed}`, () => {
   it("forwards nothing that node:http would frame differently", async () => {
     const behind = await startEcho();
     const alone = await startEcho();
-    const core = await startCore((exchange, { at }) =>
-      exchange.relay(at(behind.port), exchange.path + exchange.query, "", PLAN),
-    );
+    const core = await startCore((exchange, { at }) => {
+      // Unlike node:http the core knows no list of methods; that is the routes' affair.
+      if (!METHODS.includes(exchange.method)) exchange.abort();
+      else exchange.relay(at(behind.port), exchange.path + exchange.query, "", PLAN);
+    });
     try {
       await fc.assert(
         fc.asyncProperty(mutated, async (raw) => {

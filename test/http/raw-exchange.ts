@@ -211,6 +211,7 @@ export async function converse(
   parts: readonly string[],
   count = 1,
   silenceMs = 10_000,
+  finished: (text: string) => boolean = () => false,
 ): Promise<Heard> {
   const client = new RawClient(port);
   for (const part of parts) {
