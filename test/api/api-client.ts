@@ -39,7 +39,8 @@ export interface Watch {
 /** A connection to an API server: what a kubeconfig says and nothing more. */
 export interface Connection {
   request(method: string, path: string, body?: unknown, extras?: RequestExtras): Promise<Answer>;
-  watch(path: string, extras?: RequestExtras): Promise<Watch>;
+  /** `onEvent` is told of each event as it comes. */
+  watch(path: string, extras?: RequestExtras, onEvent?: (event: WatchEvent) => void): Promise<Watch>;
   close(): void;
 }
 
@@ -66,6 +67,8 @@ export function openConnection(kubeconfigPath: string): Connection {
   const url = new URL(cluster.server);
   const agent = new Agent({
     keepAlive: true,
+    // A burst waits for a connection rather than opening hundreds.
+    maxSockets: 24,
     ca: fromBase64(cluster["certificate-authority-data"]),
     cert: fromBase64(user?.["client-certificate-data"]),
     key: fromBase64(user?.["client-key-data"]),
@@ -122,14 +125,14 @@ export function openConnection(kubeconfigPath: string): Connection {
         text,
       };
     },
-    async watch(path, extras = {}) {
-      return readWatch(await send("GET", path, undefined, extras));
+    async watch(path, extras = {}, onEvent = () => undefined) {
+      return readWatch(await send("GET", path, undefined, extras), onEvent);
     },
     close: () => agent.destroy(),
   };
 }
 
-function readWatch(message: IncomingMessage): Watch {
+function readWatch(message: IncomingMessage, onEvent: (event: WatchEvent) => void): Watch {
   const events: WatchEvent[] = [];
   const waiting = new Set<() => void>();
   let rest = "";
@@ -138,7 +141,12 @@ function readWatch(message: IncomingMessage): Watch {
     rest += chunk;
     const lines = rest.split("\n");
     rest = lines.pop() ?? "";
-    for (const line of lines) if (line.trim() !== "") events.push(JSON.parse(line) as WatchEvent);
+    for (const line of lines) {
+      if (line.trim() === "") continue;
+      const event = JSON.parse(line) as WatchEvent;
+      events.push(event);
+      onEvent(event);
+    }
     for (const wake of waiting) wake();
   });
   message.on("error", () => undefined);
