@@ -11,11 +11,7 @@ export interface DenoFlagOptions {
 }
 
 /** Instance metadata services, wherever a pod runs. */
-export const METADATA_ADDRESSES: readonly string[] = [
-  "169.254.0.0/16",
-  "[fd00:ec2::254]",
-  "100.100.100.200",
-];
+export const METADATA_ADDRESSES: readonly string[] = ["169.254.0.0/16", "[fd00:ec2::254]", "100.100.100.200"];
 
 /**
  * Arguments of `deno` up to the main module: what no function may have is denied from the start (files but its own, subprocesses,
@@ -51,7 +47,9 @@ export function denoFlags(options: DenoFlagOptions): string[] {
 /** The ways to say a port of the platform on this machine, as entries for `denyNet`. */
 export function loopbackPorts(ports: readonly number[]): string[] {
   // 0.0.0.0 and :: as targets mean the machine itself.
-  return ports.flatMap((port) => ["127.0.0.1", "[::1]", "0.0.0.0", "[::]", "localhost"].map((host) => `${host}:${port}`));
+  return ports.flatMap((port) =>
+    ["127.0.0.1", "[::1]", "0.0.0.0", "[::]", "localhost"].map((host) => `${host}:${port}`),
+  );
 }
 
 const toNumber = (address: string): number =>

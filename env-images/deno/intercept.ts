@@ -106,7 +106,8 @@ export function interceptConsole(log: Log): void {
  */
 export function removeSharedGlobals(): void {
   Reflect.deleteProperty(Deno, Reflect.get(Deno, "internal"));
-  for (const name of ["localStorage", "sessionStorage", "caches", "indexedDB"]) Reflect.deleteProperty(globalThis, name);
+  for (const name of ["localStorage", "sessionStorage", "caches", "indexedDB"])
+    Reflect.deleteProperty(globalThis, name);
 }
 
 /** Text and stack of anything that was thrown. Never throws itself. */

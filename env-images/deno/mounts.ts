@@ -27,7 +27,10 @@ export function mountedText(mounts: readonly MountedData[]): MountedText {
   for (const mount of mounts) {
     const texts: Record<string, string> = Object.create(null);
     for (const key of objectKeys(mount.data)) {
-      defineProperty(texts, key, { enumerable: true, get: () => utf8Text(fromBase64(mount.data[key] ?? "")) });
+      defineProperty(texts, key, {
+        enumerable: true,
+        get: () => utf8Text(fromBase64(mount.data[key] ?? "")),
+      });
     }
     result[mount.name] = freeze(texts);
   }

@@ -19,11 +19,13 @@ export function nodeInvoke(call: (...args: never[]) => unknown, socketPath: stri
       const host = req.headers[HOST_HEADER];
       if (typeof host === "string") req.headers.host = host;
       delete req.headers[HOST_HEADER];
-      new Promise((resolve) => resolve(Reflect.apply(call, undefined, [req, res]))).catch((error: unknown) => {
-        console.error(error);
-        if (!res.headersSent) res.writeHead(500);
-        res.end();
-      });
+      new Promise((resolve) => resolve(Reflect.apply(call, undefined, [req, res]))).catch(
+        (error: unknown) => {
+          console.error(error);
+          if (!res.headersSent) res.writeHead(500);
+          res.end();
+        },
+      );
     });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);

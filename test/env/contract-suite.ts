@@ -56,7 +56,10 @@ export function environmentContract(
     it("is specialised by v1 with the file /userfunc/user", () =>
       withImage(async (running) => {
         running.place("user", sources.hello);
-        const reply = await fetch(`${running.address}/specialize`, { method: "POST", headers: { "content-type": "text/plain" } });
+        const reply = await fetch(`${running.address}/specialize`, {
+          method: "POST",
+          headers: { "content-type": "text/plain" },
+        });
         expect(reply.status).toBeLessThan(300);
         const answer = await fetch(running.address);
         expect([answer.status, await answer.text()]).toEqual([200, "hello"]);
@@ -86,15 +89,28 @@ export function environmentContract(
         const path = running.place(`deployarchive/${file}`, source);
         const filepath = path.slice(0, path.lastIndexOf("/"));
         const functionName = `${file.slice(0, file.lastIndexOf("."))}.${name}`;
-        const reply = await load(running, { filepath, functionName, url: "", FunctionMetadata: metadata, envVersion: 3 });
+        const reply = await load(running, {
+          filepath,
+          functionName,
+          url: "",
+          FunctionMetadata: metadata,
+          envVersion: 3,
+        });
         expect(reply.status).toBeLessThan(300);
         expect(await (await fetch(running.address)).text()).toBe(name);
-      }));
+      }),
+    );
 
     it("serves every method and path once specialised", () =>
       withImage(async (running) => {
         const filepath = running.place("deployarchive", sources.echo);
-        await load(running, { filepath, functionName: "", url: "", FunctionMetadata: metadata, envVersion: 3 });
+        await load(running, {
+          filepath,
+          functionName: "",
+          url: "",
+          FunctionMetadata: metadata,
+          envVersion: 3,
+        });
         for (const [method, path, body] of [
           ["GET", "/", undefined],
           ["GET", "/a/b?c=d", undefined],
@@ -113,7 +129,13 @@ export function environmentContract(
     it("passes status and headers on", () =>
       withImage(async (running) => {
         const filepath = running.place("deployarchive", sources.teapot);
-        await load(running, { filepath, functionName: "", url: "", FunctionMetadata: metadata, envVersion: 3 });
+        await load(running, {
+          filepath,
+          functionName: "",
+          url: "",
+          FunctionMetadata: metadata,
+          envVersion: 3,
+        });
         const reply = await fetch(running.address);
         expect([reply.status, reply.headers.get("x-kind")]).toEqual([418, "pot"]);
       }));
@@ -121,7 +143,13 @@ export function environmentContract(
     it("answers 500 when the function throws, and goes on", () =>
       withImage(async (running) => {
         const filepath = running.place("deployarchive", sources.throwing);
-        await load(running, { filepath, functionName: "", url: "", FunctionMetadata: metadata, envVersion: 3 });
+        await load(running, {
+          filepath,
+          functionName: "",
+          url: "",
+          FunctionMetadata: metadata,
+          envVersion: 3,
+        });
         expect((await fetch(running.address)).status).toBe(500);
         expect((await fetch(running.address)).status).toBe(500);
       }));

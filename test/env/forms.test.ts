@@ -8,22 +8,63 @@ afterAll(stopPods);
 const reply = async (code: string, init: RequestInit = {}, path = "/a?b=c", functionName = "") => {
   const pod = await startFunction(code, { functionName, env: { GREETING: "hi" } });
   const answer = await call(pod, path, init);
-  return { status: answer.status, type: answer.headers.get("content-type"), headers: answer.headers, text: await answer.text() };
+  return {
+    status: answer.status,
+    type: answer.headers.get("content-type"),
+    headers: answer.headers,
+    text: await answer.text(),
+  };
 };
 
 describe("forms of handlers", () => {
   it.each([
-    ["an object with fetch", "export default { fetch(request, env, ctx) { return new Response([env.GREETING, ctx.function.name, new URL(request.url).search].join()) } }", "hi,hello,?b=c"],
-    ["fetch that uses this", "export default new (class { word = 'w'; fetch() { return new Response(this.word) } })()", "w"],
+    [
+      "an object with fetch",
+      "export default { fetch(request, env, ctx) { return new Response([env.GREETING, ctx.function.name, new URL(request.url).search].join()) } }",
+      "hi,hello,?b=c",
+    ],
+    [
+      "fetch that uses this",
+      "export default new (class { word = 'w'; fetch() { return new Response(this.word) } })()",
+      "w",
+    ],
     ["a function", "export default (request) => new Response(request.method)", "GET"],
-    ["an asynchronous function with ctx", "export default async function (request, ctx) { return new Response(ctx.function.revision) }", "rev-1"],
-    ["Deno.serve(handler)", "Deno.serve((request, info) => new Response(typeof info.remoteAddr.hostname))", "string"],
-    ["Deno.serve(options, handler)", "Deno.serve({ port: 1234, onListen(a) { globalThis.p = a.port } }, () => new Response(String(globalThis.p)))", "1234"],
+    [
+      "an asynchronous function with ctx",
+      "export default async function (request, ctx) { return new Response(ctx.function.revision) }",
+      "rev-1",
+    ],
+    [
+      "Deno.serve(handler)",
+      "Deno.serve((request, info) => new Response(typeof info.remoteAddr.hostname))",
+      "string",
+    ],
+    [
+      "Deno.serve(options, handler)",
+      "Deno.serve({ port: 1234, onListen(a) { globalThis.p = a.port } }, () => new Response(String(globalThis.p)))",
+      "1234",
+    ],
     ["Deno.serve with a handler option", "await Deno.serve({ handler: () => new Response('opt') })", "opt"],
-    ["a bundled CommonJS module", "var require_x = (m) => (m = { exports: {} }, m.exports = async function (context) { return { status: 200, body: context.request.query.b } }, m.exports); export default require_x();", "c"],
-    ["module.exports", "module.exports = async function (context) { return { status: 200, body: context.request.url } }", "/a?b=c"],
-    ["the callback form", "module.exports = function (context, callback) { callback(200, context.request.get('Host').split(':')[0]) }", "127.0.0.1"],
-    ["the context's response", "module.exports = async (context) => { context.response.status(200).json({ a: 1 }) }", '{"a":1}'],
+    [
+      "a bundled CommonJS module",
+      "var require_x = (m) => (m = { exports: {} }, m.exports = async function (context) { return { status: 200, body: context.request.query.b } }, m.exports); export default require_x();",
+      "c",
+    ],
+    [
+      "module.exports",
+      "module.exports = async function (context) { return { status: 200, body: context.request.url } }",
+      "/a?b=c",
+    ],
+    [
+      "the callback form",
+      "module.exports = function (context, callback) { callback(200, context.request.get('Host').split(':')[0]) }",
+      "127.0.0.1",
+    ],
+    [
+      "the context's response",
+      "module.exports = async (context) => { context.response.status(200).json({ a: 1 }) }",
+      '{"a":1}',
+    ],
     ["node's (req, res)", "export default (req, res) => { res.end(req.method + req.url) }", "GET/a?b=c"],
     ["a thenable", "export default () => ({ then(done) { done(new Response('thenable')) } })", "thenable"],
   ])("%s", async (_name, code, text) => {
@@ -41,8 +82,20 @@ describe("forms of handlers", () => {
     ["a blob", "new Blob(['blob'], { type: 'text/x' })", 200, "text/x", "blob"],
     ["nothing", "undefined", 204, null, ""],
     ["null", "null", 204, null, ""],
-    ["a reply object", "({ status: 201, body: { a: 1 }, headers: { 'x-a': 'b' } })", 201, "application/json; charset=utf-8", '{"a":1}'],
-    ["an object with a status field of its own", "({ status: 'ok', body: 1 })", 200, "application/json; charset=utf-8", '{"status":"ok","body":1}'],
+    [
+      "a reply object",
+      "({ status: 201, body: { a: 1 }, headers: { 'x-a': 'b' } })",
+      201,
+      "application/json; charset=utf-8",
+      '{"a":1}',
+    ],
+    [
+      "an object with a status field of its own",
+      "({ status: 'ok', body: 1 })",
+      200,
+      "application/json; charset=utf-8",
+      '{"status":"ok","body":1}',
+    ],
   ])("returning %s", async (_name, value, status, type, text) => {
     expect(await reply(`export default async (request) => ${value}`)).toMatchObject({ status, type, text });
   });
@@ -60,7 +113,8 @@ describe("forms of handlers", () => {
     ["file.export", "lib.handler", "no"],
     [".export", ".handler", "named"],
   ])("named export by %s", async (_name, functionName, text) => {
-    const code = "export const handler = () => new Response('named'); export default () => new Response('default')";
+    const code =
+      "export const handler = () => new Response('named'); export default () => new Response('default')";
     if (functionName.startsWith(".")) expect((await reply(code, {}, "/", functionName)).text).toBe(text);
     else {
       const pod = await startPod();
@@ -70,9 +124,12 @@ describe("forms of handlers", () => {
   });
 
   it("ISOTOPE_HANDLER_FORM decides when it is set", async () => {
-    const pod = await startFunction("export default async (x) => ({ status: 200, body: Object.keys(x).join() })", {
-      env: { ISOTOPE_HANDLER_FORM: "context" },
-    });
+    const pod = await startFunction(
+      "export default async (x) => ({ status: 200, body: Object.keys(x).join() })",
+      {
+        env: { ISOTOPE_HANDLER_FORM: "context" },
+      },
+    );
     expect(await (await call(pod)).text()).toBe("request,response");
   });
 
@@ -82,13 +139,17 @@ describe("forms of handlers", () => {
     ["text/plain", "plain", '"plain"'],
     ["application/octet-stream", "raw", '{"type":"Buffer","data":[114,97,119]}'],
   ])("the context's body of %s", async (type, body, seen) => {
-    const code = "module.exports = async (context) => ({ status: 200, body: JSON.stringify(context.request.body) })";
+    const code =
+      "module.exports = async (context) => ({ status: 200, body: JSON.stringify(context.request.body) })";
     expect((await reply(code, { method: "POST", body, headers: { "content-type": type } })).text).toBe(seen);
   });
 
   it("a context's body that is not JSON is the caller's fault", async () => {
     const code = "module.exports = async (context) => ({ status: 200, body: 'x' })";
-    expect((await reply(code, { method: "POST", body: "{", headers: { "content-type": "application/json" } })).status).toBe(400);
+    expect(
+      (await reply(code, { method: "POST", body: "{", headers: { "content-type": "application/json" } }))
+        .status,
+    ).toBe(400);
   });
 
   it("an Express-like application with several middlewares", async () => {
@@ -131,6 +192,10 @@ describe("classifyHandler", () => {
   });
 
   it("takes parameters apart", () => {
-    expect(parameters("async function x({ a, b = [1, 2] }, c = ')', ...d) {}")).toEqual(["{ a, b = [1, 2] }", "c", "...d"]);
+    expect(parameters("async function x({ a, b = [1, 2] }, c = ')', ...d) {}")).toEqual([
+      "{ a, b = [1, 2] }",
+      "c",
+      "...d",
+    ]);
   });
 });

@@ -4,7 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cidrsExcept, loopbackPorts, METADATA_ADDRESSES } from "../../env-images/deno/flags.ts";
-import { call, controlCall, type DenoPod, freePort, postSpecialize, startFunction, startPod, stopPods } from "./deno-pod.ts";
+import {
+  call,
+  controlCall,
+  type DenoPod,
+  freePort,
+  postSpecialize,
+  startFunction,
+  startPod,
+  stopPods,
+} from "./deno-pod.ts";
 
 /** Runs the text of each request inside the function and replies with what it came to. */
 const PROBE = `
@@ -25,11 +34,16 @@ let openPort = 0;
 
 const listen = (where: object): Promise<Server> =>
   new Promise((resolve) => {
-    const server = createServer((connection) => connection.on("error", () => {}).once("data", () => connection.end("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")));
+    const server = createServer((connection) =>
+      connection
+        .on("error", () => {})
+        .once("data", () => connection.end("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")),
+    );
     server.listen(where, () => resolve(server));
   });
 
-const probe = async (code: string): Promise<string> => (await call(pod, "/", { method: "POST", body: code })).text();
+const probe = async (code: string): Promise<string> =>
+  (await call(pod, "/", { method: "POST", body: code })).text();
 
 beforeAll(async () => {
   platformPort = await freePort();
@@ -45,7 +59,11 @@ beforeAll(async () => {
     { env: { MINE: "yes" } },
     {
       host,
-      denyNet: [...loopbackPorts([platformPort]), ...cidrsExcept("127.64.0.0/10", host), ...METADATA_ADDRESSES],
+      denyNet: [
+        ...loopbackPorts([platformPort]),
+        ...cidrsExcept("127.64.0.0/10", host),
+        ...METADATA_ADDRESSES,
+      ],
       env: { LEAKED: "from the machine" },
     },
   );
@@ -61,14 +79,23 @@ describe("what a function is denied", () => {
     ["a file of the machine", "return Deno.readTextFile('/etc/passwd')"],
     ["a file beside the pod", "return Deno.readTextFile('OUTSIDE/secret')"],
     ["a path out of its folder", "return Deno.readTextFile('../../etc/hostname')"],
-    ["a link out of its folder", "Deno.symlinkSync('/etc/passwd', Deno.env.get('TMPDIR') + '/link'); return Deno.readTextFile(Deno.env.get('TMPDIR') + '/link')"],
-    ["a hard link out of its folder", "Deno.linkSync('/etc/passwd', Deno.env.get('TMPDIR') + '/hard'); return 1"],
+    [
+      "a link out of its folder",
+      "Deno.symlinkSync('/etc/passwd', Deno.env.get('TMPDIR') + '/link'); return Deno.readTextFile(Deno.env.get('TMPDIR') + '/link')",
+    ],
+    [
+      "a hard link out of its folder",
+      "Deno.linkSync('/etc/passwd', Deno.env.get('TMPDIR') + '/hard'); return 1",
+    ],
     ["node:fs", "return (await import('node:fs')).readFileSync('/etc/passwd', 'utf8')"],
     ["its process's start environment", "return Deno.readTextFile('/proc/self/environ')"],
     ["its process's memory map", "return Deno.readTextFile('/proc/self/maps')"],
     ["the folder of the machine", "return [...Deno.readDirSync('/')].length"],
     ["the runtime's own files", "return Deno.readTextFile('RUNTIME/main.ts')"],
-    ["writing its code", "Deno.writeTextFileSync(Deno.env.get('TMPDIR') + '/../code/index.js', 'x'); return 1"],
+    [
+      "writing its code",
+      "Deno.writeTextFileSync(Deno.env.get('TMPDIR') + '/../code/index.js', 'x'); return 1",
+    ],
     ["writing to /tmp", "Deno.writeTextFileSync('/tmp/x-isotope-test', 'x'); return 1"],
     ["a subprocess", "return new Deno.Command('/bin/true').outputSync().code"],
     ["node:child_process", "return (await import('node:child_process')).execSync('true')"],
@@ -81,40 +108,118 @@ describe("what a function is denied", () => {
     ["remote code", "return import('https://deno.land/std/version.ts')"],
     ["npm code", "return import('npm:left-pad')"],
     ["code outside its folder", "return import('file://OUTSIDE/secret')"],
-    ["more permissions", "const s = await Deno.permissions.request({ name: 'run' }); if (s.state !== 'granted') throw new Error('not granted'); return 1"],
-    ["a subprocess of a worker", "const url = URL.createObjectURL(new Blob(['let m; try { new Deno.Command(\"/bin/true\").outputSync(); m = \"value\" } catch (e) { m = e.name } postMessage(m)'])); const w = new Worker(url, { type: 'module' }); const m = await new Promise((ok) => w.onmessage = (e) => ok(e.data)); w.terminate(); if (m !== 'value') throw new Error(m); return m"],
-    ["the platform on 127.0.0.1", "return (await Deno.connect({ hostname: '127.0.0.1', port: PLATFORM })).localAddr.port"],
-    ["the platform on localhost", "return (await Deno.connect({ hostname: 'localhost', port: PLATFORM })).localAddr.port"],
-    ["the platform on LOCALHOST", "return (await Deno.connect({ hostname: 'LOCALHOST', port: PLATFORM })).localAddr.port"],
-    ["the platform on localhost.", "return (await Deno.connect({ hostname: 'localhost.', port: PLATFORM })).localAddr.port"],
-    ["the platform on ip6-localhost", "return (await Deno.connect({ hostname: 'ip6-localhost', port: PLATFORM })).localAddr.port"],
-    ["the platform on ::1", "return (await Deno.connect({ hostname: '::1', port: PLATFORM })).localAddr.port"],
-    ["the platform on 0:0:0:0:0:0:0:1", "return (await Deno.connect({ hostname: '0:0:0:0:0:0:0:1', port: PLATFORM })).localAddr.port"],
-    ["the platform on ::ffff:127.0.0.1", "return (await Deno.connect({ hostname: '::ffff:127.0.0.1', port: PLATFORM })).localAddr.port"],
-    ["the platform on ::ffff:7f00:1", "return (await Deno.connect({ hostname: '::ffff:7f00:1', port: PLATFORM })).localAddr.port"],
-    ["the platform on 0.0.0.0", "return (await Deno.connect({ hostname: '0.0.0.0', port: PLATFORM })).localAddr.port"],
+    [
+      "more permissions",
+      "const s = await Deno.permissions.request({ name: 'run' }); if (s.state !== 'granted') throw new Error('not granted'); return 1",
+    ],
+    [
+      "a subprocess of a worker",
+      "const url = URL.createObjectURL(new Blob(['let m; try { new Deno.Command(\"/bin/true\").outputSync(); m = \"value\" } catch (e) { m = e.name } postMessage(m)'])); const w = new Worker(url, { type: 'module' }); const m = await new Promise((ok) => w.onmessage = (e) => ok(e.data)); w.terminate(); if (m !== 'value') throw new Error(m); return m",
+    ],
+    [
+      "the platform on 127.0.0.1",
+      "return (await Deno.connect({ hostname: '127.0.0.1', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on localhost",
+      "return (await Deno.connect({ hostname: 'localhost', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on LOCALHOST",
+      "return (await Deno.connect({ hostname: 'LOCALHOST', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on localhost.",
+      "return (await Deno.connect({ hostname: 'localhost.', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on ip6-localhost",
+      "return (await Deno.connect({ hostname: 'ip6-localhost', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on ::1",
+      "return (await Deno.connect({ hostname: '::1', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on 0:0:0:0:0:0:0:1",
+      "return (await Deno.connect({ hostname: '0:0:0:0:0:0:0:1', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on ::ffff:127.0.0.1",
+      "return (await Deno.connect({ hostname: '::ffff:127.0.0.1', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on ::ffff:7f00:1",
+      "return (await Deno.connect({ hostname: '::ffff:7f00:1', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on 0.0.0.0",
+      "return (await Deno.connect({ hostname: '0.0.0.0', port: PLATFORM })).localAddr.port",
+    ],
     ["the platform on ::", "return (await Deno.connect({ hostname: '::', port: PLATFORM })).localAddr.port"],
-    ["the platform on 127.1", "return (await Deno.connect({ hostname: '127.1', port: PLATFORM })).localAddr.port"],
-    ["the platform on 0x7f000001", "return (await Deno.connect({ hostname: '0x7f000001', port: PLATFORM })).localAddr.port"],
-    ["the platform on 2130706433", "return (await Deno.connect({ hostname: '2130706433', port: PLATFORM })).localAddr.port"],
+    [
+      "the platform on 127.1",
+      "return (await Deno.connect({ hostname: '127.1', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on 0x7f000001",
+      "return (await Deno.connect({ hostname: '0x7f000001', port: PLATFORM })).localAddr.port",
+    ],
+    [
+      "the platform on 2130706433",
+      "return (await Deno.connect({ hostname: '2130706433', port: PLATFORM })).localAddr.port",
+    ],
     ["the platform by fetch", "return (await fetch('http://127.0.0.1:PLATFORM/')).status"],
     ["the platform by fetch of ::1", "return (await fetch('http://[::1]:PLATFORM/')).status"],
     ["the platform by fetch of 0.0.0.0", "return (await fetch('http://0.0.0.0:PLATFORM/')).status"],
-    ["the platform by fetch of [::ffff:127.0.0.1]", "return (await fetch('http://[::ffff:127.0.0.1]:PLATFORM/')).status"],
-    ["the platform by node:net", "const net = await import('node:net'); return new Promise((ok, no) => net.connect(PLATFORM, '127.0.0.1').on('connect', () => ok(1)).on('error', no))"],
-    ["the platform by node:http", "const http = await import('node:http'); return new Promise((ok, no) => http.get('http://localhost:PLATFORM/', (r) => ok(r.statusCode)).on('error', no))"],
-    ["the platform by WebSocket", "return new Promise((ok, no) => { const s = new WebSocket('ws://127.0.0.1:PLATFORM/'); s.onopen = () => ok(1); s.onerror = (e) => no(e.error ?? new Error(e.message)) })"],
-    ["the platform over a worker", "const url = URL.createObjectURL(new Blob(['fetch(\"http://127.0.0.1:PLATFORM/\").then((r) => postMessage(\"value\"), (e) => postMessage(e.message))'])); const w = new Worker(url, { type: 'module' }); const m = await new Promise((ok) => w.onmessage = (e) => ok(e.data)); w.terminate(); if (m !== 'value') throw new Error(m); return m"],
+    [
+      "the platform by fetch of [::ffff:127.0.0.1]",
+      "return (await fetch('http://[::ffff:127.0.0.1]:PLATFORM/')).status",
+    ],
+    [
+      "the platform by node:net",
+      "const net = await import('node:net'); return new Promise((ok, no) => net.connect(PLATFORM, '127.0.0.1').on('connect', () => ok(1)).on('error', no))",
+    ],
+    [
+      "the platform by node:http",
+      "const http = await import('node:http'); return new Promise((ok, no) => http.get('http://localhost:PLATFORM/', (r) => ok(r.statusCode)).on('error', no))",
+    ],
+    [
+      "the platform by WebSocket",
+      "return new Promise((ok, no) => { const s = new WebSocket('ws://127.0.0.1:PLATFORM/'); s.onopen = () => ok(1); s.onerror = (e) => no(e.error ?? new Error(e.message)) })",
+    ],
+    [
+      "the platform over a worker",
+      "const url = URL.createObjectURL(new Blob(['fetch(\"http://127.0.0.1:PLATFORM/\").then((r) => postMessage(\"value\"), (e) => postMessage(e.message))'])); const w = new Worker(url, { type: 'module' }); const m = await new Promise((ok) => w.onmessage = (e) => ok(e.data)); w.terminate(); if (m !== 'value') throw new Error(m); return m",
+    ],
     ["another pod", "return (await fetch('http://127.64.211.8:OTHER/_isotope/healthz')).status"],
-    ["another pod as ::ffff:", "return (await fetch('http://[::ffff:127.64.211.8]:OTHER/_isotope/healthz')).status"],
+    [
+      "another pod as ::ffff:",
+      "return (await fetch('http://[::ffff:127.64.211.8]:OTHER/_isotope/healthz')).status",
+    ],
     ["the metadata service", "return (await fetch('http://169.254.169.254/latest/meta-data/')).status"],
     ["the metadata service over IPv6", "return (await fetch('http://[fd00:ec2::254]/')).status"],
     ["the metadata service by number", "return (await fetch('http://2852039166/')).status"],
-    ["a unix socket of the machine", "return (await Deno.connect({ transport: 'unix', path: 'OUTSIDE/redis.sock' })).localAddr"],
-    ["a unix socket by node:net", "const net = await import('node:net'); return new Promise((ok, no) => net.connect('OUTSIDE/redis.sock').on('connect', () => ok(1)).on('error', no))"],
-    ["a unix socket by fetch", "const client = Deno.createHttpClient({ proxy: { transport: 'unix', path: 'OUTSIDE/redis.sock' } }); return (await fetch('http://x/', { client })).status"],
-    ["the platform through a proxy setting", "const client = Deno.createHttpClient({ proxy: { url: 'http://127.0.0.1:PLATFORM' } }); return (await fetch('http://example.com/', { client })).status"],
-    ["the platform as a proxy of the environment", "Deno.env.set('HTTP_PROXY', 'http://127.0.0.1:PLATFORM'); const client = Deno.createHttpClient({}); try { return (await fetch('http://example.invalid/', { client })).status } finally { Deno.env.delete('HTTP_PROXY') }"],
+    [
+      "a unix socket of the machine",
+      "return (await Deno.connect({ transport: 'unix', path: 'OUTSIDE/redis.sock' })).localAddr",
+    ],
+    [
+      "a unix socket by node:net",
+      "const net = await import('node:net'); return new Promise((ok, no) => net.connect('OUTSIDE/redis.sock').on('connect', () => ok(1)).on('error', no))",
+    ],
+    [
+      "a unix socket by fetch",
+      "const client = Deno.createHttpClient({ proxy: { transport: 'unix', path: 'OUTSIDE/redis.sock' } }); return (await fetch('http://x/', { client })).status",
+    ],
+    [
+      "the platform through a proxy setting",
+      "const client = Deno.createHttpClient({ proxy: { url: 'http://127.0.0.1:PLATFORM' } }); return (await fetch('http://example.com/', { client })).status",
+    ],
+    [
+      "the platform as a proxy of the environment",
+      "Deno.env.set('HTTP_PROXY', 'http://127.0.0.1:PLATFORM'); const client = Deno.createHttpClient({}); try { return (await fetch('http://example.invalid/', { client })).status } finally { Deno.env.delete('HTTP_PROXY') }",
+    ],
     ["listening for others", "Deno.listen({ hostname: '127.64.211.9', port: 0 }); return 1"],
     ["stored data that others could read", "localStorage.setItem('a', 'b'); return 1"],
     ["a key-value store", "return (await Deno.openKv('OUTSIDE/kv')).close()"],
@@ -131,12 +236,36 @@ describe("what a function is denied", () => {
 
 describe("what a function may", () => {
   it.each([
-    ["its own files", "return (await Deno.readTextFile(Deno.env.get('TMPDIR') + '/../code/index.js')).length > 10", "true"],
-    ["temporary files", "const f = Deno.makeTempFileSync(); Deno.writeTextFileSync(f, 'x'); return Deno.readTextFileSync(f)", "x"],
-    ["temporary folders by node:os", "const os = await import('node:os'); return os.tmpdir() === Deno.env.get('TMPDIR')", "true"],
-    ["services of the machine beside the platform", "return (await fetch('http://127.0.0.1:OPEN/')).text()", "ok"],
-    ["its variables", "return Deno.env.get('MINE') + (await import('node:process')).default.env.MINE", "yesyes"],
-    ["importing code of its own", "Deno.writeTextFileSync(Deno.env.get('TMPDIR') + '/m.js', 'export default 7'); return (await import('file://' + Deno.env.get('TMPDIR') + '/m.js')).default", "7"],
+    [
+      "its own files",
+      "return (await Deno.readTextFile(Deno.env.get('TMPDIR') + '/../code/index.js')).length > 10",
+      "true",
+    ],
+    [
+      "temporary files",
+      "const f = Deno.makeTempFileSync(); Deno.writeTextFileSync(f, 'x'); return Deno.readTextFileSync(f)",
+      "x",
+    ],
+    [
+      "temporary folders by node:os",
+      "const os = await import('node:os'); return os.tmpdir() === Deno.env.get('TMPDIR')",
+      "true",
+    ],
+    [
+      "services of the machine beside the platform",
+      "return (await fetch('http://127.0.0.1:OPEN/')).text()",
+      "ok",
+    ],
+    [
+      "its variables",
+      "return Deno.env.get('MINE') + (await import('node:process')).default.env.MINE",
+      "yesyes",
+    ],
+    [
+      "importing code of its own",
+      "Deno.writeTextFileSync(Deno.env.get('TMPDIR') + '/m.js', 'export default 7'); return (await import('file://' + Deno.env.get('TMPDIR') + '/m.js')).default",
+      "7",
+    ],
   ])("%s", async (_name, code, value) => {
     expect(await probe(code.replaceAll("OPEN", String(openPort)))).toBe(`value ${value}`);
   });
@@ -175,7 +304,11 @@ describe("a function that overwrites the globals", () => {
     expect((await controlCall(sabotaged, "GET /_isotope/status", undefined, "guess")).status).toBe(401);
     const reply = await call(sabotaged);
     expect([reply.status, await reply.text()]).toEqual([200, "nothing seen"]);
-    expect([reply.headers.get("x-isotope-refused"), reply.headers.get("x-isotope-error"), reply.headers.get("x-mine")]).toEqual([null, null, "1"]);
+    expect([
+      reply.headers.get("x-isotope-refused"),
+      reply.headers.get("x-isotope-error"),
+      reply.headers.get("x-mine"),
+    ]).toEqual([null, null, "1"]);
     expect((await call(sabotaged, "/", { headers: { "x-isotope-pod": "other" } })).status).toBe(421);
     expect((await call(sabotaged, "/", { method: "POST", body: "x".repeat(11) })).status).toBe(413);
     expect((await postSpecialize(sabotaged, Buffer.from("x"))).status).toBe(409);

@@ -16,10 +16,12 @@ export default async (request) => {
 
 const status = async (pod: DenoPod) => (await controlCall(pod, "GET /_isotope/status")).json();
 const until = async (test: () => Promise<boolean> | boolean, what: string): Promise<void> => {
-  for (const end = Date.now() + 5_000; Date.now() < end; await new Promise((go) => setTimeout(go, 5))) if (await test()) return;
+  for (const end = Date.now() + 5_000; Date.now() < end; await new Promise((go) => setTimeout(go, 5)))
+    if (await test()) return;
   throw new Error(`It did not happen: ${what}`);
 };
-const inFlight = (pod: DenoPod, count: number) => until(async () => (await status(pod)).inFlight === count, `${count} in flight`);
+const inFlight = (pod: DenoPod, count: number) =>
+  until(async () => (await status(pod)).inFlight === count, `${count} in flight`);
 const pause = (ms: number) => new Promise((go) => setTimeout(go, ms));
 
 describe("admission", () => {
@@ -36,7 +38,12 @@ describe("admission", () => {
           const reply = await call(pod);
           seen.push(reply.status);
           if (reply.status === 200) most.push(Number(await reply.text()));
-          else expect([reply.status, reply.headers.get("x-isotope-refused"), await reply.text()]).toEqual([429, "busy", ""]);
+          else
+            expect([reply.status, reply.headers.get("x-isotope-refused"), await reply.text()]).toEqual([
+              429,
+              "busy",
+              "",
+            ]);
         }),
       );
     }
@@ -46,7 +53,9 @@ describe("admission", () => {
   });
 
   it("with requestsPerPod 1 takes the next request as soon as the reply before is read", async () => {
-    const pod = await startFunction("export default () => new Response('x'.repeat(200000))", { limits: { requestsPerPod: 1 } });
+    const pod = await startFunction("export default () => new Response('x'.repeat(200000))", {
+      limits: { requestsPerPod: 1 },
+    });
     for (let index = 0; index < 100; index += 1) {
       const reply = await call(pod);
       await reply.text();
@@ -55,10 +64,15 @@ describe("admission", () => {
   });
 
   it("with onceOnly runs one request ever", async () => {
-    const pod = await startFunction("globalThis.runs = 0; export default () => new Response(String(++runs))", { limits: { onceOnly: true } });
+    const pod = await startFunction(
+      "globalThis.runs = 0; export default () => new Response(String(++runs))",
+      { limits: { onceOnly: true } },
+    );
     const replies = await Promise.all(Array.from({ length: 20 }, () => call(pod)));
     expect(replies.filter((reply) => reply.status === 200)).toHaveLength(1);
-    expect(replies.filter((reply) => reply.status === 503 && reply.headers.get("x-isotope-refused") === "retired")).toHaveLength(19);
+    expect(
+      replies.filter((reply) => reply.status === 503 && reply.headers.get("x-isotope-refused") === "retired"),
+    ).toHaveLength(19);
     expect((await call(pod)).status).toBe(503);
     expect(await status(pod)).toMatchObject({ started: 1 });
   });
@@ -94,10 +108,20 @@ describe("admission", () => {
 describe("control calls", () => {
   it("tell health without a token, and nothing else", async () => {
     const pod = await startPod();
-    expect(await (await fetch(`${pod.address}/_isotope/healthz`)).json()).toEqual({ podUid: pod.uid, state: "generic" });
-    for (const path of ["GET /_isotope/status", "POST /_isotope/retire", "POST /_isotope/drain", "GET /_isotope/other"]) {
+    expect(await (await fetch(`${pod.address}/_isotope/healthz`)).json()).toEqual({
+      podUid: pod.uid,
+      state: "generic",
+    });
+    for (const path of [
+      "GET /_isotope/status",
+      "POST /_isotope/retire",
+      "POST /_isotope/drain",
+      "GET /_isotope/other",
+    ]) {
       for (const token of ["", "x", `${pod.token}x`, pod.token.slice(1)]) {
-        expect((await controlCall(pod, path, path.startsWith("POST") ? {} : undefined, token)).status).toBe(401);
+        expect((await controlCall(pod, path, path.startsWith("POST") ? {} : undefined, token)).status).toBe(
+          401,
+        );
       }
     }
     expect((await controlCall(pod, "GET /_isotope/other")).status).toBe(404);
@@ -110,7 +134,10 @@ describe("control calls", () => {
     const running = call(pod, "/?n=a");
     await inFlight(pod, 1);
     const busy = await controlCall(pod, "POST /_isotope/retire", { ifIdleForMs: 0 });
-    expect([busy.status, await busy.json()]).toMatchObject([409, { state: "specialised", inFlight: 1, idleMs: 0 }]);
+    expect([busy.status, await busy.json()]).toMatchObject([
+      409,
+      { state: "specialised", inFlight: 1, idleMs: 0 },
+    ]);
     await call(pod, "/go?n=a");
     expect(await (await running).text()).toBe("done a");
     await inFlight(pod, 0);
@@ -121,30 +148,42 @@ describe("control calls", () => {
     expect((await controlCall(pod, "POST /_isotope/retire", { ifIdleForMs: 60_000 })).status).toBe(200);
   });
 
-  it.each(["{", "{}", '{"ifIdleForMs":"1"}', '{"ifIdleForMs":-1}', "null", `{"ifIdleForMs":0,"x":"${"x".repeat(5000)}"}`])(
-    "refuse to retire for %s",
-    async (body) => {
-      const pod = await startPod();
-      const reply = await fetch(`${pod.address}/_isotope/retire`, {
-        method: "POST",
-        headers: { authorization: `Bearer ${pod.token}` },
-        body,
-      });
-      expect(reply.status).toBe(400);
-      expect(await status(pod)).toMatchObject({ state: "generic" });
-    },
-  );
+  it.each([
+    "{",
+    "{}",
+    '{"ifIdleForMs":"1"}',
+    '{"ifIdleForMs":-1}',
+    "null",
+    `{"ifIdleForMs":0,"x":"${"x".repeat(5000)}"}`,
+  ])("refuse to retire for %s", async (body) => {
+    const pod = await startPod();
+    const reply = await fetch(`${pod.address}/_isotope/retire`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${pod.token}` },
+      body,
+    });
+    expect(reply.status).toBe(400);
+    expect(await status(pod)).toMatchObject({ state: "generic" });
+  });
 
   it.each([
     ["SIGTERM", (pod: DenoPod) => void pod.process.kill("SIGTERM")],
     ["the drain call", async (pod: DenoPod) => void (await controlCall(pod, "POST /_isotope/drain"))],
   ])("on %s running requests finish, new ones are refused, the process ends with 0", async (_name, begin) => {
-    const pod = await startFunction(GATED.replace('return new Response("done " + name)', "await new Promise((r) => setTimeout(r, 150)); return new Response('done ' + name)"));
+    const pod = await startFunction(
+      GATED.replace(
+        'return new Response("done " + name)',
+        "await new Promise((r) => setTimeout(r, 150)); return new Response('done ' + name)",
+      ),
+    );
     const running = call(pod, "/?n=a");
     await inFlight(pod, 1);
     await call(pod, "/go?n=a");
     await begin(pod);
-    await until(async () => (await call(pod, "/?n=b")).headers.get("x-isotope-refused") === "retired", "refused");
+    await until(
+      async () => (await call(pod, "/?n=b")).headers.get("x-isotope-refused") === "retired",
+      "refused",
+    );
     expect(await (await running).text()).toBe("done a");
     expect(await pod.exited).toBe(0);
     expect(pod.lines().filter((line) => line.level === "error")).toEqual([]);
@@ -161,7 +200,9 @@ describe("control calls", () => {
     pod.process.kill("SIGTERM");
     expect(await pod.exited).toBe(0);
     await running;
-    expect(pod.lines().map((line) => line.msg)).toEqual(expect.arrayContaining(["unloading drain", "aborted"]));
+    expect(pod.lines().map((line) => line.msg)).toEqual(
+      expect.arrayContaining(["unloading drain", "aborted"]),
+    );
   });
 });
 
@@ -176,13 +217,20 @@ describe("deadlines", () => {
     const pod = await startFunction(SLOW, { limits });
     const reply = await call(pod, "/", { headers: { ...headers, "x-fission-request-id": "r-1" } });
     expect([reply.status, reply.headers.get("x-isotope-error")]).toEqual([504, "function_timeout"]);
-    expect(await reply.json()).toMatchObject({ component: "function", reason: "function_timeout", requestId: "r-1" });
+    expect(await reply.json()).toMatchObject({
+      component: "function",
+      reason: "function_timeout",
+      requestId: "r-1",
+    });
     await pod.line((line) => line.msg === "aborted TimeoutError");
     await inFlight(pod, 0);
   });
 
   it("does not touch requests that end in time", async () => {
-    const pod = await startFunction("export default async (r) => { await new Promise((go) => setTimeout(go, 20)); return new Response(String(r.signal.aborted)) }", { limits: { timeoutMs: 2_000 } });
+    const pod = await startFunction(
+      "export default async (r) => { await new Promise((go) => setTimeout(go, 20)); return new Response(String(r.signal.aborted)) }",
+      { limits: { timeoutMs: 2_000 } },
+    );
     const replies = await Promise.all(Array.from({ length: 30 }, async () => (await call(pod)).text()));
     expect(replies).toEqual(Array(30).fill("false"));
   });
@@ -202,14 +250,18 @@ describe("deadlines", () => {
   });
 
   it("signals asked for after the deadline are aborted at once", async () => {
-    const pod = await startFunction("export default async (r) => { await new Promise((go) => setTimeout(go, 100)); console.log('late ' + r.signal.aborted); return 'x' }", { limits: { timeoutMs: 30 } });
+    const pod = await startFunction(
+      "export default async (r) => { await new Promise((go) => setTimeout(go, 100)); console.log('late ' + r.signal.aborted); return 'x' }",
+      { limits: { timeoutMs: 30 } },
+    );
     expect((await call(pod)).status).toBe(504);
     await pod.line((line) => line.msg === "late true");
   });
 });
 
 describe("bodies", () => {
-  const READ = "globalThis.runs = 0; export default async (r) => { runs += 1; if (new URL(r.url).pathname === '/runs') return new Response(String(runs)); let n = 0; for await (const c of r.body ?? []) n += c.length; return new Response(String(n)) }";
+  const READ =
+    "globalThis.runs = 0; export default async (r) => { runs += 1; if (new URL(r.url).pathname === '/runs') return new Response(String(runs)); let n = 0; for await (const c of r.body ?? []) n += c.length; return new Response(String(n)) }";
 
   it("refuses an announced body above the limit before anything runs", async () => {
     const pod = await startFunction(READ, { limits: { maxBodyBytes: 1000 } });
