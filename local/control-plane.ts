@@ -1,20 +1,43 @@
-import fastify from "fastify";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { createController } from "../controller/controller.ts";
+import { kubeAuthenticator } from "../controller/ops/authenticate.ts";
+import { createOpsServer } from "../controller/ops/server.ts";
+import { watchPods } from "../controller/pods.ts";
 import { builderPods } from "../engine/builder/builder-pods.ts";
 import { kubeBuilderCluster } from "../engine/builder/kube-builder-cluster.ts";
 import { packageBuilder } from "../engine/builder/package-builder.ts";
 import { createExecutorProcess } from "../engine/executor/executor-process.ts";
 import { EXECUTOR_SETTINGS } from "../engine/executor/settings.ts";
+import { createCollector } from "../engine/logs/collector.ts";
+import { openLogStore } from "../engine/logs/log-store.ts";
 import { archiveRoutes } from "../engine/storage/archive-routes.ts";
+import { DEFAULT_MAX_ARCHIVE_BYTES } from "../engine/storage/archive-store.ts";
+import { listReferences } from "../engine/storage/kube-references.ts";
 import { openLocalArchiveStore } from "../engine/storage/local-archive-store.ts";
+import { archivePruner, PRUNE_DEFAULTS, pruneRegularly } from "../engine/storage/prune-archives.ts";
 import { createKubeClient } from "../kube/client.ts";
+import { drainOnSignal } from "../net/drain.ts";
 import { keyRingFromFile } from "../net/keys.ts";
 import { processLog } from "../net/log.ts";
 import { parseSettings } from "../net/settings.ts";
+import { signedClient } from "../net/signed-client.ts";
+import { componentHealth } from "./component-health.ts";
 import { openHome } from "./home.ts";
 import { portsFrom } from "./ports.ts";
 import { SETTINGS } from "./settings.ts";
+
+/**
+ * The control plane of a laptop in one process: reconcilers, operations API, executor, builder manager, archive store, log store. On a cluster each of
+ * them is a process of its own; here they share one to save memory. `node local/control-plane.ts --home DIR --port-base N`.
+ */
+const HOST = "127.0.0.1";
+const MAX_LOG_BYTES = 256 * 2 ** 20;
+const BUILD_TIMEOUT_MS = 300_000;
+const BUILDER_READY_MS = 60_000;
+const BUILDS_AT_ONCE = 2;
+const DRAIN_DEADLINE_MS = 20_000;
 
 const settings = parseSettings(SETTINGS, { argv: process.argv.slice(2), env: {} });
 const { home } = openHome(settings.home);
@@ -22,28 +45,121 @@ const ports = portsFrom(settings.portBase);
 const log = processLog("control-plane");
 const keys = keyRingFromFile(home.internalKey);
 const client = await createKubeClient({ kubeconfig: home.kubeconfig });
-const store = await openLocalArchiveStore({ root: home.storage });
+const maxArchiveBytes = DEFAULT_MAX_ARCHIVE_BYTES;
+const store = await openLocalArchiveStore({ root: home.storage, maxArchiveBytes });
+const stopping = new AbortController();
+
 const builder = packageBuilder({
-  pods: builderPods({ cluster: kubeBuilderCluster(client), masters: () => keys.masters(), log, readyTimeoutMs: 60_000 }),
+  pods: builderPods({
+    cluster: kubeBuilderCluster(client),
+    masters: () => keys.masters(),
+    log,
+    readyTimeoutMs: BUILDER_READY_MS,
+  }),
   log,
-  concurrency: 2,
-  buildTimeoutMs: 120_000,
+  concurrency: BUILDS_AT_ONCE,
+  buildTimeoutMs: BUILD_TIMEOUT_MS,
   idlePodMs: 0,
-  maxArtifactBytes: 256 * 2 ** 20,
+  maxArtifactBytes: maxArchiveBytes,
 });
-const controller = createController({ client, archives: store, builder, log });
+const controller = createController({ client, archives: store, builder, log, maxArchiveBytes });
 const executor = createExecutorProcess({
   client,
   keys,
   archives: { read: async (digest) => buffer(await store.open(digest)) },
-  settings: parseSettings(EXECUTOR_SETTINGS, { argv: ["--port", String(ports.executor), "--internal-key-file", home.internalKey], env: {} }),
-  host: "127.0.0.1",
+  settings: parseSettings(EXECUTOR_SETTINGS, {
+    argv: ["--port", String(ports.executor), "--internal-key-file", home.internalKey],
+    env: {},
+  }),
+  host: HOST,
   port: ports.executor,
   log,
 });
-const app = fastify();
-app.get("/healthz", () => "ok");
-app.register(async (scope) => archiveRoutes(scope, { store, maxArchiveBytes: 256 * 2 ** 20 }));
+
+const pods = watchPods(client, (error, failures) => {
+  if (failures === 1) log.warn("Cannot watch pods; trying again", { error });
+});
+const logs = openLogStore({ folder: home.logStore, maxBytes: MAX_LOG_BYTES });
+const collector = createCollector({
+  root: home.podLogs,
+  checkpointFile: join(home.logStore, "checkpoint.json"),
+  stored: logs.positions(),
+  sink: (lines) => logs.append(lines),
+  factsOf: (uid) => pods.factsOf(uid),
+  log,
+});
+
+const router = signedClient({
+  keys,
+  origin: `http://${HOST}:${ports.routerInternal}`,
+  audience: "router-internal",
+  unavailable: "internal",
+});
+const ops = createOpsServer({
+  authenticator: kubeAuthenticator(client),
+  router,
+  logs,
+  status: {
+    version: readVersion(),
+    startedAt: new Date(),
+    client,
+    world: controller.world,
+    pods,
+    components: () => componentHealth(ports, readVersion(), () => controller.notReady()),
+    archiveUse: async () => {
+      const archives = await store.list();
+      return { count: archives.length, bytes: archives.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
+    },
+  },
+  log,
+  archives: (scope) => archiveRoutes(scope, { store, maxArchiveBytes }),
+  notReady: () => controller.notReady(),
+});
+
+/** Version of this program, from package.json beside the code. */
+function readVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(join(import.meta.dirname, "..", "package.json"), "utf8"));
+  return typeof manifest === "object" && manifest !== null && "version" in manifest
+    ? String(manifest.version)
+    : "unknown";
+}
+
+pods.start();
 controller.start();
 await executor.start();
-await app.listen({ host: "127.0.0.1", port: ports.ops });
+await ops.listen({ host: HOST, port: ports.ops });
+void pods.synced.then(() => collector.start());
+void pruneRegularly(
+  archivePruner({
+    store,
+    listReferences: () => listReferences(client),
+    graceMs: PRUNE_DEFAULTS.graceMs,
+    log,
+  }),
+  PRUNE_DEFAULTS.intervalMs,
+  log,
+  stopping.signal,
+);
+log.info("Control plane is ready", { ops: ports.ops, executor: ports.executor });
+
+drainOnSignal({
+  log,
+  deadlineMs: DRAIN_DEADLINE_MS,
+  steps: [
+    { name: "operations API", stop: () => ops.close() },
+    { name: "executor", stop: () => executor.stop() },
+    { name: "controller", stop: () => controller.stop() },
+    { name: "builder", stop: () => builder.close() },
+    {
+      name: "logs",
+      stop: async () => {
+        stopping.abort();
+        collector.stop();
+        await pods.stop();
+        logs.close();
+      },
+    },
+    { name: "router client", stop: () => router.close() },
+    { name: "Kubernetes client", stop: () => client.close() },
+  ],
+});

@@ -1,8 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync, rmSync } from "node:fs";
-import { request } from "node:http";
 import { createRequire } from "node:module";
-import { connect } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import type { Connection } from "../net/local-connection.ts";
 import { type Child, type ChildSpec, superviseChild } from "./child.ts";
@@ -10,6 +8,7 @@ import { type Home, openHome, type Secrets, writeHomeFile } from "./home.ts";
 import { imageTable } from "./image-table.ts";
 import { lockHome } from "./lock.ts";
 import { type Ports, portsFrom } from "./ports.ts";
+import { portTaken, statusOf } from "./probe-port.ts";
 import { findRedisServer, functionsRedisUrl, redisUrl, writeRedisConfig } from "./redis.ts";
 import { announcePlatform } from "./running-platforms.ts";
 import { waitFor } from "./wait-for.ts";
@@ -70,7 +69,8 @@ function childSpec(name: Name, { home, secrets, ports, redisServer }: Plan): Chi
     ...common,
     command: process.execPath,
     args: [...NODE_FLAGS, modulePath(file), ...args.map(String)],
-    env: { ...env, ...extra },
+    // Compiled code is kept, so that the next start need not compile again.
+    env: { ...env, NODE_COMPILE_CACHE: join(home.root, "cache"), ...extra },
   });
   const url = (port: number): string => `http://${HOST}:${port}`;
   switch (name) {
@@ -120,16 +120,6 @@ function childSpec(name: Name, { home, secrets, ports, redisServer }: Plan): Chi
   }
 }
 
-const portTaken = (port: number): Promise<boolean> =>
-  new Promise((done) => {
-    const socket = connect(port, HOST);
-    socket.once("connect", () => {
-      socket.destroy();
-      done(true);
-    });
-    socket.once("error", () => done(false));
-  });
-
 async function refuseTakenPorts(ports: Ports): Promise<void> {
   const taken = await Promise.all(
     Object.values(ports).map(async (port: number) => ((await portTaken(port)) ? [port] : [])),
@@ -140,18 +130,6 @@ async function refuseTakenPorts(ports: Ports): Promise<void> {
       `Cannot start: port ${numbers.join(", ")} is in use already; choose other ports with --port-base`,
     );
 }
-
-/** Status of a GET on loopback; 0 when nothing answers. */
-const statusOf = (port: number, path: string): Promise<number> =>
-  new Promise((done) => {
-    const call = request({ host: HOST, port, path, timeout: 2000, agent: false }, (reply) => {
-      reply.resume();
-      done(reply.statusCode ?? 0);
-    });
-    call.once("timeout", () => call.destroy());
-    call.once("error", () => done(0));
-    call.end();
-  });
 
 /** Runs a program of the platform once. @throws {Error} with its output, when it fails. */
 async function runOnce(
@@ -289,7 +267,7 @@ export async function startPlatform(
       () => undefined,
     );
     await Promise.all([
-      answers("control-plane", ports.ops, "/healthz"),
+      answers("control-plane", ports.ops, "/readyz"),
       answers("router", ports.router, "/readyz"),
     ]);
     const connection: Connection = {

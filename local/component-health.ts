@@ -1,0 +1,35 @@
+import type { z } from "zod";
+import type { OpsComponent } from "../api/wire/ops.ts";
+import type { Ports } from "./ports.ts";
+import { portTaken, statusOf } from "./probe-port.ts";
+
+type Component = z.infer<typeof OpsComponent>;
+
+/** How the platform's processes on this machine are, for `isotope status`. */
+export async function componentHealth(
+  ports: Ports,
+  version: string,
+  notReady: () => string | undefined,
+): Promise<Component[]> {
+  const [router, redis] = await Promise.all([statusOf(ports.router, "/readyz"), portTaken(ports.redis)]);
+  const waiting = notReady();
+  return [
+    {
+      name: "router",
+      status: router === 200 ? "up" : "down",
+      version,
+      message: router === 200 ? "" : `GET /readyz answered ${router || "nothing"}`,
+    },
+    { name: "controller", status: waiting === undefined ? "up" : "down", version, message: waiting ?? "" },
+    { name: "executor", status: "up", version, message: "" },
+    { name: "storage", status: "up", version, message: "" },
+    {
+      name: "redis",
+      status: redis ? "up" : "unknown",
+      version: "",
+      message: redis
+        ? ""
+        : "not running: queues and workflows answer 503; install redis-server and start again",
+    },
+  ];
+}
