@@ -54,7 +54,7 @@ function specOf(name: string, script: string, more: Partial<RunSpec> = {}): RunS
   };
 }
 
-async function until(what: () => boolean, ms = 5000): Promise<void> {
+async function until(what: () => boolean, ms = 20_000): Promise<void> {
   const endMs = Date.now() + ms;
   while (!what()) {
     if (Date.now() > endMs) throw new Error(`not within ${ms} ms: ${what.toString()}`);
@@ -178,7 +178,9 @@ describe("process runtime", () => {
 
   it.runIf(process.platform === "linux")("loses all processes when the shim is killed", async () => {
     const runtime = await open();
-    const { pid } = await runtime.run(specOf("a", "sleep 1000 & wait"));
+    const { pid } = await runtime.run(specOf("a", "echo up; sleep 1000 & wait"));
+    // Before its first word it may not have asked for the signal yet; it would be found at the next start then.
+    await until(() => logOf("a").length === 1);
     const leader = identify(pid);
     const shim = readFileSync(`/proc/${pid}/stat`, "utf8").split(" ")[3];
     process.kill(Number(shim), "SIGKILL");
