@@ -52,6 +52,14 @@ export const ERRORS = {
     "The call is not signed, or its token or signature is wrong, expired or used before.",
     "Sign the call with the internal key, or send the bearer token of the kubeconfig.",
   ),
+  forbidden: entry(
+    403,
+    "controller",
+    "caller",
+    false,
+    "The bearer token is valid, but its owner may not do this.",
+    "Ask for the permission that the message names.",
+  ),
   route_miss: entry(
     404,
     "router",

@@ -1,5 +1,3 @@
-import { digestOfArchiveUrl } from "../api/archive-url.ts";
-import type { Archive } from "../api/kinds/index.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { createEventRecorder } from "../kube/events.ts";
 import {
@@ -16,7 +14,6 @@ import { triggerReconcile, watchTriggers } from "./http-trigger/reconcile.ts";
 import { watchLaterKinds } from "./later-kinds.ts";
 import type { Archives, PackageBuilder } from "./package/ports.ts";
 import { packageReconciler, watchPackages } from "./package/reconcile.ts";
-import { readStub } from "./package/slim.ts";
 import { openWorld, type World } from "./world.ts";
 
 export interface ControllerOptions {
@@ -46,8 +43,6 @@ export interface Controller {
   notReady(): string | undefined;
   stats(): ReconcilerStats[];
   buildsRunning(): number;
-  /** sha256 of every archive that a package names or a function serves from: these must not be pruned. Empty answer: not known yet. */
-  archivesInUse(): Set<string> | undefined;
 }
 
 const DEFAULT_MAX_ARCHIVE_BYTES = 256 * 2 ** 20;
@@ -129,26 +124,5 @@ export function createController(options: ControllerOptions): Controller {
     },
     stats: () => [...loops, ...later.reconcilers].map((one) => one.stats()),
     buildsRunning: () => packages.buildsRunning(),
-    archivesInUse: () => (world.isSynced() ? archivesInUse(world) : undefined),
   };
-}
-
-function archivesInUse(world: Pick<World, "packages" | "functions">): Set<string> {
-  const digests = new Set<string>();
-  const add = (digest: string | undefined) => {
-    if (digest) digests.add(digest);
-  };
-  const addArchive = (archive: Archive | undefined) => {
-    add(archive?.url ? digestOfArchiveUrl(archive.url) : undefined);
-    add(readStub(archive?.literal)?.digest);
-    add(archive?.checksum?.sum?.toLowerCase());
-  };
-  for (const { spec, status } of world.packages.list()) {
-    addArchive(spec.source);
-    addArchive(spec.deployment);
-    add(status?.contentHash);
-    add(status?.sourceDigest);
-  }
-  for (const { status } of world.functions.list()) add(status?.serving?.package.digest);
-  return digests;
 }

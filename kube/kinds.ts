@@ -1,4 +1,5 @@
 import {
+  type Condition,
   type Environment,
   type Function as FunctionObject,
   type HTTPTrigger,
@@ -18,7 +19,7 @@ export const HTTP_TRIGGERS = resourceType<HTTPTrigger>(API_GROUP_VERSION, "HTTPT
 /** Any of the platform's kinds, for code that treats them alike. */
 export interface PlatformObject extends KubeObject {
   spec?: unknown;
-  status?: { conditions?: import("../api/kinds/index.ts").Condition[] };
+  status?: { conditions?: Condition[] | undefined } | undefined;
 }
 
 /** The resource type of a kind of `KINDS`. */

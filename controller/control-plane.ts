@@ -1,0 +1,98 @@
+import type { FastifyInstance } from "fastify";
+import type { KubeClient } from "../kube/client.ts";
+import type { KeyRing } from "../net/keys.ts";
+import type { Log } from "../net/log.ts";
+import { signedClient } from "../net/signed-client.ts";
+import { type Controller, type ControllerOptions, createController } from "./controller.ts";
+import { kubeAuthenticator } from "./ops/authenticate.ts";
+import type { LogReader } from "./ops/logs-route.ts";
+import { type ProbedComponent, probeComponents } from "./ops/probe.ts";
+import { createOpsServer } from "./ops/server.ts";
+import { type PodBook, watchPods } from "./pods.ts";
+
+/** The receiver's identity of the router's internal listener. */
+const ROUTER_AUDIENCE = "router-internal";
+
+export interface ControlPlaneOptions {
+  readonly client: KubeClient;
+  readonly keys: KeyRing;
+  readonly log: Log;
+  readonly version: string;
+  /** The reconcilers' part: archive store, builder, limits. */
+  readonly controller: Omit<ControllerOptions, "client" | "log">;
+  /** Origin of the router's internal listener, e.g. `http://127.0.0.1:8889`. */
+  readonly routerInternalUrl: string;
+  readonly logs: LogReader;
+  /** Registers the archive store's routes. */
+  readonly archiveRoutes: (scope: FastifyInstance) => void;
+  readonly archiveUse: () => Promise<{ count: number; bytes: number }>;
+  /** Other processes whose health `GET /v1/status` tells. */
+  readonly components: readonly ProbedComponent[];
+  readonly listen: { readonly host: string; readonly port: number };
+}
+
+/** Reconcilers, pod book and operations API in one process. */
+export interface ControlPlane {
+  readonly controller: Controller;
+  readonly pods: PodBook;
+  /** Begins to watch and to listen; gives the operations API's port. */
+  start(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
+  const { client, log } = options;
+  const startedAt = new Date();
+  const controller = createController({ ...options.controller, client, log });
+  const pods = watchPods(client, (error, failures) => {
+    if (failures === 1 || failures % 20 === 0)
+      log.warn("Cannot watch pods; trying again", { failures, error });
+  });
+  const router = signedClient({
+    keys: options.keys,
+    origin: options.routerInternalUrl,
+    audience: ROUTER_AUDIENCE,
+    unavailable: "connection_refused",
+  });
+  const app = createOpsServer({
+    authenticator: kubeAuthenticator(client),
+    router,
+    logs: options.logs,
+    log,
+    archives: options.archiveRoutes,
+    notReady: () => controller.notReady(),
+    status: {
+      version: options.version,
+      startedAt,
+      client,
+      world: controller.world,
+      pods,
+      archiveUse: options.archiveUse,
+      components: async () => [
+        {
+          name: "controller",
+          status: controller.notReady() ? "down" : "up",
+          version: options.version,
+          message: controller.notReady() ?? "",
+        },
+        ...(await probeComponents(options.components, options.version)),
+      ],
+    },
+  });
+  return {
+    controller,
+    pods,
+    start: async () => {
+      controller.start();
+      pods.start();
+      await app.listen(options.listen);
+      const address = app.server.address();
+      return typeof address === "object" && address ? address.port : options.listen.port;
+    },
+    stop: async () => {
+      await app.close();
+      await Promise.all([controller.stop(), pods.stop()]);
+      await router.close();
+    },
+  };
+}

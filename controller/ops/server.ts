@@ -1,0 +1,101 @@
+import fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
+import { PlatformError } from "../../api/errors.ts";
+import { HEADER_REQUEST_ID } from "../../api/headers.ts";
+import { errorReply, fastifyErrorHandler } from "../../net/error-reply.ts";
+import type { Log } from "../../net/log.ts";
+import type { Authenticator, Permission } from "./authenticate.ts";
+import { invokedNamespace, invokeRoute, type RouterInternal } from "./invoke-route.ts";
+import { type LogReader, logsRoute } from "./logs-route.ts";
+import { type StatusSources, statusRoutes } from "./status-route.ts";
+
+export interface OpsServerOptions {
+  readonly authenticator: Authenticator;
+  readonly router: RouterInternal;
+  readonly logs: LogReader;
+  readonly status: StatusSources;
+  readonly log: Log;
+  /** Registers the archive store's routes in a scope of their own, behind the same authentication. */
+  readonly archives: (scope: FastifyInstance) => void;
+  /** Why the control plane cannot work now. */
+  readonly notReady: () => string | undefined;
+}
+
+const OPEN = new Set(["/healthz", "/readyz"]);
+
+/** The operations API. Not listening yet. */
+export function createOpsServer(options: OpsServerOptions): FastifyInstance {
+  const { authenticator, log } = options;
+  const app = fastify({
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 4_096 },
+    http: { headersTimeout: 10_000 },
+    // Uploads and streamed answers may take their time; the caller is known before the body is read.
+    requestTimeout: 0,
+  });
+  app.setErrorHandler(
+    fastifyErrorHandler({
+      debug: true,
+      onUnexpected: (error) => log.error("An operations call failed unexpectedly", { error }),
+    }),
+  );
+  app.setNotFoundHandler((request, reply) => {
+    const error = new PlatformError(
+      "route_miss",
+      `The operations API has no ${request.method} ${pathOf(request)}`,
+    );
+    const answer = errorReply(error, { debug: true, requestId: requestIdOf(request) });
+    return reply
+      .code(answer.status)
+      .headers(answer.headers)
+      .send({ ...answer.body, component: "controller" });
+  });
+  app.addHook("onRequest", async (request, reply) => {
+    reply.header("x-content-type-options", "nosniff");
+    if (OPEN.has(pathOf(request))) return;
+    const caller = await authenticator.authenticate(request.headers.authorization);
+    await authenticator.authorize(caller, permissionFor(request));
+  });
+  app.get("/healthz", () => "ok\n");
+  app.get("/readyz", (_request, reply) => {
+    const why = options.notReady();
+    return reply.code(why === undefined ? 200 : 503).send(`${why ?? "ok"}\n`);
+  });
+  statusRoutes(app, options.status);
+  logsRoute(app, options.logs);
+  void app.register((scope, _options, done) => {
+    invokeRoute(scope, options.router);
+    done();
+  });
+  void app.register((scope, _options, done) => {
+    options.archives(scope);
+    done();
+  });
+  return app;
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.raw.url?.split("?", 1)[0] ?? "/";
+}
+
+function requestIdOf(request: FastifyRequest): string | undefined {
+  const id = request.headers[HEADER_REQUEST_ID];
+  return typeof id === "string" ? id : undefined;
+}
+
+/** What a call needs, in terms of what the caller may do with kubectl. */
+function permissionFor(request: FastifyRequest): Permission {
+  const path = pathOf(request);
+  if (path.startsWith("/v1/invoke/")) {
+    const namespace = invokedNamespace(request.raw.url ?? "");
+    return { verb: "create", group: "fission.io", resource: "functions", subresource: "invoke", namespace };
+  }
+  if (path.startsWith("/v1/archive")) {
+    const reads = request.method === "GET" || request.method === "HEAD";
+    const verb = reads ? "get" : request.method === "DELETE" ? "delete" : "create";
+    return { verb, group: "fission.io", resource: "packages" };
+  }
+  const namespace = new URL(request.raw.url ?? "/", "http://ops").searchParams.get("namespace") ?? undefined;
+  if (path === "/v1/logs") return { verb: "get", group: "", resource: "pods", subresource: "log", namespace };
+  if (path === "/v1/pods") return { verb: "list", group: "", resource: "pods", namespace };
+  return { verb: "list", group: "fission.io", resource: "functions" };
+}
