@@ -141,7 +141,7 @@ export function builderPods(options: BuilderPodsOptions): BuilderPods {
     giveUp,
     reapIdle: async (idleMs) => {
       const now = performance.now();
-      for (const { pod, atMs, builds } of [...used.values()]) {
+      for (const { pod, atMs, builds } of used.values()) {
         if (builds > 0 || now - atMs < idleMs) continue;
         await giveUp(pod);
         log.info("deleted an idle builder pod", { namespace: pod.namespace, pod: pod.name });

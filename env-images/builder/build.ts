@@ -16,6 +16,7 @@ import { nativePlugin } from "./native-plugin.ts";
 import { preparePackages } from "./packages.ts";
 import { readProject } from "./project.ts";
 import { specifiersPlugin } from "./specifiers-plugin.ts";
+import { typeCheck } from "./type-check.ts";
 import { unpackSource } from "./unpack-source.ts";
 import { writeArtifact } from "./write-artifact.ts";
 import type { BuilderSettings } from "./builder-settings.ts";
@@ -111,7 +112,23 @@ async function produce(
     found,
     context.settings.maxArtifactBytes,
   );
+  if (request.typeCheck) {
+    await typeCheck({
+      project,
+      entries,
+      importMap,
+      packages,
+      timeoutMs: request.timeoutMs,
+      log: context.log,
+    });
+  }
   const artifact = await writeArtifact(bundled.files);
+  if (artifact.length > context.settings.maxArtifactBytes) {
+    throw new BuildError(
+      "user",
+      `The artifact has ${artifact.length} bytes, allowed are ${context.settings.maxArtifactBytes}`,
+    );
+  }
   if (entries.length > 1) {
     context.log(
       `no ${ARTIFACT_ENTRY}: each module at the top is an entry of its own: ${entries.map((entry) => entry.name).join(", ")}`,

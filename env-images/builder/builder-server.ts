@@ -97,7 +97,7 @@ async function answerBuild(
     .run({ request: build, sourcePath, folder, log, signal: left.signal })
     .then((finished) => writeResult(frames, finished))
     .catch((error: unknown) => frames.destroy(error instanceof Error ? error : new Error(String(error))))
-    .finally(() => rm(folder, { recursive: true, force: true }));
+    .finally(() => void rm(folder, { recursive: true, force: true }));
   return await reply.header("content-type", BUILD_CONTENT_TYPE).send(frames);
 }
 

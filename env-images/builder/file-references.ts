@@ -15,7 +15,7 @@ export interface RewrittenModule {
 export type PathKind = (path: string) => "file" | "folder" | undefined;
 
 const LITERAL = String.raw`(?:"[^"\\\n]*"|'[^'\\\n]*')`;
-const FOLDER = String.raw`(?:__dirname|import\.meta\.dirname)`;
+const FOLDER = String.raw`(?:__dirname|import\.meta\.dirname)!?`;
 const IN_URL = new RegExp(
   String.raw`(new\s+(?:Shared)?Worker\(\s*)?new\s+URL\(\s*(${LITERAL})\s*,\s*import\.meta\.url\s*\)`,
   "g",

@@ -21,6 +21,8 @@ export interface Packages {
   readonly native: readonly NativePackage[];
   /** Modules of packages that may refer to files, relative to the project. */
   readonly referring: readonly string[];
+  /** `npm:` specifiers without subpath, as written, to the names under which they are installed. */
+  readonly npmImports: ReadonlyMap<string, string>;
   /** Hash-named folder of the packages: the same name means the same content. Undefined when there are none, or they are the source's own. */
   readonly folder: string | undefined;
 }
@@ -47,6 +49,13 @@ export async function preparePackages(options: PreparePackagesOptions): Promise<
     ...(options.scan.npm ? await collectImports(options) : []),
   ];
   const missingPackageAdvice = adviceFor(project);
+  const importsAs = (nameOf: (specifier: NpmSpecifier) => string): Map<string, string> =>
+    new Map(
+      imports.map((specifier) => [
+        `npm:${specifier.name}${specifier.range === "" ? "" : `@${specifier.range}`}`,
+        nameOf(specifier),
+      ]),
+    );
   if (project.top.includes("node_modules/")) {
     context.log("using the node_modules of the source; nothing is installed");
     const folder = join(project.root, "node_modules");
@@ -57,6 +66,7 @@ export async function preparePackages(options: PreparePackagesOptions): Promise<
       missingPackageAdvice,
       native,
       referring: referring.map(inPackages),
+      npmImports: importsAs(({ name }) => name),
       folder: undefined,
     };
   }
@@ -68,7 +78,14 @@ export async function preparePackages(options: PreparePackagesOptions): Promise<
   const { dependencies, optionalDependencies, devDependencies } = manifest.packageJson;
   const wanted = { ...dependencies, ...optionalDependencies, ...(options.typeCheck ? devDependencies : {}) };
   if (Object.keys(wanted).length === 0)
-    return { packageFor, missingPackageAdvice, native: [], referring: [], folder: undefined };
+    return {
+      packageFor,
+      missingPackageAdvice,
+      native: [],
+      referring: [],
+      npmImports: new Map(),
+      folder: undefined,
+    };
   const installation = await installPackages({
     manifest,
     packageLock: project.packageLock,
@@ -81,6 +98,7 @@ export async function preparePackages(options: PreparePackagesOptions): Promise<
     missingPackageAdvice,
     native: installation.native,
     referring: installation.referring.map(inPackages),
+    npmImports: importsAs(packageFor),
     folder: installation.folder,
   };
 }
