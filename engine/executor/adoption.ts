@@ -1,4 +1,4 @@
-import { LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
+import { LABEL_ENVIRONMENT, LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
 import type { PodStatus } from "../../api/wire/pod.ts";
 import type { Cluster, KubePod } from "./cluster.ts";
 import type { Environments } from "./environments.ts";
@@ -10,6 +10,8 @@ import type { SliceWriter } from "./slices.ts";
 
 /** What an executor takes over from the one before it. */
 export interface AdoptionParts {
+  /** Pods and slices of environments that another executor minds are left alone. */
+  readonly owns: (environment: string) => boolean;
   readonly cluster: Pick<Cluster, "listSlices" | "deleteSlice">;
   readonly fleet: Fleet;
   readonly environments: Environments;
@@ -23,7 +25,9 @@ const ADOPTION_LOOK_MS = 5;
 export const ORPHAN_DEADLINE_MS = 60_000;
 
 /** A pod that this process did not make. It is asked what it is; until it answers it counts as one that starts. */
-export function adoptPod({ fleet, environments }: AdoptionParts, object: KubePod): void {
+export function adoptPod({ fleet, environments, owns }: AdoptionParts, object: KubePod): void {
+  const { namespace, labels = {} } = object.metadata;
+  if (!owns(`${namespace}/${labels[LABEL_ENVIRONMENT] ?? ""}`)) return;
   const pod = fleet.adopt(object);
   const pool = environments.pool(pod.environment);
   fleet.observe(object);
@@ -44,9 +48,10 @@ export function adoptSpecialised(parts: AdoptionParts, pod: Pod, status: PodStat
 }
 
 /** Slices of revisions that are served are taken over, so that routers keep them until pods were asked; others are deleted. */
-export async function adoptSlices({ cluster, functions, slices }: AdoptionParts): Promise<void> {
+export async function adoptSlices({ cluster, functions, slices, owns }: AdoptionParts): Promise<void> {
   for (const slice of await cluster.listSlices()) {
     const { labels = {}, namespace, name } = slice.metadata;
+    if (!owns(`${namespace}/${labels[LABEL_ENVIRONMENT] ?? ""}`)) continue;
     const revision = functions.revision(labels[LABEL_FUNCTION_UID] ?? "", labels[LABEL_REVISION] ?? "");
     if (revision) slices.adopt(revision.key, slice);
     else await cluster.deleteSlice(namespace, name);

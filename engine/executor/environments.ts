@@ -26,6 +26,8 @@ export interface Environments {
 
 export interface EnvironmentsOptions {
   readonly log: ExecutorLog;
+  /** Whether the environment is minded here at all. */
+  readonly owns: (key: string) => boolean;
   readonly settings: Pick<ExecutorSettings, "parallelStarts" | "maxPodsPerEnvironment" | "poolGrowth">;
   readonly create: (environment: KubeEnvironment, template: PodTemplate) => Pod;
   readonly discard: (pod: Pod, reason: string, graceSeconds?: number) => void;
@@ -72,6 +74,7 @@ export function createEnvironments(options: EnvironmentsOptions): Environments {
   const upsert = (environment: KubeEnvironment) => {
     const { metadata } = environment;
     const key = `${metadata.namespace}/${metadata.name}`;
+    if (!options.owns(key)) return;
     const entry = entries.get(key);
     if (metadata.deletionTimestamp !== undefined || (entry && entry.uid !== metadata.uid))
       remove(environment);

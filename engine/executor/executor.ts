@@ -1,4 +1,5 @@
 import { PlatformError } from "../../api/errors.ts";
+import type { Serving } from "../../api/kinds/serving.ts";
 import type { AcquireReply, AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
 import {
   type AdoptionParts,
@@ -24,6 +25,7 @@ import type { PoolSnapshot } from "./pool.ts";
 import { createPrefetcher, type Prefetcher } from "./prefetch.ts";
 import {
   createRevision,
+  type FunctionIdentity,
   type Revision,
   type RevisionOptions,
   type RevisionSnapshot,
@@ -45,6 +47,8 @@ export interface ExecutorOptions {
   readonly tokensOf: (namespace: string, name: string) => readonly string[];
   readonly settings: ExecutorSettings;
   readonly log: ExecutorLog;
+  /** Whether this executor minds an environment (`namespace/name`); default: all. Fixed for the executor's life. */
+  readonly owns?: (environment: string) => boolean;
   readonly onFaultPoint?: (point: FaultPoint) => void;
   /** For tests: another way to call pods than HTTP. */
   readonly connect?: (address: string, tokens: readonly string[]) => PodCalls;
@@ -58,6 +62,8 @@ export interface Executor {
   /** Throws `PlatformError`. The signal aborts when the caller has left. */
   acquire(request: AcquireRequest, signal?: AbortSignal): Promise<AcquireReply>;
   suspect(report: SuspectReport): void;
+  /** The environment (`namespace/name`) that the call's revision runs in; undefined when the revision is not known. */
+  environmentOf(request: AcquireRequest): Promise<string | undefined>;
   readonly ready: boolean;
   snapshot(): ExecutorSnapshot;
   /** Prometheus text. */
@@ -86,6 +92,10 @@ interface Parts extends AdoptionParts {
   phase: "starting" | "ready" | "stopped";
 }
 
+const stopping = () => new PlatformError("executor_unavailable", "This executor is stopping");
+const environmentOf = ({ namespace }: FunctionIdentity, { environment }: Serving): string =>
+  `${namespace}/${environment.name}`;
+
 const SETTLE_LIMIT_MS = 2_000;
 const HEALTH_TIMEOUT_MS = 1_000;
 const SUPPORTED_TYPES = new Set(["", "poolmgr", "auto"]);
@@ -101,16 +111,22 @@ export function createExecutor(options: ExecutorOptions): Executor {
       started.resolve();
     },
     stop: async () => {
-      const stopping = stop(parts);
+      const stopped = stop(parts);
       started.resolve();
-      await stopping;
+      await stopped;
+    },
+    environmentOf: async (request) => {
+      if (parts.phase === "starting") await started.promise;
+      const revision =
+        functions.revision(request.uid, request.revision) ??
+        (await lookUp(parts, request).catch(() => undefined));
+      return revision && environmentOf(revision.identity, revision.serving);
     },
     acquire: async (request, signal) => {
       const beganMs = performance.now();
       try {
         if (parts.phase === "starting") await started.promise;
-        if (parts.phase === "stopped")
-          throw new PlatformError("executor_unavailable", "This executor is stopping");
+        if (parts.phase === "stopped") throw stopping();
         const revision = functions.revision(request.uid, request.revision) ?? (await lookUp(parts, request));
         checkServable(revision, request);
         const endpoints = await revision.acquire(request, signal);
@@ -147,7 +163,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
 
 /** Makes the parts and lets each tell the others what happened. They are called back only after all of them exist. */
 function connectParts(options: ExecutorOptions): Parts {
-  const { cluster, settings, log } = options;
+  const { cluster, settings, log, owns = () => true } = options;
   const archives = archiveCache(options.archives, settings.archiveCacheBytes);
   const metrics = createMetrics({
     pools: () => environments.snapshot(),
@@ -172,6 +188,7 @@ function connectParts(options: ExecutorOptions): Parts {
   const { discard } = fleet;
   const environments = createEnvironments({
     log,
+    owns,
     settings,
     create: (environment, template) => {
       metrics.podCreated();
@@ -207,6 +224,7 @@ function connectParts(options: ExecutorOptions): Parts {
   const { pollIntervalMs, silenceGraceMs } = settings;
   const parts: Parts = {
     options,
+    owns,
     cluster,
     archives,
     contents: contentSource(cluster, archives),
@@ -226,13 +244,9 @@ function connectParts(options: ExecutorOptions): Parts {
   return parts;
 }
 
-function revisionOptions(
-  parts: Parts,
-  identity: RevisionOptions["identity"],
-  serving: RevisionOptions["serving"],
-): RevisionOptions {
+function revisionOptions(parts: Parts, identity: FunctionIdentity, serving: Serving): RevisionOptions {
   const { contents, environments, fleet, options, metrics } = parts;
-  const environmentKey = `${identity.namespace}/${serving.environment.name}`;
+  const environmentKey = environmentOf(identity, serving);
   const key = revisionKey(identity.uid, serving.revision);
   return {
     serving,
@@ -284,6 +298,7 @@ function podGone(parts: Parts, pod: Pod, reason: string, failed: boolean): void 
 function becameCurrent(parts: Parts, revision: Revision, previous: Revision | undefined): void {
   const { rollover, prefetcher, contents, options } = parts;
   rollover.current(revision);
+  if (!parts.owns(environmentOf(revision.identity, revision.serving))) return;
   prefetcher.add(() => contents.read(revision.identity.namespace, revision.serving));
   const warm = previous?.pods().size ?? 0;
   if (warm > 0 && !revision.serving.limits.onceOnly)
@@ -312,7 +327,7 @@ async function stop(parts: Parts): Promise<void> {
   const { prefetcher, rollover, reaper, watchdog, environments, functions, slices, labels, fleet } = parts;
   parts.phase = "stopped";
   for (const part of [prefetcher, rollover, reaper, watchdog, environments]) part.close();
-  const error = new PlatformError("executor_unavailable", "This executor is stopping");
+  const error = stopping();
   for (const revision of functions.revisions()) functions.drop(revision, error);
   const limit = new Promise((resolve) => setTimeout(resolve, SETTLE_LIMIT_MS).unref());
   await Promise.race([Promise.all([slices.settled(), labels.settled()]), limit]);

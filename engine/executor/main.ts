@@ -42,6 +42,16 @@ async function main(): Promise<void> {
     host: settings.host,
     port: settings.port,
     log,
+    ...(settings.advertise === ""
+      ? {}
+      : {
+          group: {
+            namespace: settings.namespace,
+            address: settings.advertise,
+            leaseMs: settings.leaseMs,
+            handoverMs: settings.handoverMs,
+          },
+        }),
   });
   const origin = await executor.start();
   log.info("Executor listens", { origin });

@@ -1,11 +1,24 @@
 import Fastify, { type FastifyInstance } from "fastify";
 import type { z } from "zod";
 import { PlatformError } from "../../api/errors.ts";
-import { AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
-import type { Executor } from "./executor.ts";
+import { type AcquireReply, AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
+import type { ExecutorSnapshot } from "./executor.ts";
+
+/** What the API offers. `forwarded`: another executor passes the call on, so it ends here. */
+export interface ExecutorService {
+  readonly acquire: (
+    request: AcquireRequest,
+    forwarded: boolean,
+    signal: AbortSignal,
+  ) => Promise<AcquireReply>;
+  readonly suspect: (report: SuspectReport, forwarded: boolean) => void;
+  readonly ready: () => boolean;
+  readonly snapshot: () => ExecutorSnapshot | undefined;
+  readonly metrics: () => string;
+}
 
 export interface ExecutorServerOptions {
-  readonly executor: Executor;
+  readonly executor: ExecutorService;
   readonly host: string;
   readonly port: number;
   /** Makes the instance refuse calls that are not signed and answer errors; given by the composition root (`net/`). */
@@ -21,6 +34,10 @@ export interface ExecutorServer {
 
 /** Paths that need no signature. */
 export const OPEN_PATHS = ["/healthz", "/readyz", "/metrics"] as const;
+/** Query of calls that one executor passes on to another. */
+export const FORWARDED_QUERY = "forwarded=1";
+const isForwarded = (request: { readonly url: string }): boolean =>
+  request.url.endsWith(`?${FORWARDED_QUERY}`);
 const MAX_BODY_BYTES = 1024 * 1024;
 
 /** The executor's API for routers (`api/wire/executor.ts`), with health, metrics and debug pages. */
@@ -35,16 +52,16 @@ export function createExecutorServer(options: ExecutorServerOptions): ExecutorSe
     reply.raw.once("close", () => {
       if (!reply.raw.writableFinished) left.abort();
     });
-    return executor.acquire(message, left.signal);
+    return executor.acquire(message, isForwarded(request), left.signal);
   });
   app.post("/v2/suspect", async (request, reply) => {
-    executor.suspect(parse(SuspectReport, request.body, "suspect"));
+    executor.suspect(parse(SuspectReport, request.body, "suspect"), isForwarded(request));
     return reply.code(202).send({});
   });
-  app.get("/v2/debug", async () => executor.snapshot());
+  app.get("/v2/debug", async () => executor.snapshot() ?? { ready: false });
   app.get("/healthz", async () => ({ status: "ok" }));
   app.get("/readyz", async (_request, reply) =>
-    reply.code(executor.ready ? 200 : 503).send({ status: executor.ready ? "ready" : "starting" }),
+    reply.code(executor.ready() ? 200 : 503).send({ status: executor.ready() ? "ready" : "starting" }),
   );
   app.get("/metrics", async (_request, reply) =>
     reply.type("text/plain; version=0.0.4").send(executor.metrics()),

@@ -33,6 +33,27 @@ export const EXECUTOR_SETTINGS = {
     fallback: "http://127.0.0.1:8890",
   }),
   namespace: text({ ...flag("namespace", "Namespace of the executor's own Lease"), fallback: "default" }),
+  advertise: text({
+    ...flag(
+      "advertise",
+      "ip:port at which other executors reach this one; empty = it shares with none and minds all environments",
+    ),
+    pattern: /^$|^[^:\s]+:\d{1,5}$/,
+    allowed: "ip:port or empty",
+    fallback: "",
+  }),
+  leaseMs: durationMs({
+    ...flag("lease", "An executor whose Lease was not renewed for so long counts as dead"),
+    fallback: 15 * second,
+    minMs: second,
+    maxMs: 600 * second,
+  }),
+  handoverMs: durationMs({
+    ...flag("handover", "Time that another executor has to let go of an environment"),
+    fallback: 3 * second,
+    minMs: 0,
+    maxMs: 60 * second,
+  }),
   parallelStarts: integer({
     ...flag("parallel-starts", "Pods of one environment that may start at the same time"),
     fallback: 8,

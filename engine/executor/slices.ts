@@ -1,6 +1,7 @@
 import {
   API_GROUP_VERSION,
   LABEL_COMPONENT,
+  LABEL_ENVIRONMENT,
   LABEL_FUNCTION_NAME,
   LABEL_FUNCTION_UID,
   LABEL_MANAGED_BY,
@@ -180,6 +181,7 @@ function manifest(
       labels: {
         [LABEL_MANAGED_BY]: MANAGED_BY,
         [LABEL_COMPONENT]: COMPONENT,
+        [LABEL_ENVIRONMENT]: serving.environment.name,
         [LABEL_FUNCTION_NAME]: identity.name,
         [LABEL_FUNCTION_UID]: identity.uid,
         [LABEL_REVISION]: serving.revision,

@@ -43,13 +43,13 @@ async function deploy(
   );
   const { uid } = await world.serve(name, serving);
   await until("the revision is known", () =>
-    running.process.executor.snapshot().revisions.some((known) => known.revision === revision),
+    running.process.snapshot()?.revisions.some((known) => known.revision === revision),
   );
   return { name, uid, revision };
 }
 
 const poolFull = (running: RunningExecutor, size: number) => () =>
-  running.process.executor.snapshot().pools.some((pool) => pool.ready >= size);
+  running.process.snapshot()?.pools.some((pool) => pool.ready >= size);
 
 async function spaced(world: RealWorld, running: RunningExecutor, sizeBytes: number) {
   const acquires: number[] = [];

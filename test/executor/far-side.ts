@@ -13,6 +13,7 @@ import type {
   KubeSlice,
   PodManifest,
   SliceManifest,
+  Watched,
   WatchEvents,
 } from "../../engine/executor/cluster.ts";
 import { podManifest, podName, podTemplate } from "../../engine/executor/pod-manifest.ts";
@@ -80,7 +81,16 @@ export class SimulatedPod {
   }
 }
 
-type Watcher<T> = WatchEvents<T> | undefined;
+/** Tells everybody who watches a kind. */
+class Broadcast<T> {
+  readonly watchers = new Set<WatchEvents<T>>();
+  upsert(object: T): void {
+    for (const watcher of this.watchers) watcher.upsert(object);
+  }
+  remove(object: T): void {
+    for (const watcher of this.watchers) watcher.remove(object);
+  }
+}
 
 export class FarSide {
   readonly options: FarSideOptions;
@@ -99,14 +109,10 @@ export class FarSide {
   readonly #troubles = new Map<SimulatedPod, { readonly reason: string; readonly message: string }>();
   #nextAddress = 1;
   #freeAddresses: string[] = [];
-  #watchers: {
-    functions: Watcher<KubeFunction>;
-    environments: Watcher<KubeEnvironment>;
-    pods: Watcher<KubePod>;
-  } = {
-    functions: undefined,
-    environments: undefined,
-    pods: undefined,
+  readonly #watchers = {
+    functions: new Broadcast<KubeFunction>(),
+    environments: new Broadcast<KubeEnvironment>(),
+    pods: new Broadcast<KubePod>(),
   };
   /** Told whenever a pod begins to be specialised. */
   onSpecialising: () => void = () => undefined;
@@ -135,24 +141,28 @@ export class FarSide {
       if (this.options.writeFails(what)) throw new Error(`the API server failed at ${what}`);
       return run();
     };
-    const watch = (kind: "functions" | "environments" | "pods", list: () => unknown[]) => ({
-      start: async (events: WatchEvents<never>) => {
-        await later(this.options.watchMs());
-        if (dead) return;
-        for (const object of list()) events.upsert(object as never);
-        this.#watchers[kind] = {
-          upsert: (object: never) => void (dead || events.upsert(object)),
-          remove: (object: never) => void (dead || events.remove(object)),
-        } as never;
-      },
-      stop: async () => {
-        dead = true;
-      },
-    });
+    const watch = <T>(kind: Broadcast<T>, list: () => T[]): Watched<T> => {
+      let own: WatchEvents<T> | undefined;
+      return {
+        start: async (events) => {
+          await later(this.options.watchMs());
+          if (dead) return;
+          for (const object of list()) events.upsert(object);
+          own = {
+            upsert: (object) => void (dead || events.upsert(object)),
+            remove: (object) => void (dead || events.remove(object)),
+          };
+          kind.watchers.add(own);
+        },
+        stop: async () => {
+          if (own) kind.watchers.delete(own);
+        },
+      };
+    };
     const cluster: Cluster = {
-      functions: watch("functions", () => [...this.functions.values()]),
-      environments: watch("environments", () => [...this.environments.values()]),
-      pods: watch("pods", () => [...this.pods.values()].map((pod) => this.#podObject(pod))),
+      functions: watch(this.#watchers.functions, () => [...this.functions.values()]),
+      environments: watch(this.#watchers.environments, () => [...this.environments.values()]),
+      pods: watch(this.#watchers.pods, () => [...this.pods.values()].map((pod) => this.#podObject(pod))),
       getFunction: (namespace, name) =>
         guard("getFunction", () => this.functions.get(`${namespace}/${name}`)),
       getSecret: (namespace, name) => guard("getSecret", () => this.secrets.get(`${namespace}/${name}`)),
@@ -186,19 +196,19 @@ export class FarSide {
 
   addEnvironment(environment: KubeEnvironment): void {
     this.environments.set(`${environment.metadata.namespace}/${environment.metadata.name}`, environment);
-    this.#watchers.environments?.upsert(environment);
+    this.#watchers.environments.upsert(environment);
   }
   removeEnvironment(environment: KubeEnvironment): void {
     this.environments.delete(`${environment.metadata.namespace}/${environment.metadata.name}`);
-    this.#watchers.environments?.remove(environment);
+    this.#watchers.environments.remove(environment);
   }
   addFunction(fn: KubeFunction): void {
     this.functions.set(`${fn.metadata.namespace}/${fn.metadata.name}`, fn);
-    this.#watchers.functions?.upsert(fn);
+    this.#watchers.functions.upsert(fn);
   }
   removeFunction(fn: KubeFunction): void {
     this.functions.delete(`${fn.metadata.namespace}/${fn.metadata.name}`);
-    this.#watchers.functions?.remove(fn);
+    this.#watchers.functions.remove(fn);
   }
 
   /** The pod's process ends and the API server forgets the pod. */
@@ -208,14 +218,14 @@ export class FarSide {
     pod.alive = false;
     this.pods.delete(key);
     if (this.reuseAddresses) this.#freeAddresses.push(pod.address);
-    setTimeout(() => this.#watchers.pods?.remove(this.#podObject(pod)), this.options.watchMs());
+    setTimeout(() => this.#watchers.pods.remove(this.#podObject(pod)), this.options.watchMs());
   }
   /** The pod's process dies by itself: the API server says Failed until somebody deletes the pod. */
   crash(pod: SimulatedPod, reason = "Error"): void {
     pod.alive = false;
     setTimeout(() => {
       if (this.pods.has(`${pod.manifest.metadata.namespace}/${pod.manifest.metadata.name}`))
-        this.#watchers.pods?.upsert({
+        this.#watchers.pods.upsert({
           ...this.#podObject(pod),
           status: {
             phase: "Failed",
@@ -236,7 +246,7 @@ export class FarSide {
     pod.listening = true;
     this.pods.set(`${manifest.metadata.namespace}/${manifest.metadata.name}`, pod);
     this.history.push(pod);
-    this.#watchers.pods?.upsert(this.#podObject(pod));
+    this.#watchers.pods.upsert(this.#podObject(pod));
     return pod;
   }
 
@@ -272,7 +282,7 @@ export class FarSide {
       pod.listening = trouble === undefined;
       pod.lastEndMs = Date.now();
       if (this.pods.has(`${manifest.metadata.namespace}/${manifest.metadata.name}`))
-        this.#watchers.pods?.upsert(this.#podObject(pod));
+        this.#watchers.pods.upsert(this.#podObject(pod));
     }, this.options.startMs());
     return this.#podObject(pod);
   }

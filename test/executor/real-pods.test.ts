@@ -30,7 +30,7 @@ afterAll(() => world.stop());
 async function executor(settings = {}): Promise<RunningExecutor> {
   const started = await world.startExecutor(settings);
   executors.push(started);
-  await until("the executor is ready", () => started.process.executor.ready);
+  await until("the executor is ready", () => started.process.ready());
   return started;
 }
 
@@ -51,7 +51,7 @@ function codeRevision(
 }
 
 const poolReady = (running: RunningExecutor) => () =>
-  running.process.executor.snapshot().pools.some((pool) => pool.ready === 2);
+  running.process.snapshot()?.pools.some((pool) => pool.ready === 2);
 
 test("a call reaches a specialised Deno pod with its secret and its variables; pod and slice say what it is", async () => {
   await world.client.create(SECRETS, {
@@ -130,7 +130,7 @@ test("a pod that blocks its event loop is replaced after a router's report, and 
   if (!endpoint) throw new Error("an endpoint is expected");
   void callPod(endpoint, "/loop").catch(() => undefined);
   await new Promise((resolve) => setTimeout(resolve, 100));
-  running.process.executor.suspect({
+  await running.suspect({
     namespace: NAMESPACE,
     podUid: endpoint.podUid,
     podName: endpoint.podName,
@@ -162,9 +162,9 @@ test("an idle pod is released and a new revision takes over from a warm one", as
   const fresh = codeRevision(`export default () => new Response("new")`, { idleTimeoutMs: 1_500 });
   await world.serve("rolling", fresh);
   await until("the new revision is warm", () =>
-    running.process.executor
+    running.process
       .snapshot()
-      .revisions.some(({ revision, pods }) => revision === fresh.revision && pods.length === 1),
+      ?.revisions.some(({ revision, pods }) => revision === fresh.revision && pods.length === 1),
   );
   const [after] = await running.acquire("rolling", uid, fresh.revision);
   expect(after && (await callPod(after)).text).toBe("new");

@@ -4,8 +4,14 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { request } from "undici";
+import { z } from "zod";
 import { HEADER_POD, HEADER_REVISION } from "../../api/headers.ts";
-import { AcquireReply, type AcquireRequest, type Endpoint } from "../../api/wire/executor.ts";
+import {
+  AcquireReply,
+  type AcquireRequest,
+  type Endpoint,
+  type SuspectReport,
+} from "../../api/wire/executor.ts";
 import type { Serving } from "../../api/kinds/serving.ts";
 import {
   createExecutorProcess,
@@ -42,6 +48,7 @@ export interface RealWorld {
 export interface RunningExecutor {
   readonly process: ExecutorProcess;
   readonly router: SignedClient;
+  suspect(report: SuspectReport): Promise<void>;
   acquire(name: string, uid: string, revision: string, more?: Partial<AcquireRequest>): Promise<Endpoint[]>;
   stop(): Promise<void>;
 }
@@ -194,6 +201,7 @@ async function startExecutor(
   const running: RunningExecutor = {
     process: executor,
     router,
+    suspect: async (report) => void (await router.postJson("/v2/suspect", report, z.unknown())),
     acquire: async (name, uid, revision, more = {}) => {
       const body: AcquireRequest = {
         namespace: NAMESPACE,
@@ -233,7 +241,7 @@ export async function publishedPods(client: KubeClient): Promise<string[]> {
 
 export async function until(
   what: string,
-  holds: () => Promise<boolean> | boolean,
+  holds: () => Promise<boolean> | boolean | undefined,
   limitMs = 10_000,
 ): Promise<void> {
   const end = performance.now() + limitMs;

@@ -47,6 +47,17 @@ export function launchExecutor(
   settings: Partial<ExecutorSettings> = {},
   diesAt?: FaultPoint,
 ): RunningExecutor & { readonly started: Promise<void> } {
+  const made = makeExecutor(far, settings, diesAt);
+  return { ...made, started: made.executor.start() };
+}
+
+/** An executor that has not started. */
+export function makeExecutor(
+  far: FarSide,
+  settings: Partial<ExecutorSettings> = {},
+  diesAt?: FaultPoint,
+  owns: (environment: string) => boolean = () => true,
+): RunningExecutor {
   const { cluster, cut, connect } = far.client();
   const executor = createExecutor({
     cluster,
@@ -62,6 +73,7 @@ export function launchExecutor(
     settings: { ...DEFAULTS, ...settings },
     log: SILENT,
     connect,
+    owns,
     onFaultPoint: (point) => {
       if (point === diesAt) cut();
     },
@@ -69,7 +81,6 @@ export function launchExecutor(
   running.push(executor);
   return {
     executor,
-    started: executor.start(),
     kill: () => {
       cut();
       running = running.filter((other) => other !== executor);

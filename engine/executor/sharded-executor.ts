@@ -1,0 +1,127 @@
+import { PlatformError } from "../../api/errors.ts";
+import type { AcquireReply, AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
+import type { Executor, ExecutorSnapshot } from "./executor.ts";
+import type { ExecutorLog } from "./executor-log.ts";
+import { ownerOf } from "./ownership.ts";
+
+/**
+ * Several executors share the environments of a cluster: each runs the pools of those that it owns and passes calls for others on.
+ *
+ * Invariants
+ * 1. An environment that changes hands is let go before it is taken: who loses it stops at once, who gains it waits `handoverMs` first,
+ *    then adopts its pods as after a restart.
+ * 2. A call is passed on at most once.
+ * 3. A call that meets a change of hands is tried again until its own time limit.
+ */
+export interface ShardedExecutorOptions {
+  /** Own identity among the members. */
+  readonly self: string;
+  /** An executor that minds only environments for which `owns` is true. */
+  readonly create: (owns: (environment: string) => boolean) => Executor;
+  /** Passes a call on to another member. */
+  readonly forward: (member: string, request: AcquireRequest, signal?: AbortSignal) => Promise<AcquireReply>;
+  readonly forwardSuspect: (member: string, report: SuspectReport) => void;
+  readonly handoverMs: number;
+  readonly log: ExecutorLog;
+}
+
+export interface ShardedExecutor {
+  /** The members that live now, own identity included. */
+  readonly membersChanged: (members: readonly string[]) => void;
+  readonly acquire: (
+    request: AcquireRequest,
+    forwarded: boolean,
+    signal?: AbortSignal,
+  ) => Promise<AcquireReply>;
+  readonly suspect: (report: SuspectReport, forwarded: boolean) => void;
+  readonly ready: () => boolean;
+  readonly snapshot: () => ExecutorSnapshot | undefined;
+  readonly metrics: () => string;
+  readonly stop: () => Promise<void>;
+}
+
+const RETRY_PAUSE_MS = 50;
+
+export function createShardedExecutor(options: ShardedExecutorOptions): ShardedExecutor {
+  const { self, log } = options;
+  let members: readonly string[] = [];
+  let current: Executor | undefined;
+  let changing: Promise<void> = Promise.resolve();
+  let epoch = 0;
+  let stopped = false;
+
+  /** Takes what is owned now, once what was owned before is let go; a later change overtakes one that still waits. */
+  const take = async (old: Executor | undefined, mine: number, first: boolean): Promise<void> => {
+    await old?.stop();
+    if (mine !== epoch) return;
+    if (!first || members.length > 1) await new Promise((resolve) => setTimeout(resolve, options.handoverMs));
+    if (stopped || mine !== epoch) return;
+    const owners = members;
+    current = options.create((environment) => ownerOf(environment, owners) === self);
+    await current.start();
+  };
+
+  const membersChanged = (given: readonly string[]) => {
+    if (stopped || given.join("\n") === members.join("\n")) return;
+    const first = members.length === 0;
+    // In the same turn, so that no call is decided by the new members and served by what the old ones owned.
+    const old = current;
+    current = undefined;
+    members = given;
+    epoch += 1;
+    const mine = epoch;
+    log.info("executors share the environments anew", { members: given.join(", ") });
+    changing = changing
+      .then(() => take(old, mine, first))
+      .catch((error: unknown) => log.error("cannot take over environments", { error }));
+  };
+
+  const once = async (
+    request: AcquireRequest,
+    forwarded: boolean,
+    signal?: AbortSignal,
+  ): Promise<AcquireReply> => {
+    const executor = current;
+    if (!executor) throw changingHands();
+    const environment = await executor.environmentOf(request);
+    if (executor !== current) throw changingHands();
+    const owner = environment === undefined ? self : ownerOf(environment, members);
+    if (owner === self) return executor.acquire(request, signal);
+    if (forwarded || owner === undefined) throw changingHands();
+    return options.forward(owner, request, signal);
+  };
+
+  return {
+    membersChanged,
+    acquire: async (request, forwarded, signal) => {
+      const until = performance.now() + request.waitMs;
+      for (;;) {
+        const waitMs = Math.ceil(until - performance.now());
+        try {
+          return await once({ ...request, waitMs: Math.max(1, waitMs) }, forwarded, signal);
+        } catch (error) {
+          const again = error instanceof PlatformError && error.code === "executor_unavailable";
+          if (!again || stopped || signal?.aborted === true || waitMs <= RETRY_PAUSE_MS) throw error;
+          await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
+        }
+      }
+    },
+    suspect: (report, forwarded) => {
+      current?.suspect(report);
+      if (forwarded) return;
+      for (const member of members) if (member !== self) options.forwardSuspect(member, report);
+    },
+    ready: () => current?.ready ?? false,
+    snapshot: () => current?.snapshot(),
+    metrics: () => current?.metrics() ?? "",
+    stop: async () => {
+      stopped = true;
+      epoch += 1;
+      await current?.stop();
+      await changing;
+    },
+  };
+}
+
+const changingHands = () =>
+  new PlatformError("executor_unavailable", "The environment is changing hands between executors");
