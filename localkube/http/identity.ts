@@ -1,4 +1,4 @@
-import { createHash, randomBytes, timingSafeEqual, webcrypto } from "node:crypto";
+import { randomBytes, timingSafeEqual, webcrypto } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
@@ -96,11 +96,13 @@ export async function loadIdentity(directory: string, host: string): Promise<Ser
   return identity;
 }
 
-/** Compares in a time that tells nothing about the token. */
+/** Compares in a time that tells nothing about the token but its length, which is no secret. */
 export function tokenCheck(token: string): (candidate: string) => boolean {
-  const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
-  const expected = digest(token);
-  return (candidate) => timingSafeEqual(digest(candidate), expected);
+  const expected = Buffer.from(token);
+  return (candidate) => {
+    const given = Buffer.from(candidate);
+    return given.length === expected.length && timingSafeEqual(given, expected);
+  };
 }
 
 /** A kubeconfig for the administrator. */
