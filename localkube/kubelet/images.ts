@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
+import { errorText } from "./error-text.ts";
 
 /** What becomes of a container's own `command` and `args`. */
 export type ContainerCommand = "refuse" | "ignore" | "append" | "replace";
@@ -95,7 +96,13 @@ export function makeImageTable(rules: readonly ImageRule[]): ImageTable {
  * reported through `log` and the rules before it stay. Throws when the file is wrong at the start.
  */
 export function openImageTable(file: string, log: (message: string) => void): ImageTable {
-  const load = (): ImageTable => makeImageTable(parseImageRules(JSON.parse(readFileSync(file, "utf8"))));
+  const load = (): ImageTable => {
+    try {
+      return makeImageTable(parseImageRules(JSON.parse(readFileSync(file, "utf8"))));
+    } catch (error) {
+      throw new Error(`Cannot use image table "${file}": ${errorText(error)}`);
+    }
+  };
   const modified = (): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   let loadedMs = modified();
   let table = load();
@@ -106,7 +113,7 @@ export function openImageTable(file: string, log: (message: string) => void): Im
     try {
       table = load();
     } catch (error) {
-      log(`image table "${file}" is not used: ${error instanceof Error ? error.message : String(error)}`);
+      log(errorText(error));
     }
     return table;
   };

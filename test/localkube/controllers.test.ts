@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isDeployment, isReplicaSet } from "../../localkube/controllers/workload.ts";
+import { collectTerminatedPods } from "../../localkube/controllers/terminated-pods.ts";
 import { asPod, type Pod } from "../../localkube/kubelet/pod.ts";
 import { isReady, type Node, openNode, until } from "./open-node.ts";
 
@@ -274,6 +275,27 @@ describe("Service", () => {
     await until(() => readyUids("served").length === 1);
     await node.store.delete("services", "default", "served");
     await until(() => endpoints("served").length === 0);
+  });
+});
+
+describe("pods that nobody looks after", () => {
+  it("are removed: the oldest that are over, and deleted ones on a node that is not there", async () => {
+    const run = (name: string) =>
+      node.createPod(name, {
+        restartPolicy: "Never",
+        containers: [{ name: "main", image: "sh", args: ["exit 0"] }],
+      });
+    for (const name of ["over-1", "over-2"]) {
+      await run(name);
+      await until(() => node.pod(name)?.status?.phase === "Succeeded");
+    }
+    await node.createPod("lost", { nodeName: "mars", containers: [{ name: "main", image: "fixed" }] });
+    await node.store.delete("pods", "default", "lost");
+    expect(node.pod("lost")?.metadata.deletionTimestamp).toBeDefined();
+    await collectTerminatedPods(node.store, 1000);
+    expect([node.pod("lost"), node.pod("over-1") === undefined]).toEqual([undefined, false]);
+    await collectTerminatedPods(node.store, 0);
+    await until(() => !node.pod("over-1") && !node.pod("over-2"));
   });
 });
 
