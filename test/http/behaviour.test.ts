@@ -790,6 +790,49 @@ describe("pressure", () => {
     expect(digests).toEqual(bodies.map((body) => createHash("sha256").update(body).digest("hex")));
   });
 
+  it("sends every byte of uploads side by side to slow upstreams", async () => {
+    const server = http.createServer((request, response) => {
+      const hash = createHash("sha256");
+      request.on("data", (chunk: Buffer) => {
+        hash.update(chunk);
+        if (Math.random() < 0.3) {
+          request.pause();
+          setTimeout(() => request.resume(), 2);
+        }
+      });
+      request.on("end", () => response.end(hash.digest("hex")));
+    });
+    const port = await listenOn(server);
+    closers.push(
+      () => server.close(),
+      () => server.closeAllConnections(),
+    );
+    // A small window makes bytes stream on that came in one read with their head.
+    const limits = { retainBodyBytes: 1000 };
+    const core = await coreOf(
+      (exchange, { at }) =>
+        exchange.relay(at(port), "/", "", { ...PLAN, expectContinue: exchange.path === "/wait" }),
+      { limits },
+    );
+    const bodies = Array.from({ length: 12 }, () => randomBytes(2_000_000));
+    const digests = await Promise.all(
+      bodies.map(async (body, index) => {
+        const raw = client(core);
+        const framing = index % 3 === 0 ? "Transfer-Encoding: chunked" : `Content-Length: ${body.length}`;
+        raw.send(`POST ${index % 2 === 0 ? "/wait" : "/"} HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n`);
+        for (let at = 0; at < body.length; at += 70_001) {
+          const part = body.subarray(at, at + 70_001);
+          if (index % 3 === 0) raw.send(`${part.length.toString(16)}\r\n`, part, "\r\n");
+          else raw.send(part);
+        }
+        if (index % 3 === 0) raw.send("0\r\n\r\n");
+        await raw.until(() => raw.statuses().length === 1, 10_000);
+        return raw.text.slice(raw.text.indexOf("\r\n\r\n") + 4).match(/[0-9a-f]{64}/)?.[0];
+      }),
+    );
+    expect(digests).toEqual(bodies.map((body) => createHash("sha256").update(body).digest("hex")));
+  });
+
   it.each([0, 1, 100, 16_383, 16_384, 16_385, 65_000, 65_536, 200_000, 2_000_000])(
     "carries %d bytes up and down unchanged",
     async (length) => {

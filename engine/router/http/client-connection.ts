@@ -5,6 +5,7 @@ import { REJECTS, type Reject } from "./reject.ts";
 import { dateLine, statusLine } from "./reply-head.ts";
 import { RequestBody } from "./request-body.ts";
 import { interpretRequest } from "./request-head.ts";
+import { adoptForSharedReads } from "./shared-read.ts";
 import type { Swept } from "./sweeper.ts";
 import type { Handler, Limits } from "./types.ts";
 
@@ -18,6 +19,8 @@ import type { Handler, Limits } from "./types.ts";
  * 4. The end of the client's side means that the client is gone, as in other servers of the field; only tunnels may be half-closed.
  * 5. A connection that ends after a response is closed by `#linger`: what the client still sends is read and dropped for a moment, since
  *    a reset would destroy the response on its way.
+ * 6. The shared read buffer is overwritten by the next read of any connection: what outlives `#read` is copied by `hold`, `#keep` or
+ *    `keepable`. A private buffer is replaced while the upstream's socket still holds it.
  */
 
 const WAIT_NONE = 0;
@@ -31,6 +34,10 @@ const WAIT_LINGER = 5;
 const LINGER_MS = 2000;
 const MOST_LINGER_MS = 30_000;
 const EMPTY = Buffer.alloc(0);
+/** All connections read into this; see invariant 6. */
+const SHARED = Buffer.allocUnsafeSlow(65_536);
+/** A connection whose client uploads with reads this large gets buffers of its own. */
+const STREAMING_BYTES = 16_384;
 
 /** What a connection needs of its listener. */
 export interface ConnectionHost {
@@ -65,21 +72,30 @@ export class ClientConnection implements Swept {
   #lingering = false;
   #gone = false;
   #reading = true;
+  #readBuffer = SHARED;
   #requests = 0;
   #dropped = 0;
   #wait = WAIT_HEAD;
   #waitAt = 0;
   #lingerUntil = 0;
 
-  constructor(host: ConnectionHost, socket: Socket, address: string) {
+  constructor(host: ConnectionHost, accepted: Socket, address: string) {
     this.#host = host;
-    this.#socket = socket;
     this.handler = host.handler;
     this.limits = host.limits;
     this.parser = new HeadParser(false, host.limits);
     this.address = address;
-    this.port = socket.remotePort ?? 0;
-    socket.on("data", (chunk: Buffer) => this.#data(chunk));
+    this.port = accepted.remotePort ?? 0;
+    const shared = adoptForSharedReads(accepted, {
+      buffer: () => this.#readBuffer,
+      read: (bytes) => this.#read(bytes),
+    });
+    const socket = shared ?? accepted;
+    this.#socket = socket;
+    if (shared === undefined) {
+      socket.on("data", (chunk: Buffer) => this.#data(chunk));
+      socket.resume();
+    }
     socket.on("end", () => this.#ended());
     socket.on("drain", () => this.#drained());
     socket.on("error", () => undefined);
@@ -247,6 +263,24 @@ export class ClientConnection implements Swept {
     if (exchange === undefined) return !this.#socket.writableNeedDrain;
     if (exchange.isTunnel || this.#body?.complete === false) return exchange.wantsBody();
     return this.#pendingLength === 0;
+  }
+
+  #read(count: number): boolean {
+    const own = this.#readBuffer;
+    this.#data(own.subarray(0, count));
+    const streams =
+      this.#exchange !== undefined && (this.#exchange.isTunnel || this.#body?.complete === false);
+    if (!streams) this.#readBuffer = SHARED;
+    else if (own === SHARED ? count >= STREAMING_BYTES : this.#exchange?.upstreamQueued === true) {
+      this.#readBuffer = Buffer.allocUnsafeSlow(SHARED.length);
+    }
+    return this.#reading;
+  }
+
+  /** Bytes of the last read in a form that a socket may keep. */
+  keepable(bytes: Buffer, start: number, end: number): Buffer {
+    const part = bytes.subarray(start, end);
+    return bytes.buffer === SHARED.buffer ? Buffer.from(part) : part;
   }
 
   #data(chunk: Buffer): void {

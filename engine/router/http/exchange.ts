@@ -360,7 +360,7 @@ export class ExchangeImpl implements Exchange, RequestFacts {
     const { connection } = this;
     if (connection === undefined) return;
     this.enterPhase(PHASE_BODY, this.plan.idleTimeoutMs);
-    connection.socket.write(bytes);
+    connection.socket.write(this.client.keepable(bytes, 0, bytes.length));
     if (connection.socket.writableNeedDrain) this.client.updateReading();
   }
 
@@ -384,6 +384,11 @@ export class ExchangeImpl implements Exchange, RequestFacts {
 
   get isTunnel(): boolean {
     return this.#tunnel;
+  }
+
+  /** Whether bytes written upstream still wait in the process. */
+  get upstreamQueued(): boolean {
+    return this.connection !== undefined && this.connection.socket.writableLength > 0;
   }
 
   sweep(now: number): void {

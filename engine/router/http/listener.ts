@@ -54,7 +54,9 @@ class ListenerImpl implements Listener, ConnectionHost {
     this.limits = { ...limits, maxHeaderBytes: Math.min(limits.maxHeaderBytes, MOST_HEADER_BYTES) };
     this.#errorReply = options.errorReply ?? plainErrorReply;
     this.#sweeper = new Sweeper(options.sweepMs ?? 50);
-    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
+      this.#accept(socket),
+    );
   }
 
   get now(): number {

@@ -69,10 +69,10 @@ export function sendBody(exchange: ExchangeImpl, bytes: Buffer, start: number, e
   if (exchange.chunkedUp) {
     socket.cork();
     socket.write(`${(end - start).toString(16)}\r\n`, "latin1");
-    socket.write(bytes.subarray(start, end));
+    socket.write(exchange.client.keepable(bytes, start, end));
     socket.write("\r\n", "latin1");
     socket.uncork();
-  } else socket.write(bytes.subarray(start, end));
+  } else socket.write(exchange.client.keepable(bytes, start, end));
   if (socket.writableNeedDrain) exchange.client.updateReading();
 }
 
