@@ -39,6 +39,8 @@ export interface Collector {
   start(): void;
   /** Reads what is there and writes the checkpoint. */
   stop(): void;
+  /** Lets go of everything at once: nothing more is read, and no checkpoint is written. */
+  abandon(): void;
   readonly containers: number;
 }
 
@@ -113,6 +115,14 @@ export function createCollector(options: CollectorOptions): Collector {
     }
   };
 
+  const abandon = () => {
+    for (const timer of timers) clearInterval(timer);
+    rootWatcher?.close();
+    for (const container of containers.values()) closeContainer(container);
+    containers.clear();
+    dirty.clear();
+  };
+
   return {
     start: () => {
       const look = guarded("look for container logs", scan);
@@ -130,11 +140,9 @@ export function createCollector(options: CollectorOptions): Collector {
         drainDirty();
       })();
       guarded("write the log checkpoint", checkpoint)();
-      rootWatcher?.close();
-      for (const container of containers.values()) closeContainer(container);
-      containers.clear();
-      dirty.clear();
+      abandon();
     },
+    abandon,
     get containers() {
       return containers.size;
     },
