@@ -11,7 +11,7 @@ function sumOf(
   return sets.reduce((sum, set) => sum + (set.status?.[field] ?? 0), 0);
 }
 
-export function isComplete({ spec }: Deployment, status: Status): boolean {
+function isComplete({ spec }: Deployment, status: Status): boolean {
   const replicas = spec.replicas ?? 1;
   return (
     status.updatedReplicas === replicas &&

@@ -6,7 +6,7 @@ import { isReady } from "./replica-set-plan.ts";
 
 const MAX_ENDPOINTS = 100;
 
-export interface ServicePort {
+interface ServicePort {
   name?: string;
   port: number;
   protocol?: string;
@@ -26,14 +26,14 @@ export interface Service {
   };
 }
 
-export interface EndpointPort {
+interface EndpointPort {
   name: string;
   port: number;
   protocol: string;
   appProtocol?: string;
 }
 
-export interface Endpoint {
+interface Endpoint {
   addresses: string[];
   conditions: { ready: boolean; serving: boolean; terminating: boolean };
   nodeName?: string;

@@ -295,7 +295,7 @@ function lastWords(
   return readLogTail(join(context.folders(state.pod).logDir, name, `${container.attempt}.log`));
 }
 
-export function graceSeconds(state: PodState): number {
+function graceSeconds(state: PodState): number {
   return state.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
 }
 

@@ -3,13 +3,13 @@ import { errorText, isRefusal } from "./error-text.ts";
 import { kubeTime } from "./pod.ts";
 
 /** What an event is about. */
-export interface EventSubject {
+interface EventSubject {
   apiVersion: string;
   kind: string;
   metadata: { name: string; namespace?: string; uid: string; resourceVersion?: string };
 }
 
-export interface EventNote {
+interface EventNote {
   type: "Normal" | "Warning";
   reason: string;
   message: string;

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from "node:fs";
 import { errorText } from "./error-text.ts";
 
 /** What becomes of a container's own `command` and `args`. */
-export type ContainerCommand = "refuse" | "ignore" | "append" | "replace";
+type ContainerCommand = "refuse" | "ignore" | "append" | "replace";
 
 /** How containers of an image are run as processes. */
 export interface ImageRule {
@@ -100,7 +100,7 @@ export function openImageTable(file: string, log: (message: string) => void): Im
     try {
       return makeImageTable(parseImageRules(JSON.parse(readFileSync(file, "utf8"))));
     } catch (error) {
-      throw new Error(`Cannot use image table "${file}": ${errorText(error)}`);
+      throw new Error(`Cannot use image table "${file}": ${errorText(error)}`, { cause: error });
     }
   };
   const modified = (): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;

@@ -87,7 +87,7 @@ function containerStatus(
 }
 
 /** Guaranteed, Burstable or BestEffort, by the rule of Kubernetes. */
-export function qosClass(spec: PodSpec): string {
+function qosClass(spec: PodSpec): string {
   const containers = [...(spec.initContainers ?? []), ...spec.containers];
   const stated = containers.some(({ resources }) =>
     ["cpu", "memory"].some(

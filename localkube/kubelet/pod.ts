@@ -25,7 +25,7 @@ export interface PodSpec {
   readinessGates?: { conditionType: string }[];
 }
 
-export interface ContainerPort {
+interface ContainerPort {
   name?: string;
   containerPort: number;
   protocol?: string;
@@ -74,7 +74,7 @@ export interface ResourceFieldRef {
   divisor?: string | number;
 }
 
-export interface EnvFromSource {
+interface EnvFromSource {
   prefix?: string;
   secretRef?: { name?: string; optional?: boolean };
   configMapRef?: { name?: string; optional?: boolean };
@@ -103,14 +103,14 @@ export interface VolumeSpec {
   [other: string]: unknown;
 }
 
-export interface ProjectedSource {
+interface ProjectedSource {
   secret?: { name?: string; items?: KeyToPath[]; optional?: boolean };
   configMap?: { name?: string; items?: KeyToPath[]; optional?: boolean };
   downwardAPI?: { items?: DownwardItem[] };
   serviceAccountToken?: object;
 }
 
-export interface VolumeMount {
+interface VolumeMount {
   name: string;
   mountPath: string;
   subPath?: string;

@@ -50,7 +50,7 @@ const NO_ADDRESS = "192.0.2.0/32";
 /** Where a pod without a container port is expected to listen. */
 const DEFAULT_PORT = 8888;
 
-export function processId(pod: Pod, container: string, attempt: number): string {
+function processId(pod: Pod, container: string, attempt: number): string {
   return `${pod.metadata.uid}/${container}/${attempt}`;
 }
 

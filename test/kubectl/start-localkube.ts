@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 const MAIN = resolve(import.meta.dirname, "../../localkube/main.ts");
 const START_TIMEOUT_MS = 20_000;
 
-export interface CommandResult {
+interface CommandResult {
   exitCode: number;
   stdout: string;
   stderr: string;
@@ -39,7 +39,7 @@ if (mode === "talk") { let n = 0; setInterval(() => console.log("line " + n++), 
 if (mode === "fail") { console.log("about to fail"); process.exit(3); }
 `;
 
-export function writeImages(home: string): string {
+function writeImages(home: string): string {
   const program = join(home, "program.mjs");
   writeFileSync(program, PROGRAM);
   const rule = (mode: string): object => ({
