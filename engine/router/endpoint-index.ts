@@ -23,7 +23,7 @@ import { Revision, type RevisionDeps } from "./revision.ts";
 const ACQUIRED_GRACE_MS = 60_000;
 
 export interface EndpointIndexDeps extends RevisionDeps {
-  readonly upstreams: Upstreams;
+  readonly upstreams: Pick<Upstreams, "at">;
   /** Prepares an endpoint for a revision that serves a function: headers and relay plans. */
   readonly equip: (endpoint: Endpoint, revision: Revision) => void;
   /** Called when a revision is forgotten. */

@@ -1,11 +1,10 @@
-import { LABEL_FUNCTION_UID } from "../../api/names.ts";
+import { API_GROUP_VERSION, LABEL_FUNCTION_UID } from "../../api/names.ts";
 import type { RoutedTrigger } from "../../api/routes.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { ENDPOINT_SLICES, type EndpointSlice } from "../../kube/core.ts";
 import { createInformer, type Informer } from "../../kube/informer.ts";
-import { FUNCTIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
 import { type KubeObject, keyOf } from "../../kube/object.ts";
-import { type ResourceType, resourceType } from "../../kube/resource.ts";
+import { resourceType } from "../../kube/resource.ts";
 import type { Log } from "../../net/log.ts";
 import type { MetricsRegistry } from "../../net/metrics.ts";
 import type { ServedFunction } from "./function-table.ts";
@@ -28,16 +27,9 @@ export interface Watches {
 const LOG_EVERY_FAILURES = 20;
 
 type TriggerObject = KubeObject & RoutedTrigger;
-const SERVED_FUNCTIONS: ResourceType<ServedFunction> = resourceType(
-  FUNCTIONS.apiVersion,
-  FUNCTIONS.kind,
-  FUNCTIONS.plural,
-);
-const ROUTED_TRIGGERS: ResourceType<TriggerObject> = resourceType(
-  HTTP_TRIGGERS.apiVersion,
-  HTTP_TRIGGERS.kind,
-  HTTP_TRIGGERS.plural,
-);
+// Not from kube/kinds.ts: the schemas of all kinds would cost the router several megabytes and part of its start.
+const SERVED_FUNCTIONS = resourceType<ServedFunction>(API_GROUP_VERSION, "Function", "functions");
+const ROUTED_TRIGGERS = resourceType<TriggerObject>(API_GROUP_VERSION, "HTTPTrigger", "httptriggers");
 
 /** Follows the three kinds that decide where requests go. What was seen stays in force while the API server cannot be reached. */
 export function startWatches(

@@ -1,0 +1,212 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import { LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
+import type { EndpointSlice } from "../../kube/core.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { EndpointIndex } from "./endpoint-index.ts";
+import { FunctionTable } from "./function-table.ts";
+import type { Upstream, Upstreams } from "./http/types.ts";
+
+let nowMs: number;
+let equipped: Endpoint[];
+let forgotten: string[];
+let open: Set<Upstream>;
+let index: EndpointIndex;
+
+/** Keeps one object per address until it is closed, as the HTTP core does. */
+function fakeUpstreams(): Pick<Upstreams, "at"> {
+  const byAddress = new Map<string, Upstream>();
+  return {
+    at: (host, port) => {
+      const key = `${host}:${port}`;
+      const found = byAddress.get(key);
+      if (found) return found;
+      const made: Upstream = {
+        host,
+        port,
+        context: undefined,
+        active: 0,
+        waiting: 0,
+        close: () => {
+          open.delete(made);
+          if (byAddress.get(key) === made) byAddress.delete(key);
+        },
+      };
+      open.add(made);
+      byAddress.set(key, made);
+      return made;
+    },
+  };
+}
+
+beforeEach(() => {
+  nowMs = 1_000;
+  equipped = [];
+  forgotten = [];
+  open = new Set();
+  index = new EndpointIndex({
+    limits: { queueLength: 10, queueWaitMs: 1_000, coldStartWaitMs: 1_000, scaleUpDelayMs: 10 },
+    now: () => nowMs,
+    acquire: () => new Promise(() => undefined),
+    upstreams: fakeUpstreams(),
+    equip: (endpoint) => equipped.push(endpoint),
+    forgotten: (revision) => forgotten.push(`${revision.uid}/${revision.revision}`),
+  });
+});
+
+const slice = (pods: Readonly<Record<string, string>>, revision = "r1", uid = "f1"): EndpointSlice => ({
+  metadata: { name: "s", namespace: "n", labels: { [LABEL_FUNCTION_UID]: uid, [LABEL_REVISION]: revision } },
+  addressType: "IPv4",
+  ports: [{ name: "http", port: 8888 }],
+  endpoints: Object.entries(pods).map(([podUid, ip]) => ({
+    addresses: [ip],
+    conditions: { ready: true },
+    targetRef: { uid: podUid, name: podUid },
+  })),
+});
+const acquired = (podUid: string, address: string, revision = "r1") => ({
+  podUid,
+  podName: podUid,
+  address,
+  revision,
+  requestsPerPod: 1,
+});
+const podsOf = (uid = "f1", revision = "r1") =>
+  index
+    .revision(uid, revision)
+    .endpoints.map((endpoint) => endpoint.podUid)
+    .toSorted();
+
+describe("the endpoint index", () => {
+  test("slices add, keep and remove pods; one that two slices name stays until both forget it", () => {
+    index.applySlice("n/a", slice({ p1: "10.0.0.1", p2: "10.0.0.2" }));
+    index.applySlice("n/b", slice({ p2: "10.0.0.2", p3: "10.0.0.3" }));
+    expect(podsOf()).toEqual(["p1", "p2", "p3"]);
+    index.applySlice("n/a", slice({ p1: "10.0.0.1" }));
+    expect(podsOf()).toEqual(["p1", "p2", "p3"]);
+    index.applySlice("n/b", undefined);
+    expect(podsOf()).toEqual(["p1"]);
+    expect(open.size).toBe(1);
+    index.applySlice("n/a", undefined);
+    expect(index.podCount).toBe(0);
+    expect(forgotten).toEqual(["f1/r1"]);
+  });
+
+  test("a pod from the executor stays while its slice is on its way, and goes when none comes", () => {
+    const revision = index.revision("f1", "r1");
+    index.pin(revision);
+    expect(
+      index.applyAcquired(revision, "n", [acquired("p1", "10.0.0.1:8888"), acquired("p2", "10.0.0.2:8888")]),
+    ).toBe(2);
+    index.applySlice("n/a", slice({ p1: "10.0.0.1" }));
+    nowMs += 59_000;
+    index.sweep();
+    expect(podsOf()).toEqual(["p1", "p2"]);
+    nowMs += 2_000;
+    index.sweep();
+    expect(podsOf()).toEqual(["p1"]);
+  });
+
+  test("a new pod at a known address means that the old one is gone, whatever its slice says", () => {
+    index.applySlice("n/a", slice({ p1: "10.0.0.1" }));
+    const [old] = equipped;
+    index.applySlice("n/b", slice({ q1: "10.0.0.1" }, "r9", "f2"));
+    expect(podsOf()).toEqual([]);
+    expect(podsOf("f2", "r9")).toEqual(["q1"]);
+    expect(old?.dropped).toBe(true);
+    expect(open.has(equipped[1]?.upstream ?? equipped[0]!.upstream)).toBe(true);
+    // The old slice's end must not take the new pod's connections.
+    index.applySlice("n/a", undefined);
+    expect(open.size).toBe(1);
+  });
+
+  test("a dropped pod stays dropped under slices and replies, until the slices forget it", () => {
+    index.applySlice("n/a", slice({ p1: "10.0.0.1" }));
+    const [endpoint] = equipped;
+    if (endpoint) index.drop(endpoint);
+    const revision = index.revision("f1", "r1");
+    expect([...revision.shunned]).toEqual(["p1"]);
+    index.applySlice("n/a", slice({ p1: "10.0.0.1" }));
+    expect(index.applyAcquired(revision, "n", [acquired("p1", "10.0.0.1:8888")])).toBe(0);
+    expect(podsOf()).toEqual([]);
+    index.applySlice("n/a", undefined);
+    expect([...revision.shunned]).toEqual([]);
+  });
+
+  test("the executor's word that a resting pod is free ends its rest", () => {
+    index.applySlice("n/a", slice({ p1: "10.0.0.1" }));
+    const [endpoint] = equipped;
+    if (endpoint) endpoint.restsUntilMs = nowMs + 500;
+    expect(index.applyAcquired(index.revision("f1", "r1"), "n", [acquired("p1", "10.0.0.1:8888")])).toBe(1);
+    expect(endpoint?.restsUntilMs).toBe(0);
+  });
+
+  test("a reply for another revision is ignored", () => {
+    expect(
+      index.applyAcquired(index.revision("f1", "r1"), "n", [acquired("p1", "10.0.0.1:8888", "r2")]),
+    ).toBe(0);
+    expect(index.podCount).toBe(0);
+  });
+});
+
+describe("the function table", () => {
+  const serving = (revision: string) => ({
+    revision,
+    generation: 1,
+    package: { name: "p", digest: "d", sizeBytes: 1 },
+    functionName: "",
+    environment: { name: "e", uid: "u", image: "i", version: 3 },
+    executorType: "poolmgr",
+    env: [],
+    envFrom: [],
+    secrets: [],
+    configMaps: [],
+    limits: {
+      concurrency: 1,
+      requestsPerPod: 1,
+      onceOnly: false,
+      retainPods: 0,
+      timeoutMs: 1,
+      idleTimeoutMs: 1,
+      specializationTimeoutMs: 1,
+      maxBodyBytes: 1,
+    },
+    since: "",
+  });
+  const object = (name: string, uid: string, given?: unknown) => ({
+    metadata: { name, namespace: "n", uid, resourceVersion: "7" },
+    status: { serving: given },
+  });
+  let table: FunctionTable;
+  let malformed: string[];
+  beforeEach(() => {
+    malformed = [];
+    table = new FunctionTable({ index, bind: () => undefined, onMalformed: (key) => malformed.push(key) });
+  });
+
+  test("a route may point to a function before it exists, and keeps its slot after it is gone", () => {
+    const slot = table.join("n", "f");
+    expect(slot.current).toBeUndefined();
+    table.apply(object("f", "f1", serving("r1")));
+    expect(slot.current?.revision).toBe("r1");
+    table.remove("n/f");
+    expect([slot.current, slot.uid, table.get("n", "f")]).toEqual([undefined, undefined, slot]);
+    table.leave(slot);
+    expect(table.get("n", "f")).toBeUndefined();
+    expect(forgotten).toEqual(["f1/r1"]);
+  });
+
+  test("a status that cannot be read leaves what serves in force", () => {
+    const slot = table.join("n", "f");
+    table.apply(object("f", "f1", serving("r1")));
+    table.apply(object("f", "f1", { revision: 5 }));
+    expect(malformed).toEqual(["n/f"]);
+    expect(slot.current?.revision).toBe("r1");
+  });
+
+  test("a function made anew under the same name is another one", () => {
+    const slot = table.join("n", "f");
+    table.apply(object("f", "f1", serving("r1")));
+    table.apply(object("f", "f2", serving("r1")));
+    expect(slot.current?.uid).toBe("f2");
+  });
+});
