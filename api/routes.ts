@@ -143,7 +143,7 @@ export function claimConflicts(claims: readonly RouteClaim[]): ClaimConflict[] {
 }
 
 /** Sorts winners first. */
-export function byPrecedence(a: RouteClaim, b: RouteClaim): number {
+function byPrecedence(a: RouteClaim, b: RouteClaim): number {
   if (a.order !== b.order) return a.order - b.order;
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
 }

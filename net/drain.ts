@@ -1,6 +1,6 @@
 import type { Log } from "./log.ts";
 
-export interface DrainStep {
+interface DrainStep {
   readonly name: string;
   /** Stops one part; resolves when nothing of it runs any more. */
   readonly stop: () => Promise<void> | void;

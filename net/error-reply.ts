@@ -37,10 +37,10 @@ export function errorReply(error: unknown, context: ErrorContext = {}): ErrorRep
 }
 
 /** Value of `Retry-After` (whole seconds, at least 1) for a pause in milliseconds. */
-export const retryAfterSeconds = (pauseMs: number): string => String(Math.max(1, Math.ceil(pauseMs / 1000)));
+const retryAfterSeconds = (pauseMs: number): string => String(Math.max(1, Math.ceil(pauseMs / 1000)));
 
 /** The thrown value itself when it is of the table, else an `internal` error with it as cause. */
-export function toPlatformError(error: unknown): PlatformError {
+function toPlatformError(error: unknown): PlatformError {
   if (error instanceof PlatformError) return error;
   return new PlatformError("internal", error instanceof Error ? error.message : String(error), {
     cause: error,

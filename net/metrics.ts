@@ -10,7 +10,7 @@ export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 const DEFAULT_MAX_SERIES = 2_000;
 const LABEL_SEPARATOR = "\u0000";
 
-export interface MetricOptions<L extends string> {
+interface MetricOptions<L extends string> {
   readonly name: string;
   readonly help: string;
   readonly labels?: readonly L[];

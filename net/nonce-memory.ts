@@ -1,5 +1,5 @@
 /** What became of a nonce: `fresh` = remembered now, `used` = seen before, `full` = no room to remember it. */
-export type NonceUse = "fresh" | "used" | "full";
+type NonceUse = "fresh" | "used" | "full";
 
 export interface NonceMemory {
   /** Remembers `nonce` until `expiresMs` (same clock as `nowMs`). */

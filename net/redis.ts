@@ -3,7 +3,7 @@ import { PlatformError } from "../api/errors.ts";
 import type { Log } from "./log.ts";
 
 /** `absent` = no URL was set; `lost` = set, but not connected at the moment. */
-export type RedisState = "absent" | "connecting" | "ready" | "lost";
+type RedisState = "absent" | "connecting" | "ready" | "lost";
 
 export interface RedisConnectionOptions {
   /** `redis://…` or `rediss://…`; undefined or "" = this platform runs without Redis. */

@@ -31,7 +31,7 @@ export interface SignedHead {
 /** A header lookup by lower-case name; undefined when absent or when the header came more than once. */
 export type HeaderLookup = (name: string) => string | undefined;
 
-export type VerifyResult =
+type VerifyResult =
   | { readonly ok: true; readonly bodySha256: string }
   | { readonly ok: false; readonly reason: string };
 

@@ -32,7 +32,7 @@ export interface SignedCall {
   readonly signal?: AbortSignal;
 }
 
-export interface SignedReply {
+interface SignedReply {
   readonly status: number;
   readonly headers: Record<string, string | string[] | undefined>;
   /** The body; the caller must consume or destroy it. */
@@ -48,7 +48,7 @@ export interface SignedClient {
   close(): Promise<void>;
 }
 
-export interface JsonCallOptions {
+interface JsonCallOptions {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly requestId?: string;

@@ -34,7 +34,7 @@ export interface InvokeDeps {
   readonly logEnd: (exchange: Exchange, facts: { code: string; requestId: string; function: string }) => void;
 }
 
-export type CallFacts = Omit<InvocationFacts, "revision">;
+type CallFacts = Omit<InvocationFacts, "revision">;
 
 export interface Invoker extends Omit<Handler, "onRequest"> {
   /** Calls the function of a slot. */

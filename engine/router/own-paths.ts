@@ -1,7 +1,7 @@
 import type { Exchange } from "./http/types.ts";
 
 /** Header lines of every answer that the router makes for itself. */
-export const OWN_LINES = "x-content-type-options: nosniff\r\nvary: Origin\r\n";
+const OWN_LINES = "x-content-type-options: nosniff\r\nvary: Origin\r\n";
 
 export interface OwnPathsDeps {
   readonly version: { readonly Version: string; readonly GitCommit: string; readonly BuildDate: string };

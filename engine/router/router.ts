@@ -18,7 +18,7 @@ import { createRoutingState } from "./routing-state.ts";
 import type { RouterSettings } from "./settings.ts";
 
 /** The identity of the router's internal listener in signed calls. */
-export const ROUTER_AUDIENCE = "router-internal";
+const ROUTER_AUDIENCE = "router-internal";
 
 export interface RouterDeps {
   readonly settings: RouterSettings;

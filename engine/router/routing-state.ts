@@ -24,7 +24,7 @@ import type { RouterSettings } from "./settings.ts";
 import { startWatches, type Watches } from "./watches.ts";
 
 /** The identity of the executor in signed calls. */
-export const EXECUTOR_AUDIENCE = "executor";
+const EXECUTOR_AUDIENCE = "executor";
 
 const MEASURE_MS = 1_000;
 const SWEEP_MS = 10_000;

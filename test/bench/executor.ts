@@ -8,7 +8,7 @@ import { callPod, realWorld, type RealWorld, type RunningExecutor, until } from 
  * Cold starts through the executor's API on localkube with Deno pods, without a router: acquire (signed HTTP call → claim → specialise)
  * and the first call to the pod. Archives are read ahead, as in service. Executor, API server, kubelet and this script share one process.
  */
-const SPACED = 40;
+const SPACED = Number(process.argv[2] ?? 40);
 const PAUSE_MS = 400;
 
 const percentile = (values: readonly number[], share: number): number =>

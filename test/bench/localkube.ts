@@ -96,7 +96,7 @@ async function paced(connection: Connection, kubeconfig: string): Promise<Latenc
       sent.set(mark, performance.now());
       const patched = connection.request("PATCH", `${PATH}/bench-${n % OBJECTS}`, { data: { mark } }, { contentType: "application/merge-patch+json" });
       open.push(
-        patched.then((answer) => {
+        patched.then((answer): void => {
           if (answer.status !== 200) throw new Error(answer.text);
           answered.set(answer.body.metadata.resourceVersion as string, performance.now());
         }),

@@ -22,7 +22,7 @@ export interface FakeKube {
   close(): Promise<void>;
 }
 
-export interface FakeObject {
+interface FakeObject {
   metadata: {
     name: string;
     namespace: string;

@@ -27,7 +27,7 @@ import { type FakePod, startFakePod } from "./fake-pod.ts";
 export const MASTER_KEY = "test-master-key-of-the-router-tests-0123456789";
 export const keys = keyRing([MASTER_KEY]);
 
-export interface FunctionOptions {
+interface FunctionOptions {
   namespace?: string;
   name?: string;
   uid?: string;
@@ -41,7 +41,7 @@ export interface FunctionOptions {
 }
 
 /** The executor as a router sees it: it makes pods on demand, within `concurrency`, and can be slow, failing or gone. */
-export interface FakeExecutor {
+interface FakeExecutor {
   readonly origin: string;
   acquires: AcquireRequest[];
   suspects: SuspectReport[];
