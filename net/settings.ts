@@ -250,7 +250,7 @@ export function origin(given: Named<string>): Setting<string> {
 }
 
 /** Help text of a process: one line per setting. */
-function settingsHelp(records: Readonly<Record<string, Setting<unknown>>>): string {
+export function settingsHelp(records: Readonly<Record<string, Setting<unknown>>>): string {
   return Object.values(records)
     .map((setting) => {
       const value =

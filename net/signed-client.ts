@@ -32,7 +32,7 @@ export interface SignedCall {
   readonly signal?: AbortSignal;
 }
 
-interface SignedReply {
+export interface SignedReply {
   readonly status: number;
   readonly headers: Record<string, string | string[] | undefined>;
   /** The body; the caller must consume or destroy it. */
