@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { denoFlags, METADATA_ADDRESSES } from "../env-images/deno/flags.ts";
+import { denoFlags, loopbackPorts, METADATA_ADDRESSES } from "../env-images/deno/flags.ts";
 import type { Ports } from "./ports.ts";
 
 /** Names of the platform's own images; local mode runs any tag of them. */
@@ -27,13 +27,14 @@ export interface Programs {
 }
 
 const HEAP_MB = 256;
-const LOOPBACKS = ["127.0.0.1", "[::1]"];
 
 /** Functions may reach what the user runs on this machine, but none of the platform's own ports save their Redis. */
 const platformAddresses = (ports: Ports): string[] =>
-  Object.entries(ports)
-    .filter(([name]) => name !== "redis")
-    .flatMap(([, port]) => LOOPBACKS.map((address) => `${address}:${port}`));
+  loopbackPorts(
+    Object.entries(ports)
+      .filter(([name]) => name !== "redis")
+      .map(([, port]) => port),
+  );
 
 /** The image table of local mode. */
 export function imageTable(programs: Programs, ports: Ports): ImageTable {

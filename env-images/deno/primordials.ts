@@ -77,7 +77,8 @@ export const streamReader: (stream: ReadableStream<Uint8Array>) => ReadableStrea
   ) => ReadableStreamDefaultReader<Uint8Array>;
 export const readerRead: (
   reader: ReadableStreamDefaultReader<Uint8Array>,
-) => Promise<ReadableStreamReadResult<Uint8Array>> = uncurryThis(ReadableStreamDefaultReader.prototype.read);
+) => Promise<{ done: false; value: Uint8Array } | { done: true; value?: Uint8Array | undefined }> =
+  uncurryThis(ReadableStreamDefaultReader.prototype.read);
 export const readerCancel: (
   reader: ReadableStreamDefaultReader<Uint8Array>,
   reason?: unknown,

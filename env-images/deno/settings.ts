@@ -37,8 +37,14 @@ function integer(name: string, text: string, lowest: number, highest: number): n
   return value;
 }
 
+/** The part of `Deno.env` that is needed. */
+export interface ProcessEnvironment {
+  toObject(): Record<string, string>;
+  delete(name: string): void;
+}
+
 /** Reads the settings and empties the process environment, so that no function sees what it was. */
-export function takeSettings(args: readonly string[], env: typeof Deno.env): Settings {
+export function takeSettings(args: readonly string[], env: ProcessEnvironment): Settings {
   const given = env.toObject();
   for (const name of Object.keys(given)) env.delete(name);
   const root = (flag(args, "root") ?? "").replace(/\/+$/, "");

@@ -17,6 +17,7 @@ import {
   startFunction,
   startPod,
   stopPods,
+  json,
 } from "./deno-pod.ts";
 
 afterEach(stopPods);
@@ -345,7 +346,7 @@ describe("specialisation over HTTP", () => {
   ])("%s is malformed and changes nothing", async (_name, body) => {
     const pod = await startPod();
     const reply = await postSpecialize(pod, body(specializeRequest(pod, CODE)));
-    expect([reply.status, (await reply.json()).reason]).toEqual([400, "bad_request"]);
+    expect([reply.status, (await json(reply)).reason]).toEqual([400, "bad_request"]);
     expect((await specialize(pod, CODE)).status).toBe(200);
     expect(await (await call(pod)).text()).toBe("ok");
   });
@@ -378,7 +379,7 @@ describe("specialisation over HTTP", () => {
   ])("%s: the pod is spent", async (code, archive, overrides) => {
     const pod = await startPod();
     const reply = await specialize(pod, archive, overrides);
-    expect([reply.status, (await reply.json()).code]).toEqual([422, code]);
+    expect([reply.status, (await json(reply)).code]).toEqual([422, code]);
     expect(await (await controlCall(pod, "GET /_isotope/status")).json()).toMatchObject({ state: "failed" });
     expect((await specialize(pod, CODE)).status).toBe(409);
   });
@@ -391,7 +392,7 @@ describe("specialisation over HTTP", () => {
     const reply = await postSpecialize(pod, frame(specializeRequest(pod, archive), archive), {
       "x-isotope-timeout-ms": "100",
     });
-    expect([reply.status, (await reply.json()).code]).toEqual([422, "load_timeout"]);
+    expect([reply.status, (await json(reply)).code]).toEqual([422, "load_timeout"]);
   });
 
   it("gives environment, secrets and config maps, assets and entry points", async () => {

@@ -253,3 +253,11 @@ export async function startFunction(
   if (reply.status !== 200) throw new Error(`Cannot specialise: ${reply.status} ${text}\n${pod.output()}`);
   return pod;
 }
+
+/** A reply's JSON object. */
+export async function json(reply: Response): Promise<Record<string, unknown>> {
+  const body: unknown = await reply.json();
+  if (typeof body !== "object" || body === null)
+    throw new TypeError(`Not an object: ${JSON.stringify(body)}`);
+  return { ...body };
+}

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { classifyHandler, parameters } from "../../env-images/deno/handler-form.ts";
-import { call, startFunction, startPod, specialize, stopPods } from "./deno-pod.ts";
+import { call, startFunction, startPod, specialize, stopPods, json } from "./deno-pod.ts";
 
 afterEach(stopPods);
 afterAll(stopPods);
@@ -119,7 +119,7 @@ describe("forms of handlers", () => {
     else {
       const pod = await startPod();
       const answer = await specialize(pod, code, { functionName });
-      expect([answer.status, (await answer.json()).code]).toEqual([422, "entry_not_found"]);
+      expect([answer.status, (await json(answer)).code]).toEqual([422, "entry_not_found"]);
     }
   });
 

@@ -1,3 +1,4 @@
+import { PodStatus } from "../../api/wire/pod.ts";
 import { afterEach, describe, expect, it } from "vitest";
 import { call, controlCall, type DenoPod, startFunction, startPod, stopPods } from "./deno-pod.ts";
 
@@ -14,7 +15,8 @@ export default async (request) => {
   return new Response("done " + name);
 }`;
 
-const status = async (pod: DenoPod) => (await controlCall(pod, "GET /_isotope/status")).json();
+const status = async (pod: DenoPod) =>
+  PodStatus.parse(await (await controlCall(pod, "GET /_isotope/status")).json());
 const until = async (test: () => Promise<boolean> | boolean, what: string): Promise<void> => {
   for (const end = Date.now() + 5_000; Date.now() < end; await new Promise((go) => setTimeout(go, 5)))
     if (await test()) return;

@@ -1,3 +1,4 @@
+import { PodStatus } from "../../api/wire/pod.ts";
 import { readFileSync } from "node:fs";
 import { afterEach, expect, it } from "vitest";
 import { WebSocket } from "undici";
@@ -6,7 +7,7 @@ import { call, controlCall, type DenoPod, startFunction, stopPods } from "./deno
 afterEach(stopPods);
 
 const inFlight = async (pod: DenoPod): Promise<number> =>
-  (await (await controlCall(pod, "GET /_isotope/status")).json()).inFlight;
+  PodStatus.parse(await (await controlCall(pod, "GET /_isotope/status")).json()).inFlight;
 const untilIdle = async (pod: DenoPod): Promise<void> => {
   for (const end = Date.now() + 5_000; Date.now() < end; await new Promise((go) => setTimeout(go, 5)))
     if ((await inFlight(pod)) === 0) return;
