@@ -92,7 +92,7 @@ export async function startLocalkube(options: LocalkubeOptions): Promise<Localku
   const undo: (() => Promise<void> | void)[] = [() => core.table.close()];
   const stop = async (): Promise<void> => {
     stopping.abort();
-    for (const step of undo.splice(0).reverse()) await step();
+    for (const step of undo.splice(0).toReversed()) await step();
   };
   try {
     await prepare(core, options);

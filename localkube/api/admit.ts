@@ -1,6 +1,6 @@
 import { checkRules } from "../schema/cel-rules.ts";
 import { decodeTyped } from "../schema/decode-typed.ts";
-import { isPlainObject, jsonEqual, type PlainObject } from "../schema/plain-object.ts";
+import { isPlainObject, jsonEqual, type PlainObject, textOf } from "../schema/plain-object.ts";
 import { applyDefaults, dropForbiddenNulls, prune } from "../schema/prune.ts";
 import { definition as schemaDefinition, OBJECT_META } from "../schema/schema.ts";
 import { validateValue } from "../schema/validate.ts";
@@ -25,12 +25,12 @@ export function decodeBody(
   const { apiVersion, kind } = body;
   if (apiVersion !== undefined && apiVersion !== "" && apiVersion !== wantedVersion) {
     throw badRequest(
-      `the API version in the data (${String(apiVersion)}) does not match the expected API version (${wantedVersion})`,
+      `the API version in the data (${textOf(apiVersion)}) does not match the expected API version (${wantedVersion})`,
     );
   }
   if (kind !== undefined && kind !== "" && kind !== definition.kind) {
     throw badRequest(
-      `${String(kind)} in version "${definition.version}" cannot be handled as a ${definition.kind}: the kind in the data (${String(kind)}) does not match the expected kind (${definition.kind})`,
+      `${textOf(kind)} in version "${definition.version}" cannot be handled as a ${definition.kind}: the kind in the data (${textOf(kind)}) does not match the expected kind (${definition.kind})`,
     );
   }
   const unknown = [...extraFaults];
@@ -42,6 +42,7 @@ export function decodeBody(
   return {
     apiVersion: wantedVersion,
     kind: definition.kind,
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- decoded by the schema of ObjectMeta
     metadata: (isPlainObject(metadata) ? metadata : {}) as unknown as KubeObject["metadata"],
     ...rest,
   };

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from "../store/kube-object.ts";
+import type { JsonObject } from "../store/kube-object.ts";
 
 export interface StatusCause {
   reason?: string;
@@ -123,7 +123,7 @@ export interface FieldError {
 
 const show = (value: unknown): string => {
   if (value === undefined) return "null";
-  const text = JSON.stringify(value as Json);
+  const text = JSON.stringify(value);
   return text.length > 1024 ? `${text.slice(0, 1024)}...` : text;
 };
 

@@ -1,3 +1,5 @@
+import { textOf } from "../schema/plain-object.ts";
+import { valueAt } from "../schema/object-path.ts";
 import type { KubeObject } from "../store/kube-object.ts";
 import { badRequest } from "./api-error.ts";
 
@@ -99,14 +101,31 @@ export function formatLabelSelector(selector: LabelSelector): string {
 /** Fields one may select by, beyond metadata.name and metadata.namespace, per storage. */
 const SELECTABLE: Record<string, readonly string[]> = {
   pods: [
-    ...["spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName"],
-    ...["status.phase", "status.podIP", "spec.hostNetwork"],
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "status.phase",
+    "status.podIP",
+    "spec.hostNetwork",
   ],
   events: [
-    ...["involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid"],
-    ...["involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath"],
-    ...["reason", "reportingComponent", "source", "type"],
-    ...["regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "reportingController"],
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+    "regarding.kind",
+    "regarding.namespace",
+    "regarding.name",
+    "regarding.uid",
+    "reportingController",
   ],
   secrets: ["type"],
   namespaces: ["status.phase"],
@@ -125,17 +144,11 @@ const ALIASES: Record<string, string> = {
 
 /** The value at a dotted path as a selector sees it: absent is "". */
 export function fieldText(object: KubeObject, path: string): string {
-  if (path === "source")
-    return String((object.source as { component?: string } | undefined)?.component ?? "");
-  let value: unknown = object;
-  for (const part of path.split(".")) {
-    value =
-      typeof value === "object" && value !== null ? (value as Record<string, unknown>)[part] : undefined;
-  }
+  const value = valueAt(object, path === "source" ? "source.component" : path);
   if (value === undefined || value === null) {
     return path === "spec.unschedulable" || path === "spec.hostNetwork" ? "false" : "";
   }
-  return String(value);
+  return textOf(value);
 }
 
 /** Parses a `fieldSelector` query parameter. Throws 400 for a field that the resource does not offer. */

@@ -1,3 +1,4 @@
+import { textOf } from "../schema/plain-object.ts";
 import { type ApiCore, internalWrite } from "../api/api-core.ts";
 import { deleteObject } from "../api/delete-object.ts";
 
@@ -21,7 +22,7 @@ export function expireEvents(core: ApiCore): void {
   const expiredBefore = core.nowMs() - LIFE_MS;
   events.forEach(({ object }, index) => {
     const seen = object.lastTimestamp ?? object.eventTime ?? object.metadata.creationTimestamp;
-    if (index >= surplus && Date.parse(String(seen)) > expiredBefore) return;
+    if (index >= surplus && Date.parse(textOf(seen)) > expiredBefore) return;
     const { namespace, name } = object.metadata;
     deleteObject(core, { definition, namespace, name }, {}, internalWrite("localkube-gc"));
   });

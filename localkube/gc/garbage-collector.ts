@@ -130,7 +130,7 @@ function judge(collector: Collector, object: KubeObject): void {
 
 function deleteDependents(collector: Collector, owner: KubeObject): void {
   let blocking = 0;
-  for (const uid of [...(collector.dependents.get(owner.metadata.uid) ?? [])]) {
+  for (const uid of new Set(collector.dependents.get(owner.metadata.uid))) {
     const dependent = collector.core.table.byUid(uid)?.stored.object;
     if (!dependent) continue;
     if (owners(dependent).some((each) => each.uid === owner.metadata.uid && each.blockOwnerDeletion))
@@ -142,7 +142,7 @@ function deleteDependents(collector: Collector, owner: KubeObject): void {
 
 function orphanDependents(collector: Collector, owner: KubeObject): void {
   const { uid } = owner.metadata;
-  for (const dependentUid of [...(collector.dependents.get(uid) ?? [])]) {
+  for (const dependentUid of new Set(collector.dependents.get(uid))) {
     const dependent = collector.core.table.byUid(dependentUid)?.stored.object;
     if (!dependent) continue;
     rewrite(collector, dependent, (copy) => {

@@ -15,7 +15,8 @@ export function findDuplicateKeys(text: string): string[] {
     if (char === '"') {
       const end = endOfString(text, at);
       if (expectsKey && top?.keys) {
-        top.key = JSON.parse(text.slice(at, end + 1)) as string;
+        const key: string = JSON.parse(text.slice(at, end + 1));
+        top.key = key;
         if (top.keys.has(top.key)) faults.push(`duplicate field "${placeOf()}"`);
         top.keys.add(top.key);
         expectsKey = false;

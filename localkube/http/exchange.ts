@@ -91,7 +91,7 @@ export function writeOptions(exchange: Exchange, kind: string): WriteOptions {
   return {
     dryRun: query.getAll("dryRun").includes("All"),
     fieldValidation: validation === "" ? "Warn" : validation,
-    fieldManager: manager || (String(request.headers["user-agent"] ?? "unknown").split("/")[0] ?? "unknown"),
+    fieldManager: manager || ((request.headers["user-agent"] ?? "unknown").split("/")[0] ?? "unknown"),
     warnings: [],
   };
 }
@@ -118,7 +118,7 @@ export function deleteOptions(exchange: Exchange, body: unknown): DeleteOptions 
   return {
     ...(typeof grace === "number" ? { gracePeriodSeconds: grace } : {}),
     ...(policy ? { propagationPolicy: policy } : orphan === true ? { propagationPolicy: "Orphan" } : {}),
-    ...(preconditions ? { preconditions: preconditions as { uid?: string; resourceVersion?: string } } : {}),
+    ...(preconditions ? { preconditions: preconditions } : {}),
     dryRun: dryRun.includes("All"),
   };
 }

@@ -1,6 +1,5 @@
 import { STATUS_CODES, type IncomingMessage } from "node:http";
 import { createServer, type Server } from "node:https";
-import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { methodNotAllowed } from "../api/api-error.ts";
 import type { Service } from "./exchange.ts";
@@ -36,7 +35,8 @@ export async function serveHttps(
   server.on("clientError", (_error, socket) => socket.destroy());
   server.on("connection", (socket) => socket.setNoDelay(true));
   await listen(server, host, port);
-  const address = server.address() as AddressInfo;
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("the server has no port");
   return {
     host,
     port: address.port,

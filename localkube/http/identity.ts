@@ -88,7 +88,7 @@ export async function loadIdentity(directory: string, host: string): Promise<Ser
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const file = join(directory, "identity.json");
   if (existsSync(file)) {
-    const kept = JSON.parse(readFileSync(file, "utf8")) as ServerIdentity & { host: string };
+    const kept: ServerIdentity & { host: string } = JSON.parse(readFileSync(file, "utf8"));
     if (kept.host === host) return kept;
   }
   const identity = { ...(await makeCertificates(host)), token: randomBytes(32).toString("base64url") };

@@ -17,7 +17,7 @@ interface ContinueToken {
 
 function readToken(text: string): ContinueToken {
   try {
-    const token = JSON.parse(Buffer.from(text, "base64url").toString()) as Partial<ContinueToken>;
+    const token: Partial<ContinueToken> = JSON.parse(Buffer.from(text, "base64url").toString());
     if (typeof token.rv === "number" && typeof token.after === "string")
       return { rv: token.rv, after: token.after };
   } catch {

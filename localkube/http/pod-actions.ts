@@ -2,7 +2,7 @@ import { requireStored, toView } from "../api/api-core.ts";
 import { deleteObject } from "../api/delete-object.ts";
 import { badRequest, conflict, methodNotAllowed } from "../api/api-error.ts";
 import { storeReplacement } from "../api/write-object.ts";
-import { isPlainObject } from "../schema/plain-object.ts";
+import { isPlainObject, textOf } from "../schema/plain-object.ts";
 import { mediaType, parseBody, readBody } from "./body.ts";
 import { deleteOptions, type Exchange, type ResourceRequest, writeOptions } from "./exchange.ts";
 import { placeOf } from "./object-handlers.ts";
@@ -40,7 +40,7 @@ export async function handleBinding(exchange: Exchange, target: ResourceRequest)
     throw conflict(
       place.definition,
       place.name,
-      `pod ${place.name} is already assigned to node "${String(pod.spec.nodeName)}"`,
+      `pod ${place.name} is already assigned to node "${textOf(pod.spec.nodeName)}"`,
     );
   }
   pod.spec = { ...pod.spec, nodeName: node };

@@ -3,7 +3,7 @@ import { type FieldError, invalidField, requiredField, unsupportedField } from "
 import { isDnsLabel } from "../api/metadata-rules.ts";
 import type { Registry } from "../api/registry.ts";
 import type { KindRules, ResourceDefinition, ScalePaths } from "../api/resource.ts";
-import { isPlainObject, type PlainObject, plainObjects } from "../schema/plain-object.ts";
+import { isPlainObject, type PlainObject, plainObjects, textOf } from "../schema/plain-object.ts";
 import type { Schema } from "../schema/schema.ts";
 import { structuralFaults } from "../schema/structural-faults.ts";
 import type { JsonObject, KubeObject } from "../store/kube-object.ts";
@@ -43,6 +43,7 @@ interface DefinitionSpec {
   versions: DefinitionVersion[];
 }
 
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- stored definitions have passed definitionFaults
 const specOf = (object: KubeObject): DefinitionSpec => object.spec as unknown as DefinitionSpec;
 
 /** Where the objects of a CRD are kept. */
@@ -61,7 +62,7 @@ function versionFaults(versions: PlainObject[]): FieldError[] {
   const errors: FieldError[] = [];
   versions.forEach((version, index) => {
     const path = `spec.versions[${index}]`;
-    if (!isDnsLabel(String(version.name ?? "")))
+    if (!isDnsLabel(textOf(version.name ?? "")))
       errors.push(invalidField(`${path}.name`, version.name ?? "", "must be a DNS label"));
     const schema = isPlainObject(version.schema) ? version.schema.openAPIV3Schema : undefined;
     if (!isPlainObject(schema))
@@ -70,12 +71,14 @@ function versionFaults(versions: PlainObject[]): FieldError[] {
       const at = `${path}.schema.openAPIV3Schema`;
       if (schema.type !== "object")
         errors.push(invalidField(`${at}.type`, schema.type ?? "", "must be object at the root"));
-      errors.push(...structuralFaults(schema as Schema, at));
+      errors.push(...structuralFaults(schema, at));
     }
     const printed = plainObjects(version.additionalPrinterColumns);
     printed.forEach((each, at) => {
       try {
-        customColumns([each as unknown as PrinterColumn]);
+        customColumns([
+          { ...each, name: textOf(each.name), type: textOf(each.type), jsonPath: textOf(each.jsonPath) },
+        ]);
       } catch (error) {
         const why = error instanceof Error ? error.message : "";
         errors.push(
@@ -107,7 +110,7 @@ function definitionFaults(object: KubeObject): FieldError[] {
   const names = isPlainObject(spec.names) ? spec.names : {};
   for (const field of ["plural", "kind"])
     if (!names[field]) errors.push(requiredField(`spec.names.${field}`));
-  if (object.metadata.name !== `${String(names.plural)}.${String(spec.group)}`) {
+  if (object.metadata.name !== `${textOf(names.plural)}.${textOf(spec.group)}`) {
     errors.push(
       invalidField("metadata.name", object.metadata.name, `must be spec.names.plural+"."+spec.group`),
     );
@@ -129,14 +132,14 @@ function establishedStatus(object: KubeObject): JsonObject {
   const names = isPlainObject(object.spec?.names) ? object.spec.names : {};
   const versions = plainObjects(object.spec?.versions);
   return {
-    acceptedNames: names as JsonObject,
+    acceptedNames: names,
     conditions: [
       condition("NamesAccepted", "NoConflicts", "no conflicts found"),
       condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
     ],
     storedVersions: versions
       .filter((version) => version.storage === true)
-      .map((version) => String(version.name)),
+      .map((version) => textOf(version.name)),
   };
 }
 
@@ -148,7 +151,7 @@ const rules: KindRules = {
   },
   onUpdate(object) {
     if (!isPlainObject(object.status)) object.status = establishedStatus(object);
-    else object.status = { ...object.status, acceptedNames: (object.spec?.names ?? {}) as JsonObject };
+    else object.status = { ...object.status, acceptedNames: object.spec?.names ?? {} };
   },
   validate: definitionFaults,
   validateUpdate(object, old) {
@@ -199,7 +202,7 @@ export const crdDefinition = (): ResourceDefinition => ({
 
 function toDefinition(object: KubeObject, version: DefinitionVersion): ResourceDefinition {
   const { group, names, scope } = specOf(object);
-  const reversed = group.split(".").reverse().join(".");
+  const reversed = group.split(".").toReversed().join(".");
   return {
     group,
     version: version.name,

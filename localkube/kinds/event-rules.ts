@@ -43,7 +43,8 @@ const RENAMED: readonly (readonly [string, string])[] = [
 function renamed(object: KubeObject, apiVersion: string, from: 0 | 1): KubeObject {
   const names = new Map(RENAMED.map((pair) => [pair[from], pair[from === 0 ? 1 : 0]]));
   const entries = Object.entries(object).map(([key, value]) => [names.get(key) ?? key, value]);
-  return { ...(Object.fromEntries(entries) as KubeObject), apiVersion };
+  const shown: KubeObject = Object.fromEntries(entries);
+  return { ...shown, apiVersion };
 }
 
 /** events.k8s.io/v1 shows the events of core v1 under other names. */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
 import { type ApiCore, internalWrite, toView } from "../api/api-core.ts";
 import { createObject, storeReplacement } from "../api/write-object.ts";
-import { isPlainObject, jsonEqual, type PlainObject } from "../schema/plain-object.ts";
+import { isPlainObject, jsonEqual, type PlainObject, textOf } from "../schema/plain-object.ts";
 import { objectKey } from "../store/object-table.ts";
 import { CRD_STORAGE } from "./custom-definitions.ts";
 
@@ -29,7 +29,7 @@ export function readCrds(directory: string): PlainObject[] {
 export function installCrd(core: ApiCore, crd: PlainObject): void {
   const definition = core.registry.stored(CRD_STORAGE);
   const metadata = isPlainObject(crd.metadata) ? crd.metadata : {};
-  const name = String(metadata.name ?? "");
+  const name = textOf(metadata.name ?? "");
   if (!definition) throw new Error("Cannot install a CRD: CustomResourceDefinition is not served");
   const stored = core.table.get(CRD_STORAGE, objectKey(undefined, name));
   if (!stored) {
@@ -38,6 +38,7 @@ export function installCrd(core: ApiCore, crd: PlainObject): void {
   }
   const next = { ...structuredClone(toView(definition, stored.object)) };
   const spec = isPlainObject(crd.spec) ? crd.spec : {};
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- read from YAML, so it is JSON
   next.spec = structuredClone(spec) as NonNullable<typeof next.spec>;
   if (jsonEqual(next.spec, stored.object.spec)) return;
   storeReplacement(core, { definition, namespace: undefined, name }, "main", next, WRITER);

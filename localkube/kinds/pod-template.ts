@@ -6,7 +6,7 @@ import {
   unsupportedField,
 } from "../api/api-error.ts";
 import { isDnsLabel } from "../api/metadata-rules.ts";
-import { isPlainObject, type PlainObject, plainObjects } from "../schema/plain-object.ts";
+import { isPlainObject, type PlainObject, plainObjects, textOf } from "../schema/plain-object.ts";
 import { parseQuantity } from "../schema/quantity.ts";
 
 const setDefault = (object: PlainObject, field: string, value: unknown): void => {
@@ -31,7 +31,7 @@ function defaultHttpGet(httpGet: unknown): void {
 
 /** `Always` for images that may change under their name. */
 function pullPolicy(image: unknown): string {
-  const name = String(image ?? "");
+  const name = textOf(image ?? "");
   if (name.includes("@")) return "IfNotPresent";
   const tag = /:([^:/]+)$/.exec(name)?.[1];
   return tag === undefined || tag === "latest" ? "Always" : "IfNotPresent";
@@ -96,7 +96,7 @@ function quantityFaults(resources: unknown, path: string): FieldError[] {
     const amounts = resources[part];
     if (!isPlainObject(amounts)) continue;
     for (const [name, amount] of Object.entries(amounts)) {
-      const value = parseQuantity(String(amount));
+      const value = parseQuantity(textOf(amount));
       const at = `${path}.${part}[${name}]`;
       if (value === undefined) {
         errors.push(
@@ -108,13 +108,13 @@ function quantityFaults(resources: unknown, path: string): FieldError[] {
         );
       } else if (value < 0) errors.push(invalidField(at, amount, "must be greater than or equal to 0"));
       else if (part === "requests" && isPlainObject(resources.limits)) {
-        const limit = parseQuantity(String(resources.limits[name] ?? ""));
+        const limit = parseQuantity(textOf(resources.limits[name] ?? ""));
         if (limit !== undefined && value > limit) {
           errors.push(
             invalidField(
               at,
               amount,
-              `must be less than or equal to ${name} limit of ${String(resources.limits[name])}`,
+              `must be less than or equal to ${name} limit of ${textOf(resources.limits[name])}`,
             ),
           );
         }
@@ -135,7 +135,7 @@ function envFaults(container: PlainObject, path: string): FieldError[] {
     const at = `${path}.env[${index}]`;
     const errors: FieldError[] = [];
     if (!env.name) errors.push(requiredField(`${at}.name`));
-    else if (String(env.name).includes("=")) {
+    else if (textOf(env.name).includes("=")) {
       errors.push(
         invalidField(`${at}.name`, env.name, "a valid environment variable name must not contain '='"),
       );
@@ -200,7 +200,7 @@ function mountFaults(container: PlainObject, path: string, volumes: Set<string>)
   plainObjects(container.volumeMounts).forEach((mount, index) => {
     const at = `${path}.volumeMounts[${index}]`;
     if (!mount.name) errors.push(requiredField(`${at}.name`));
-    else if (!volumes.has(String(mount.name))) {
+    else if (!volumes.has(textOf(mount.name))) {
       errors.push({
         reason: "FieldValueNotFound",
         field: `${at}.name`,
@@ -208,10 +208,10 @@ function mountFaults(container: PlainObject, path: string, volumes: Set<string>)
       });
     }
     if (!mount.mountPath) errors.push(requiredField(`${at}.mountPath`));
-    else if (paths.has(String(mount.mountPath))) {
+    else if (paths.has(textOf(mount.mountPath))) {
       errors.push(invalidField(`${at}.mountPath`, mount.mountPath, "must be unique"));
     }
-    paths.add(String(mount.mountPath));
+    paths.add(textOf(mount.mountPath));
   });
   return errors;
 }
@@ -219,7 +219,7 @@ function mountFaults(container: PlainObject, path: string, volumes: Set<string>)
 function containerFaults(container: PlainObject, path: string, volumes: Set<string>): FieldError[] {
   const errors: FieldError[] = [];
   if (!container.name) errors.push(requiredField(`${path}.name`));
-  else if (!isDnsLabel(String(container.name))) {
+  else if (!isDnsLabel(textOf(container.name))) {
     errors.push(
       invalidField(
         `${path}.name`,
@@ -229,12 +229,12 @@ function containerFaults(container: PlainObject, path: string, volumes: Set<stri
     );
   }
   if (!container.image) errors.push(requiredField(`${path}.image`));
-  else if (String(container.image).trim() !== container.image) {
+  else if (textOf(container.image).trim() !== container.image) {
     errors.push(
       invalidField(`${path}.image`, container.image, "must not have leading or trailing whitespace"),
     );
   }
-  if (!["Always", "IfNotPresent", "Never"].includes(String(container.imagePullPolicy))) {
+  if (!["Always", "IfNotPresent", "Never"].includes(textOf(container.imagePullPolicy))) {
     errors.push(
       unsupportedField(`${path}.imagePullPolicy`, container.imagePullPolicy, [
         "Always",
@@ -249,12 +249,12 @@ function containerFaults(container: PlainObject, path: string, volumes: Set<stri
     if (port.containerPort === undefined) errors.push(requiredField(`${at}.containerPort`));
     else errors.push(...portFault(`${at}.containerPort`, port.containerPort));
     if (port.hostPort !== undefined) errors.push(...portFault(`${at}.hostPort`, port.hostPort));
-    if (!["TCP", "UDP", "SCTP"].includes(String(port.protocol))) {
+    if (!["TCP", "UDP", "SCTP"].includes(textOf(port.protocol))) {
       errors.push(unsupportedField(`${at}.protocol`, port.protocol, ["SCTP", "TCP", "UDP"]));
     }
     if (port.name !== undefined && port.name !== "") {
-      if (portNames.has(String(port.name))) errors.push(duplicateField(`${at}.name`, port.name));
-      portNames.add(String(port.name));
+      if (portNames.has(textOf(port.name))) errors.push(duplicateField(`${at}.name`, port.name));
+      portNames.add(textOf(port.name));
     }
   });
   return [
@@ -271,7 +271,7 @@ export function podSpecFaults(spec: PlainObject, path: string): FieldError[] {
   const errors: FieldError[] = [];
   const volumes = new Set<string>();
   plainObjects(spec.volumes).forEach((volume, index) => {
-    const name = String(volume.name ?? "");
+    const name = textOf(volume.name ?? "");
     const at = `${path}.volumes[${index}]`;
     if (name === "") errors.push(requiredField(`${at}.name`));
     else if (volumes.has(name)) errors.push(duplicateField(`${at}.name`, name));
@@ -290,12 +290,12 @@ export function podSpecFaults(spec: PlainObject, path: string): FieldError[] {
     plainObjects(spec[list]).forEach((container, index) => {
       const at = `${path}.${list}[${index}]`;
       errors.push(...containerFaults(container, at, volumes));
-      if (container.name && names.has(String(container.name)))
+      if (container.name && names.has(textOf(container.name)))
         errors.push(duplicateField(`${at}.name`, container.name));
-      names.add(String(container.name));
+      names.add(textOf(container.name));
     });
   }
-  if (!["Always", "OnFailure", "Never"].includes(String(spec.restartPolicy))) {
+  if (!["Always", "OnFailure", "Never"].includes(textOf(spec.restartPolicy))) {
     errors.push(
       unsupportedField(`${path}.restartPolicy`, spec.restartPolicy, ["Always", "OnFailure", "Never"]),
     );

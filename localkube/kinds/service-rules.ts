@@ -8,7 +8,7 @@ import {
   unsupportedField,
 } from "../api/api-error.ts";
 import type { KindRules } from "../api/resource.ts";
-import { type PlainObject, plainObjects } from "../schema/plain-object.ts";
+import { type PlainObject, plainObjects, textOf } from "../schema/plain-object.ts";
 import type { Json, JsonObject, KubeObject } from "../store/kube-object.ts";
 import { portFault } from "./pod-template.ts";
 
@@ -41,7 +41,7 @@ function serviceDefaults(object: KubeObject): void {
 function serviceFaults(object: KubeObject): FieldError[] {
   const spec = object.spec ?? {};
   const errors: FieldError[] = [];
-  if (!SERVICE_TYPES.includes(String(spec.type))) {
+  if (!SERVICE_TYPES.includes(textOf(spec.type))) {
     errors.push(unsupportedField("spec.type", spec.type, SERVICE_TYPES));
   }
   if (spec.type === "ExternalName") {
@@ -58,10 +58,10 @@ function serviceFaults(object: KubeObject): FieldError[] {
     if (ports(spec).length > 1 && name === "") errors.push(requiredField(`${path}.name`));
     else if (name !== "" && names.has(name)) errors.push(duplicateField(`${path}.name`, name));
     names.add(name);
-    const id = `${String(port.protocol)}/${String(port.port)}`;
+    const id = `${textOf(port.protocol)}/${textOf(port.port)}`;
     if (seen.has(id)) errors.push(duplicateField(path, { port: port.port, protocol: port.protocol }));
     seen.add(id);
-    if (!["TCP", "UDP", "SCTP"].includes(String(port.protocol))) {
+    if (!["TCP", "UDP", "SCTP"].includes(textOf(port.protocol))) {
       errors.push(unsupportedField(`${path}.protocol`, port.protocol, ["SCTP", "TCP", "UDP"]));
     }
   });
@@ -106,7 +106,7 @@ export const endpointSliceRules: KindRules = {
   validate(object) {
     const errors: FieldError[] = [];
     if (!object.addressType) errors.push(requiredField("addressType"));
-    else if (!ADDRESS_TYPES.includes(String(object.addressType))) {
+    else if (!ADDRESS_TYPES.includes(textOf(object.addressType))) {
       errors.push(unsupportedField("addressType", object.addressType, ADDRESS_TYPES));
     }
     const endpoints = plainObjects(object.endpoints);
@@ -115,7 +115,7 @@ export const endpointSliceRules: KindRules = {
       const path = `endpoints[${index}].addresses`;
       if (addresses.length === 0) errors.push(requiredField(path, "must contain at least 1 address"));
       addresses.forEach((address: unknown, at) => {
-        const family = isIP(String(address));
+        const family = isIP(textOf(address));
         if (object.addressType === "IPv4" && family !== 4) {
           errors.push(invalidField(`${path}[${at}]`, address, "must be an IPv4 address"));
         }

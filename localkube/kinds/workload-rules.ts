@@ -2,7 +2,7 @@ import { type FieldError, invalidField, requiredField, unsupportedField } from "
 import { labelFaults } from "../api/metadata-rules.ts";
 import type { KindRules } from "../api/resource.ts";
 import { parseLabelSelector, formatLabelSelector } from "../api/selectors.ts";
-import { isPlainObject, jsonEqual } from "../schema/plain-object.ts";
+import { isPlainObject, jsonEqual, textOf } from "../schema/plain-object.ts";
 import type { KubeObject } from "../store/kube-object.ts";
 import { defaultPodSpec, podSpecFaults } from "./pod-template.ts";
 
@@ -32,7 +32,10 @@ function templateFaults(object: KubeObject): FieldError[] {
   errors.push(...labelFaults(labels, "spec.template.labels"));
   if (isPlainObject(selector) && Object.keys(selector).length > 0) {
     const test = parseLabelSelector(formatLabelSelector(selector));
-    if (test && !test(labels as Record<string, string>)) {
+    if (
+      test &&
+      !test(Object.fromEntries(Object.entries(labels).map(([key, value]) => [key, textOf(value)])))
+    ) {
       errors.push(
         invalidField("spec.template.metadata.labels", labels, "`selector` does not match template `labels`"),
       );

@@ -183,15 +183,18 @@ const queryParameter = (name: string, type = "string"): PlainObject => ({
 
 const WRITE_PARAMETERS = ["dryRun", "fieldManager", "fieldValidation"].map((name) => queryParameter(name));
 const LIST_PARAMETERS = [
-  ...["continue", "fieldSelector", "labelSelector", "resourceVersion", "resourceVersionMatch"].map((name) =>
-    queryParameter(name),
-  ),
-  ...[
+  "continue",
+  "fieldSelector",
+  "labelSelector",
+  "resourceVersion",
+  "resourceVersionMatch",
+]
+  .map((name) => queryParameter(name))
+  .concat(
     queryParameter("limit", "integer"),
     queryParameter("timeoutSeconds", "integer"),
     queryParameter("watch", "boolean"),
-  ],
-];
+  );
 const PATCH_TYPES = [
   "application/apply-patch+yaml",
   "application/json-patch+json",

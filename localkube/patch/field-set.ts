@@ -140,7 +140,7 @@ export function leafPaths(set: FieldSet, path = ""): string[] {
 function shownStep(step: string): string {
   if (step.startsWith("f:")) return `.${step.slice(2)}`;
   if (step.startsWith("v:")) return `[=${step.slice(2)}]`;
-  const keys = JSON.parse(step.slice(2)) as JsonObject;
+  const keys: JsonObject = JSON.parse(step.slice(2));
   return `[${Object.entries(keys)
     .map(([key, value]) => `${key}=${JSON.stringify(value)}`)
     .join(",")}]`;
@@ -165,7 +165,7 @@ export function removeFields(schema: Schema | undefined, value: unknown, set: Fi
     removeFields(child, item, inner);
     return true;
   });
-  if (kept.length < steps.length) value.splice(0, value.length, ...kept.map(([, item]) => item as unknown));
+  if (kept.length < steps.length) value.splice(0, value.length, ...kept.map(([, item]) => item));
 }
 
 function removeBelow(owner: PlainObject, key: string, schema: Schema | undefined, inner: FieldSet): void {

@@ -28,6 +28,7 @@ export function applyJsonPatch(
     ) {
       throw badRequest(`error decoding patch: operation ${index} must have a known "op" and a "path"`);
     }
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- checked just above
     return operation as unknown as Operation;
   });
   try {

@@ -19,14 +19,24 @@ const UNOWNED: FieldSet = {
   "f:kind": {},
   "f:metadata": Object.fromEntries(
     [
-      ...["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink"],
-      ...["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "generateName"],
+      "name",
+      "namespace",
+      "uid",
+      "resourceVersion",
+      "generation",
+      "creationTimestamp",
+      "selfLink",
+      "deletionTimestamp",
+      "deletionGracePeriodSeconds",
+      "managedFields",
+      "generateName",
     ].map((name) => [`f:${name}`, {}]),
   ),
 };
 
 export const ownable = (set: FieldSet): FieldSet => difference(set, UNOWNED);
 
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- FieldsV1 is a tree of objects by its definition
 export const fieldsOfEntry = (entry: ManagedFieldsEntry): FieldSet => (entry.fieldsV1 ?? {}) as FieldSet;
 
 export const isEmptySet = (set: FieldSet): boolean => Object.keys(set).length === 0;

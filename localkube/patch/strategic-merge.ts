@@ -1,5 +1,5 @@
 import { badRequest } from "../api/api-error.ts";
-import { isPlainObject, jsonEqual, type PlainObject, setOwn } from "../schema/plain-object.ts";
+import { isPlainObject, jsonEqual, type PlainObject, plainObjects, setOwn } from "../schema/plain-object.ts";
 import { childSchema, resolve, type Schema } from "../schema/schema.ts";
 
 const DELETE_PRIMITIVES = "$deleteFromPrimitiveList/";
@@ -68,9 +68,9 @@ function mergeItems(
 ): unknown[] {
   const items = schema?.items && resolve(schema.items);
   if (value.some((item) => isPlainObject(item) && item[PATCH] === "replace")) {
-    return value
-      .filter((item) => isPlainObject(item) && item[PATCH] === undefined)
-      .map((item) => withoutDirectives(item as PlainObject));
+    return plainObjects(value)
+      .filter((item) => item[PATCH] === undefined)
+      .map(withoutDirectives);
   }
   let list = current;
   for (const item of value) {

@@ -122,7 +122,8 @@ function readMessage(reader: Reader, end: number, schema: Schema): PlainObject {
 function readField(reader: Reader, wireType: number, field: FieldPlan, object: PlainObject): void {
   const { schema, name } = field;
   if (schema.type === "array" && schema.items && schema.p !== "slice") {
-    const list = (object[name] ??= []) as unknown[];
+    const list: unknown[] = Array.isArray(object[name]) ? object[name] : [];
+    object[name] = list;
     const items = schema.items;
     if (wireType === 2 && isPacked(resolve(items))) {
       const end = reader.uint32() + reader.pos;
@@ -131,7 +132,7 @@ function readField(reader: Reader, wireType: number, field: FieldPlan, object: P
     return;
   }
   if (schema.type === "object" && typeof schema.additionalProperties === "object") {
-    const map = (isPlainObject(object[name]) ? object[name] : {}) as PlainObject;
+    const map = isPlainObject(object[name]) ? object[name] : {};
     object[name] = map;
     readMapEntry(reader, schema.additionalProperties, map);
     return;
@@ -145,19 +146,28 @@ function readField(reader: Reader, wireType: number, field: FieldPlan, object: P
 
 /** Numbers and flags whose zero value means "not given". */
 const PLAIN_IN_GO = new Set([
-  ...["hostPort", "nodePort", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"],
-  ...["initialDelaySeconds", "generation", "observedGeneration", "minReadySeconds", "paused", "count"],
-  ...[
-    "hostNetwork",
-    "hostPID",
-    "hostIPC",
-    "stdin",
-    "stdinOnce",
-    "tty",
-    "readOnly",
-    "publishNotReadyAddresses",
-  ],
-  ...["allocateLoadBalancerNodePorts", "healthCheckNodePort"],
+  "hostPort",
+  "nodePort",
+  "timeoutSeconds",
+  "periodSeconds",
+  "successThreshold",
+  "failureThreshold",
+  "initialDelaySeconds",
+  "generation",
+  "observedGeneration",
+  "minReadySeconds",
+  "paused",
+  "count",
+  "hostNetwork",
+  "hostPID",
+  "hostIPC",
+  "stdin",
+  "stdinOnce",
+  "tty",
+  "readOnly",
+  "publishNotReadyAddresses",
+  "allocateLoadBalancerNodePorts",
+  "healthCheckNodePort",
 ]);
 
 const isPacked = (schema: Schema): boolean =>

@@ -80,9 +80,9 @@ function registerStrings(env: Environment): void {
   });
   env.registerFunction(
     "string.charAt(int): string",
-    (text: string, index: bigint) => [...text][Number(index)] ?? "",
+    (text: string, index: bigint) => Array.from(text)[Number(index)] ?? "",
   );
-  env.registerFunction("string.reverse(): string", (text: string) => [...text].reverse().join(""));
+  env.registerFunction("string.reverse(): string", (text: string) => Array.from(text).toReversed().join(""));
   env.registerFunction("isURL(string): bool", (text: string) => URL.canParse(text) || text.startsWith("/"));
   env.registerFunction("isIP(string): bool", (text: string) => isIPv4(text) || isIPv6(text));
   env.registerFunction("isCIDR(string): bool", (text: string) => formatFault("cidr", text) === undefined);

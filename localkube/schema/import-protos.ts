@@ -42,8 +42,18 @@ const FILES = [
 ] as const;
 
 const ROOTS = [
-  ...["Pod", "Node", "Namespace", "Secret", "ConfigMap", "Event", "ServiceAccount", "Service", "Endpoints"],
-  ...["PersistentVolumeClaim", "LimitRange", "ResourceQuota"],
+  "Pod",
+  "Node",
+  "Namespace",
+  "Secret",
+  "ConfigMap",
+  "Event",
+  "ServiceAccount",
+  "Service",
+  "Endpoints",
+  "PersistentVolumeClaim",
+  "LimitRange",
+  "ResourceQuota",
 ]
   .map((kind) => `io.k8s.api.core.v1.${kind}`)
   .concat(
@@ -195,7 +205,10 @@ function fieldNode(field: ProtoField, owner: string, all: Map<string, ProtoMessa
   return node;
 }
 
-function define(message: ProtoMessage, all: Map<string, ProtoMessage>): Node {
+function define(
+  message: ProtoMessage,
+  all: Map<string, ProtoMessage>,
+): Node & { properties: Record<string, Node> } {
   const short = message.fullName.slice(message.fullName.lastIndexOf(".") + 1);
   const properties: Record<string, Node> = {};
   const required: string[] = [];
@@ -206,7 +219,7 @@ function define(message: ProtoMessage, all: Map<string, ProtoMessage>): Node {
       inline[String(field.number)] = target;
       const inner = all.get(target);
       if (!inner) throw new Error(`Cannot import "${message.fullName}": no message "${target}" to embed`);
-      for (const [name, node] of Object.entries(define(inner, all).properties as Record<string, Node>)) {
+      for (const [name, node] of Object.entries(define(inner, all).properties)) {
         const { n: _number, ...rest } = node;
         properties[name] = rest;
       }
@@ -215,7 +228,11 @@ function define(message: ProtoMessage, all: Map<string, ProtoMessage>): Node {
     properties[field.name] = fieldNode(field, message.fullName, all);
     if (!field.comment.some((line) => line.trim() === "+optional")) required.push(field.name);
   }
-  const node: Node = { description: describe(message.comment), type: "object", properties };
+  const node: Node & { properties: Record<string, Node> } = {
+    description: describe(message.comment),
+    type: "object",
+    properties,
+  };
   if (required.length > 0) node.required = required;
   if (Object.keys(inline).length > 0) node.inline = inline;
   if (message.comment.some((line) => /^\+(structType|mapType)=atomic/.test(line.trim()))) {
@@ -228,7 +245,7 @@ function references(node: unknown, found: Set<string>): void {
   if (typeof node !== "object" || node === null) return;
   for (const [key, value] of Object.entries(node)) {
     if (key === "$ref" && typeof value === "string") found.add(value);
-    else if (key === "inline") for (const target of Object.values(value as object)) found.add(String(target));
+    else if (key === "inline") for (const target of Object.values<unknown>(value)) found.add(String(target));
     else references(value, found);
   }
 }

@@ -8,6 +8,10 @@ export const isPlainObject = (value: unknown): value is PlainObject =>
 export const plainObjects = (value: unknown): PlainObject[] =>
   Array.isArray(value) ? value.filter((item: unknown) => isPlainObject(item)) : [];
 
+/** A value as messages show it: text as it is, anything else but null as JSON. */
+export const textOf = (value: unknown): string =>
+  typeof value === "string" ? value : value === undefined || value === null ? "" : JSON.stringify(value);
+
 /** Deep equality of JSON values; the order of keys does not count. */
 export function jsonEqual(a: unknown, b: unknown): boolean {
   if (a === b) return true;
@@ -20,8 +24,8 @@ export function jsonEqual(a: unknown, b: unknown): boolean {
       a.every((item, index) => jsonEqual(item, b[index]))
     );
   }
-  const left = a as PlainObject;
-  const right = b as PlainObject;
+  if (!isPlainObject(a) || !isPlainObject(b)) return false;
+  const [left, right] = [a, b];
   const keys = Object.keys(left).filter((key) => left[key] !== undefined);
   if (keys.length !== Object.keys(right).filter((key) => right[key] !== undefined).length) return false;
   return keys.every((key) => Object.hasOwn(right, key) && jsonEqual(left[key], right[key]));

@@ -57,10 +57,9 @@ export interface Schema {
   inline?: Record<string, string>;
 }
 
-const definitions = JSON.parse(readFileSync(join(import.meta.dirname, "core-kinds.json"), "utf8")) as Record<
-  string,
-  Schema
->;
+const definitions: Record<string, Schema> = JSON.parse(
+  readFileSync(join(import.meta.dirname, "core-kinds.json"), "utf8"),
+);
 
 /** All definitions of the built-in kinds, by their full name (`io.k8s.api.core.v1.Pod`). */
 export const coreDefinitions: Readonly<Record<string, Schema>> = definitions;

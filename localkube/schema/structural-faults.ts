@@ -67,9 +67,9 @@ function checkNode(schema: Schema, path: string, errors: FieldError[]): void {
   checkRulesOf(schema, path, errors);
   for (const [name, child] of Object.entries(schema.properties ?? {}))
     checkNode(child, `${path}.properties[${name}]`, errors);
-  if (isPlainObject(schema.items)) checkNode(schema.items as Schema, `${path}.items`, errors);
+  if (isPlainObject(schema.items)) checkNode(schema.items, `${path}.items`, errors);
   if (isPlainObject(schema.additionalProperties))
-    checkNode(schema.additionalProperties as Schema, `${path}.additionalProperties`, errors);
+    checkNode(schema.additionalProperties, `${path}.additionalProperties`, errors);
 }
 
 function checkList(schema: Schema, path: string, errors: FieldError[]): void {
@@ -115,7 +115,7 @@ function checkPattern(schema: Schema, path: string, errors: FieldError[]): void 
     compilePattern(schema.pattern);
   } catch {
     try {
-      new RegExp(schema.pattern);
+      RegExp(schema.pattern);
     } catch (error) {
       errors.push(
         invalidField(

@@ -80,13 +80,21 @@ export class Database {
   readObjects(): StoredRow[] {
     return this.#db
       .prepare("SELECT key, resource, body FROM objects ORDER BY key")
-      .all() as unknown as StoredRow[];
+      .all()
+      .map((row) => ({ key: String(row.key), resource: String(row.resource), body: String(row.body) }));
   }
 
   readHistory(): HistoryRow[] {
     return this.#db
       .prepare("SELECT rv, type, resource, key, body FROM history ORDER BY rv")
-      .all() as unknown as HistoryRow[];
+      .all()
+      .map((row) => ({
+        rv: Number(row.rv),
+        type: row.type === "ADDED" || row.type === "DELETED" ? row.type : "MODIFIED",
+        resource: String(row.resource),
+        key: String(row.key),
+        body: String(row.body),
+      }));
   }
 
   readMeta(name: string): string | undefined {

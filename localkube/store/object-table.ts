@@ -26,8 +26,9 @@ export class StoredObject {
   }
 
   get object(): KubeObject {
-    this.#object ??= JSON.parse(this.text) as KubeObject;
-    return this.#object;
+    const object: KubeObject = this.#object ?? JSON.parse(this.text);
+    this.#object = object;
+    return object;
   }
 
   /** Keeps the text only: for versions that are history. */
@@ -76,7 +77,7 @@ export class ObjectTable {
     this.#oldestRv = this.#rv;
     for (const row of this.#database.readObjects()) {
       const key = row.key.slice(row.resource.length + 1);
-      const object = JSON.parse(row.body) as KubeObject;
+      const object: KubeObject = JSON.parse(row.body);
       const stored = new StoredObject(key, Number(object.metadata.resourceVersion), row.body, object);
       this.#table(row.resource).objects.set(key, stored);
       this.#byUid.set(object.metadata.uid, { resource: row.resource, key });

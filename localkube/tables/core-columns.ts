@@ -1,5 +1,5 @@
 import { formatLabelSelector } from "../api/selectors.ts";
-import { isPlainObject, type PlainObject, plainObjects } from "../schema/plain-object.ts";
+import { isPlainObject, type PlainObject, plainObjects, textOf } from "../schema/plain-object.ts";
 import type { KubeObject } from "../store/kube-object.ts";
 import { age } from "./age.ts";
 import type { Column } from "./column.ts";
@@ -33,7 +33,7 @@ const at = (object: unknown, ...path: string[]): unknown => {
 };
 
 const text = (value: unknown, otherwise = "<none>"): string =>
-  value === undefined || value === null || value === "" ? otherwise : String(value);
+  value === undefined || value === null || value === "" ? otherwise : textOf(value);
 const count = (value: unknown): number => (isPlainObject(value) ? Object.keys(value).length : 0);
 const number = (value: unknown): number => (typeof value === "number" ? value : 0);
 
@@ -55,15 +55,15 @@ const mapText = (value: unknown): string =>
   isPlainObject(value)
     ? text(
         Object.entries(value)
-          .map(([key, item]) => `${key}=${String(item)}`)
+          .map(([key, item]) => `${key}=${textOf(item)}`)
           .join(","),
       )
     : "<none>";
 
 function servicePorts(object: KubeObject): string {
   const shown = plainObjects(at(object, "spec", "ports")).map((port) => {
-    const node = port.nodePort ? `:${String(port.nodePort)}` : "";
-    return `${String(port.port)}${node}/${String(port.protocol)}`;
+    const node = port.nodePort ? `:${textOf(port.nodePort)}` : "";
+    return `${textOf(port.port)}${node}/${textOf(port.protocol)}`;
   });
   return text(shown.join(","));
 }
@@ -214,7 +214,7 @@ const COLUMNS: Record<string, Column[]> = {
     column("Ports", (object) =>
       text(
         plainObjects(object.ports)
-          .map((port) => String(port.port))
+          .map((port) => textOf(port.port))
           .join(","),
         "<unset>",
       ),

@@ -13,7 +13,7 @@ export interface PrinterColumn {
   priority?: number;
 }
 
-const TYPES = new Set(["string", "integer", "number", "boolean", "date"]);
+const TYPES = ["string", "integer", "number", "boolean", "date"] as const;
 
 /** The columns of a CRD version: the name, then what `additionalPrinterColumns` says, or the age. */
 export function customColumns(printed: readonly PrinterColumn[] | undefined): Column[] {
@@ -23,7 +23,7 @@ export function customColumns(printed: readonly PrinterColumn[] | undefined): Co
 
 function toColumn(printed: PrinterColumn): Column {
   const read = compileJsonPath(printed.jsonPath);
-  const type = TYPES.has(printed.type) ? (printed.type as Column["type"]) : "string";
+  const type = TYPES.find((known) => known === printed.type) ?? "string";
   return {
     name: printed.name,
     type,

@@ -1,4 +1,4 @@
-import { isPlainObject, type PlainObject, plainObjects } from "../schema/plain-object.ts";
+import { isPlainObject, type PlainObject, plainObjects, textOf } from "../schema/plain-object.ts";
 import type { KubeObject } from "../store/kube-object.ts";
 import { age } from "./age.ts";
 import type { Column } from "./column.ts";
@@ -12,16 +12,16 @@ const part = (value: unknown, key: string): PlainObject | undefined => {
 
 /** What the STATUS column says: the first container that has a reason speaks for the pod. */
 export function podStatusText(pod: KubeObject): string {
-  let text = String(pod.status?.reason ?? pod.status?.phase ?? "Unknown");
+  let text = textOf(pod.status?.reason ?? pod.status?.phase ?? "Unknown");
   let running = false;
-  for (const status of statuses(pod).reverse()) {
+  for (const status of statuses(pod).toReversed()) {
     const waiting = part(status.state, "waiting");
     const terminated = part(status.state, "terminated");
     if (typeof waiting?.reason === "string" && waiting.reason !== "") text = waiting.reason;
     else if (terminated) {
       if (typeof terminated.reason === "string" && terminated.reason !== "") text = terminated.reason;
-      else if (terminated.signal) text = `Signal:${String(terminated.signal)}`;
-      else text = `ExitCode:${String(terminated.exitCode)}`;
+      else if (terminated.signal) text = `Signal:${textOf(terminated.signal)}`;
+      else text = `ExitCode:${textOf(terminated.exitCode)}`;
     } else if (status.ready === true && part(status.state, "running")) running = true;
   }
   if (text === "Completed" && running) text = "Running";
@@ -37,7 +37,7 @@ function restarts(pod: KubeObject, nowMs: number): string {
     const finished = part(status.lastState, "terminated")?.finishedAt;
     if (typeof finished === "string" && (last === undefined || finished > last)) last = finished;
   }
-  return total > 0 && last !== undefined ? `${total} (${age(last, nowMs)} ago)` : String(total);
+  return total > 0 && last !== undefined ? `${total} (${age(last, nowMs)} ago)` : textOf(total);
 }
 
 /** The columns of pods, around the name and the age that all kinds share. */
@@ -57,9 +57,9 @@ export function podColumns(before: Column[], middle: Column[]): Column[] {
     plain("Status", podStatusText),
     plain("Restarts", restarts),
     ...middle,
-    plain("IP", (pod) => String(pod.status?.podIP ?? "<none>"), 1),
-    plain("Node", (pod) => String(pod.spec?.nodeName ?? "<none>"), 1),
-    plain("Nominated Node", (pod) => String(pod.status?.nominatedNodeName ?? "<none>"), 1),
+    plain("IP", (pod) => textOf(pod.status?.podIP ?? "<none>"), 1),
+    plain("Node", (pod) => textOf(pod.spec?.nodeName ?? "<none>"), 1),
+    plain("Nominated Node", (pod) => textOf(pod.status?.nominatedNodeName ?? "<none>"), 1),
     plain("Readiness Gates", () => "<none>", 1),
   ];
 }

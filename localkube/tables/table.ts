@@ -31,6 +31,7 @@ export function toTable(
 
 function rowObject(object: KubeObject, include: IncludeObject): JsonObject {
   if (include === "None") return {};
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- objects are JSON
   if (include === "Object") return { object: object as unknown as Json };
   return { object: toPartialMetadata(object) };
 }
@@ -39,5 +40,6 @@ function rowObject(object: KubeObject, include: IncludeObject): JsonObject {
 export const toPartialMetadata = (object: KubeObject): JsonObject => ({
   kind: "PartialObjectMetadata",
   apiVersion: "meta.k8s.io/v1",
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- objects are JSON
   metadata: object.metadata as unknown as Json,
 });

@@ -105,10 +105,10 @@ export function patchCases(connect: () => Target): void {
           { name: "main", image: "example.com/app:2" },
         ],
       });
-      expect(added.map((each) => [each.name, each.image]).sort()).toEqual([
-        ["main", "example.com/app:2"],
-        ["side", "example.com/side:1"],
-      ]);
+      expect(Object.fromEntries(added.map((each) => [each.name, each.image]))).toEqual({
+        main: "example.com/app:2",
+        side: "example.com/side:1",
+      });
       const env = await containers({
         containers: [
           {

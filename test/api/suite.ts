@@ -14,9 +14,9 @@ export interface Suite {
   readonly connection: Connection;
   readonly namespace: string;
   /** Path of a core resource in the suite's namespace. */
-  core(rest: string): string;
+  core: (rest: string) => string;
   /** Path of a resource of another group in the suite's namespace. */
-  group(groupVersion: string, rest: string): string;
+  group: (groupVersion: string, rest: string) => string;
   create(path: string, body: Body): Promise<Body>;
 }
 
