@@ -14,29 +14,55 @@ export interface Content {
 
 export interface ContentSource {
   /**
-   * Reads archive, secrets and config maps of a revision. Throws `archive_unavailable`, or `specialization_failed` when a secret, a
-   * config map or a key in it does not exist.
+   * Reads archive, secrets and config maps of a revision. What was read of a revision is remembered: its hash covers the versions of
+   * all that it refers to, so another content is another revision. Throws `archive_unavailable`, or `specialization_failed` when a
+   * secret, a config map or a key in it does not exist.
    */
-  read(namespace: string, serving: Serving): Promise<Content>;
+  read(revisionKey: string, namespace: string, serving: Serving): Promise<Content>;
 }
 
 type DataReader = Pick<Cluster, "getSecret" | "getConfigMap">;
 /** Values of a secret or config map as bytes in base64. */
 type Data = Readonly<Record<string, string>>;
+type Given = Omit<Content, "archive">;
+
+/** Revisions whose secrets, config maps and variables are remembered; those used last stay. */
+const MAX_REMEMBERED = 1_000;
 
 export function contentSource(cluster: DataReader, archives: ArchiveCache): ContentSource {
+  const remembered = new Map<string, Promise<Given>>();
+  const given = (key: string, namespace: string, serving: Serving): Promise<Given> => {
+    const found = remembered.get(key);
+    remembered.delete(key);
+    const read = found ?? readGiven(dataReader(cluster, namespace), serving);
+    remembered.set(key, read);
+    read.catch(() => {
+      if (remembered.get(key) === read) remembered.delete(key);
+    });
+    for (const oldest of remembered.keys()) {
+      if (remembered.size <= MAX_REMEMBERED) break;
+      remembered.delete(oldest);
+    }
+    return read;
+  };
   return {
-    read: async (namespace, serving) => {
-      const reader = dataReader(cluster, namespace);
-      const [archive, secrets, configMaps, env] = await Promise.all([
+    read: async (revisionKey, namespace, serving) => {
+      const [archive, rest] = await Promise.all([
         archives.read(serving.package.digest),
-        mounted(serving.secrets, reader.secret),
-        mounted(serving.configMaps, reader.configMap),
-        variables(serving, reader),
+        given(revisionKey, namespace, serving),
       ]);
-      return { archive, env, secrets, configMaps };
+      return { archive, ...rest };
     },
   };
+}
+
+async function readGiven(reader: Reader, serving: Serving): Promise<Given> {
+  const [secrets, configMaps, env] = await Promise.all([
+    mounted(serving.secrets, reader.secret),
+    mounted(serving.configMaps, reader.configMap),
+    variables(serving, reader),
+  ]);
+  return { env, secrets, configMaps };
 }
 
 interface Reader {

@@ -253,7 +253,7 @@ function revisionOptions(parts: Parts, identity: FunctionIdentity, serving: Serv
     identity,
     log: options.log,
     attempts: options.settings.specializeAttempts,
-    content: () => contents.read(identity.namespace, serving),
+    content: () => contents.read(key, identity.namespace, serving),
     take: (deliver, fail) => environments.take(environmentKey, key, deliver, fail),
     specialize: async (pod, content) => {
       const request = specializeRequest(pod, identity, serving, content, options.settings.debug);
@@ -299,7 +299,7 @@ function becameCurrent(parts: Parts, revision: Revision, previous: Revision | un
   const { rollover, prefetcher, contents, options } = parts;
   rollover.current(revision);
   if (!parts.owns(environmentOf(revision.identity, revision.serving))) return;
-  prefetcher.add(() => contents.read(revision.identity.namespace, revision.serving));
+  prefetcher.add(() => contents.read(revision.key, revision.identity.namespace, revision.serving));
   const warm = previous?.pods().size ?? 0;
   if (warm > 0 && !revision.serving.limits.onceOnly)
     revision.warm(Math.min(warm, options.settings.prewarmPods));

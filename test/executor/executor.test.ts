@@ -393,6 +393,22 @@ test("secrets, config maps and variables reach the pod, with their precedence", 
   ]);
 });
 
+test("secrets are read once per revision, ahead of the first call; one that appears later is found", async () => {
+  let reads = 0;
+  const far = farSide({ writeFails: (what) => what === "getSecret" && (reads += 1) < 0 });
+  far.addEnvironment(environmentObject());
+  const env = [{ name: "URL", secret: { name: "db", key: "url" } }];
+  far.addFunction(functionObject("hello", servingOf("r1", {}, { env })));
+  const { executor } = await startExecutor(far);
+  expect(reads).toBe(1);
+  far.secrets.set("default/db", { data: { url: "eA==" } });
+  const calls = burst(executor, 2);
+  await pass(100);
+  expect((await calls).map(codeOf)).toEqual(["ok", "ok"]);
+  expect(far.specialised().map((pod) => pod.request?.env)).toEqual([{ URL: "x" }, { URL: "x" }]);
+  expect(reads).toBe(2);
+});
+
 test("a secret that is missing is the function's fault and is named", async () => {
   const far = farSide();
   far.addEnvironment(environmentObject());
