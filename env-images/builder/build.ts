@@ -81,6 +81,7 @@ async function produce(
     await readFile(sourcePath),
     request.source.filename,
     join(context.folder, "source"),
+    request.entry,
   );
   const project = await readProject(root);
   const entries = await findEntries(project, request.entry);

@@ -9,9 +9,15 @@ const MODULE = /\.(?:[cm]?[jt]s|[jt]sx)$/;
 
 /**
  * Puts the source into `folder`, which must not exist: the files of a zip, tar or tar.gz, or the one module that it is.
- * Returns the folder that holds the project: that of the archive, or its only folder if it holds nothing else.
+ * Returns the folder that holds the project: that of the archive, or its only folder if it holds nothing else and `entry` (a path in
+ * the project, or "") does not say otherwise.
  */
-export async function unpackSource(bytes: Uint8Array, filename: string, folder: string): Promise<string> {
+export async function unpackSource(
+  bytes: Uint8Array,
+  filename: string,
+  folder: string,
+  entry: string,
+): Promise<string> {
   const format = archiveFormat(bytes);
   if (format === "file") {
     if (bytes.length === 0) throw new BuildError("user", "The source is empty");
@@ -28,6 +34,7 @@ export async function unpackSource(bytes: Uint8Array, filename: string, folder: 
   }
   const entries = await readdir(folder, { withFileTypes: true });
   const [only] = entries;
+  if (entry.startsWith(`${only?.name}/`)) return folder;
   return entries.length === 1 && only?.isDirectory() && only.name !== "node_modules"
     ? join(folder, only.name)
     : folder;
