@@ -98,6 +98,7 @@ export function buildWorkers(settings: BuilderSettings): BuildWorkers {
 }
 
 function startWorker(all: Set<Worker>): Worker {
+  // Compiled, the modules are JavaScript.
   const child = fork(fileURLToPath(new URL(`./worker${extname(import.meta.url)}`, import.meta.url)), [], {
     // A process group of its own, so that the bundler and npm end with it.
     detached: true,

@@ -16,6 +16,8 @@ import { BadBuildMessage, receiveBuild } from "./receive-build.ts";
 
 export interface BuilderServerOptions {
   readonly settings: BuilderSettings;
+  /** Each build gets a folder of its own in here. */
+  readonly buildsFolder: string;
   readonly workers: BuildWorkers;
   readonly token: string;
   readonly version: string;
@@ -57,7 +59,7 @@ function refuse(reply: FastifyReply, status: number, reason: string, message: st
 }
 
 async function answerBuild(
-  { settings, workers, token }: BuilderServerOptions,
+  { settings, buildsFolder, workers, token }: BuilderServerOptions,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
@@ -75,7 +77,7 @@ async function answerBuild(
   }
   const { body } = request;
   if (!isStream(body)) return refuse(reply, 400, "bad_request", "Cannot build: the request has no body");
-  const folder = join(settings.stateFolder, "builds", randomUUID());
+  const folder = join(buildsFolder, randomUUID());
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const sourcePath = join(folder, "source");
   let build: BuildRequest;
@@ -86,6 +88,8 @@ async function answerBuild(
     throw error;
   }
   const frames = new PassThrough();
+  // The caller may leave while lines are still being written.
+  frames.on("error", () => {});
   const left = new AbortController();
   reply.raw.once("close", () => {
     if (!reply.raw.writableFinished) left.abort();

@@ -1,10 +1,10 @@
-import { mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { POD_ENV } from "../../api/wire/pod.ts";
 import { BUILDER_PORT } from "../../api/wire/builder.ts";
 import { bytes, durationMs, integer, list, optionalText, port, startWith, text } from "../../net/settings.ts";
 import { builderServer } from "./builder-server.ts";
+import { openBuildsFolder } from "./builds-folder.ts";
 import type { BuilderSettings } from "./builder-settings.ts";
 import { buildWorkers } from "./build-workers.ts";
 
@@ -134,10 +134,9 @@ startWith(SETTINGS, { argv: process.argv.slice(2), env: process.env }, async (gi
     maxMemoryBytes: given.maxMemory,
     idleWorkerMs: given.idleWorker,
   };
-  await rm(join(settings.stateFolder, "builds"), { recursive: true, force: true });
-  await mkdir(join(settings.stateFolder, "builds"), { recursive: true, mode: 0o700 });
+  const buildsFolder = await openBuildsFolder(settings.stateFolder);
   const workers = buildWorkers(settings);
-  const app = builderServer({ settings, workers, token: given.token, version: VERSION });
+  const app = builderServer({ settings, buildsFolder, workers, token: given.token, version: VERSION });
   const stop = (): void => {
     void app.close().finally(() => {
       workers.close();
