@@ -9,15 +9,33 @@
  */
 import type { Exchange } from "./exchange.ts";
 import type { Log, LogLevel } from "./log.ts";
-import { defineProperty, once, requestSignal, uncurryThis, weakMapGet, weakMapSet } from "./primordials.ts";
+import { defineProperty, once, requestSignal, uncurryThis } from "./primordials.ts";
 
 type ServeHandler = (request: Request, info: Deno.ServeHandlerInfo) => unknown;
 
-const exchanges = new WeakMap<Request, Exchange>();
+/** Returns what it is given, so that a class derived from it adds its private fields to an object of another class. */
+class Given {
+  constructor(object: object) {
+    return object;
+  }
+}
+
+/** A private field on served requests: out of reach for the function, and cheaper than a WeakMap, whose entries burden every collection. */
+class Bound extends Given {
+  readonly #exchange: Exchange;
+  constructor(request: Request, exchange: Exchange) {
+    super(request);
+    this.#exchange = exchange;
+  }
+  static exchangeOf(request: object): Exchange | undefined {
+    return #exchange in request ? request.#exchange : undefined;
+  }
+}
+const { exchangeOf } = Bound;
 
 /** Ties the request that a function gets to its exchange. */
 export function bindRequest(request: Request, exchange: Exchange): void {
-  weakMapSet(exchanges, request, exchange);
+  new Bound(request, exchange);
 }
 
 /** Makes `Deno.serve` give its handler away. Returns what was served, or null. */
@@ -61,7 +79,7 @@ export function interceptSignal(): void {
     configurable: true,
     enumerable: true,
     get(this: Request): AbortSignal {
-      return weakMapGet(exchanges, this)?.signal ?? requestSignal(this);
+      return exchangeOf(this)?.signal ?? requestSignal(this);
     },
   });
 }
@@ -71,7 +89,7 @@ export function interceptWebSockets(opened: (socket: WebSocket, closed: () => vo
   const native = Deno.upgradeWebSocket;
   const upgrade: typeof Deno.upgradeWebSocket = (request, options) => {
     const result = native(request, options);
-    const exchange = weakMapGet(exchanges, request);
+    const exchange = exchangeOf(request);
     if (exchange !== undefined) opened(result.socket, exchange.socketOpened());
     return result;
   };

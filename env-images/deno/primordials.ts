@@ -84,16 +84,6 @@ export const readerCancel: (
   reason?: unknown,
 ) => Promise<void> = uncurryThis(ReadableStreamDefaultReader.prototype.cancel);
 
-export const weakMapGet: <K extends WeakKey, V>(map: WeakMap<K, V>, key: K) => V | undefined = uncurryThis(
-  WeakMap.prototype.get,
-);
-const rawWeakMapSet: (map: WeakMap<WeakKey, unknown>, key: WeakKey, value: unknown) => unknown = uncurryThis(
-  WeakMap.prototype.set,
-);
-export const weakMapSet = <K extends WeakKey, V>(map: WeakMap<K, V>, key: K, value: V): void => {
-  rawWeakMapSet(map as WeakMap<WeakKey, unknown>, key, value);
-};
-
 export const stringIndexOf = uncurryThis(String.prototype.indexOf);
 export const stringSlice = uncurryThis(String.prototype.slice);
 export const stringStartsWith = uncurryThis(String.prototype.startsWith);

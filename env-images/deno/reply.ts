@@ -69,8 +69,12 @@ export function errorReply(
   );
 }
 
-/** Takes off what only the runtime may say. */
+/**
+ * Takes off what only the runtime may say. It says it with error statuses only, and elsewhere the router does not listen: the headers of
+ * a successful reply are left alone, since Deno sends a reply whose headers nobody asked for faster.
+ */
 function withoutRuntimeHeaders(reply: Response): Response {
+  if (responseStatus(reply) < 400) return reply;
   const headers = responseHeaders(reply);
   if (!headersHas(headers, HEADER_REFUSED) && !headersHas(headers, HEADER_ERROR_CODE)) return reply;
   const cleaned = new NativeHeaders(headers);

@@ -293,7 +293,7 @@ Object.defineProperty(Request.prototype, "headers", { get: () => new Map() });
 Object.defineProperty(Request.prototype, "url", { get: () => "http://forged/_isotope/none" });
 Object.defineProperty(Response.prototype, "status", { get: () => 200 });
 Deno.serve = () => {}; crypto.randomUUID = () => "0"; globalThis.AbortController = null; globalThis.URL = null; Array.isArray = () => true;
-export default () => new native(seen.filter((text) => text.includes("Bearer")).join() || "nothing seen", { headers: { "x-isotope-refused": "busy", "x-isotope-error": "x", "x-mine": "1" } });
+export default () => new native(seen.filter((text) => text.includes("Bearer")).join() || "nothing seen", { status: 429, headers: { "x-isotope-refused": "busy", "x-isotope-error": "x", "x-mine": "1" } });
 `;
 
 describe("a function that overwrites the globals", () => {
@@ -303,7 +303,7 @@ describe("a function that overwrites the globals", () => {
     expect([status.status, await status.json()]).toMatchObject([200, { state: "specialised", inFlight: 0 }]);
     expect((await controlCall(sabotaged, "GET /_isotope/status", undefined, "guess")).status).toBe(401);
     const reply = await call(sabotaged);
-    expect([reply.status, await reply.text()]).toEqual([200, "nothing seen"]);
+    expect([reply.status, await reply.text()]).toEqual([429, "nothing seen"]);
     expect([
       reply.headers.get("x-isotope-refused"),
       reply.headers.get("x-isotope-error"),

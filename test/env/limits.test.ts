@@ -172,20 +172,16 @@ describe("control calls", () => {
     ["SIGTERM", (pod: DenoPod) => void pod.process.kill("SIGTERM")],
     ["the drain call", async (pod: DenoPod) => void (await controlCall(pod, "POST /_isotope/drain"))],
   ])("on %s running requests finish, new ones are refused, the process ends with 0", async (_name, begin) => {
-    const pod = await startFunction(
-      GATED.replace(
-        'return new Response("done " + name)',
-        "await new Promise((r) => setTimeout(r, 150)); return new Response('done ' + name)",
-      ),
-    );
-    const running = call(pod, "/?n=a");
+    const pod = await startFunction("export default async (r) => new Response('done ' + (await r.text()))");
+    let send: ReadableStreamDefaultController<Uint8Array> | undefined;
+    const body = new ReadableStream<Uint8Array>({ start: (controller) => void (send = controller) });
+    const running = call(pod, "/", { method: "POST", body, duplex: "half" });
+    send?.enqueue(Buffer.from("a"));
     await inFlight(pod, 1);
-    await call(pod, "/go?n=a");
     await begin(pod);
-    await until(
-      async () => (await call(pod, "/?n=b")).headers.get("x-isotope-refused") === "retired",
-      "refused",
-    );
+    await until(async () => (await status(pod)).state === "retired", "retired");
+    expect((await call(pod)).headers.get("x-isotope-refused")).toBe("retired");
+    send?.close();
     expect(await (await running).text()).toBe("done a");
     expect(await pod.exited).toBe(0);
     expect(pod.lines().filter((line) => line.level === "error")).toEqual([]);

@@ -123,7 +123,7 @@ it("answers HEAD without a body and with the length", async () => {
 
 it("passes on what fetch gave, also with headers that cannot be changed", async () => {
   const pod = await startFunction(
-    `export default async (r) => { if (new URL(r.url).pathname === "/inner") return new Response("inner", { headers: { "x-isotope-refused": "busy", "x-a": "1" } }); return fetch(new URL("/inner", r.url), { headers: { "x-isotope-pod": r.headers.get("x-isotope-pod") } }) }`,
+    `export default async (r) => { if (new URL(r.url).pathname === "/inner") return new Response("inner", { status: 503, headers: { "x-isotope-refused": "busy", "x-a": "1" } }); return fetch(new URL("/inner", r.url), { headers: { "x-isotope-pod": r.headers.get("x-isotope-pod") } }) }`,
   );
   const reply = await call(pod);
   expect([
@@ -131,5 +131,5 @@ it("passes on what fetch gave, also with headers that cannot be changed", async 
     reply.headers.get("x-a"),
     reply.headers.get("x-isotope-refused"),
     await reply.text(),
-  ]).toEqual([200, "1", null, "inner"]);
+  ]).toEqual([503, "1", null, "inner"]);
 });
