@@ -47,6 +47,7 @@ export interface RevisionDeps {
 const WORTH_WAITING: ReadonlySet<ErrorCode> = new Set([
   "capacity_exceeded",
   "pool_exhausted",
+  "queue_full",
   "executor_unavailable",
   "function_not_ready",
   "draining",

@@ -176,11 +176,15 @@ describe("a call", () => {
     world.kube.put("endpointslices", slice);
     world.trigger("t", { relativeurl: "/hello" });
     const { url } = await world.router();
-    // The fake keeps the direct contract, so it refuses what carries no pod header: the refusal passes as an ordinary answer.
-    const reply = await fetch(`${url}/hello?q=1`);
-    expect(reply.status).toBe(421);
-    expect(pod.started).toBe(0);
-    expect(world.executor.suspects).toEqual([]);
+    world.trigger("p", { prefix: "/p" });
+    pod.reference = true;
+    const seen = await echo(await fetch(`${url}/hello?q=1`));
+    expect(seen.url).toBe("/?q=1");
+    expect(seen.headers["x-fission-full-url"]).toBe("/hello?q=1");
+    expect(seen.headers["x-fission-function-name"]).toBe("hello");
+    expect(Object.keys(seen.headers).filter((name) => name.startsWith("x-isotope-"))).toEqual([]);
+    await world.until(async () => (await fetch(`${url}/p/x`)).status === 200);
+    expect((await echo(await fetch(`${url}/p/x?y=1`))).url).toBe("/x?y=1");
   });
 
   test("methods, hosts, misses and the router's own paths", async () => {

@@ -23,6 +23,8 @@ export interface FakePod {
   aborted: number;
   /** Refuses everything with this reason. */
   refuseAll: string | undefined;
+  /** Keeps the reference system's contract: serves `/` only and refuses nothing. */
+  reference: boolean;
   close(): Promise<void>;
 }
 
@@ -73,6 +75,7 @@ export async function startFakePod(options: FakePodOptions): Promise<FakePod> {
     paths: [],
     aborted: 0,
     refuseAll: undefined,
+    reference: false,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -83,6 +86,7 @@ export async function startFakePod(options: FakePodOptions): Promise<FakePod> {
 }
 
 function refusal(pod: FakePod, request: IncomingMessage): string | undefined {
+  if (pod.reference) return undefined;
   if (pod.refuseAll) return pod.refuseAll;
   if (request.headers["x-isotope-pod"] !== pod.uid) return "wrong-pod";
   if (request.headers["x-isotope-revision"] !== pod.revision) return "wrong-revision";
