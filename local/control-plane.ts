@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { createController } from "../controller/controller.ts";
@@ -38,6 +39,8 @@ const BUILD_TIMEOUT_MS = 300_000;
 const BUILDER_READY_MS = 60_000;
 const BUILDS_AT_ONCE = 2;
 const DRAIN_DEADLINE_MS = 20_000;
+/** What a warm pod takes, with some room for what its function holds. */
+const POD_BYTES = 64 * 2 ** 20;
 
 const settings = parseSettings(SETTINGS, { argv: process.argv.slice(2), env: {} });
 const { home } = openHome(settings.home);
@@ -68,7 +71,17 @@ const executor = createExecutorProcess({
   keys,
   archives: { read: async (digest) => buffer(await store.open(digest)) },
   settings: parseSettings(EXECUTOR_SETTINGS, {
-    argv: ["--port", String(ports.executor), "--internal-key-file", home.internalKey],
+    argv: [
+      "--port",
+      String(ports.executor),
+      "--internal-key-file",
+      home.internalKey,
+      // Pods share this machine: more starts at once than processors only slow each other, and memory is finite.
+      "--parallel-starts",
+      String(Math.max(2, availableParallelism())),
+      "--max-pods-per-environment",
+      String(Math.max(10, Math.floor(totalmem() / 2 / POD_BYTES))),
+    ],
     env: {},
   }),
   host: HOST,
