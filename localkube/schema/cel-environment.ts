@@ -126,8 +126,8 @@ function registerUrls(env: Environment): void {
   env.registerFunction("kubernetes.URL.getEscapedPath(): string", ({ url }: CelUrl) => url.pathname);
 }
 
-/** The language of CRD rules: CEL with the functions that Kubernetes adds to it. */
-export function celEnvironment(): Environment {
+/** The language of CRD rules: CEL with the functions that Kubernetes adds to it. `oldSelf` may be an optional. */
+export function celEnvironment(oldSelfType: "dyn" | "optional<dyn>"): Environment {
   const env = new Environment({
     unlistedVariablesAreDyn: false,
     homogeneousAggregateLiterals: false,
@@ -138,6 +138,6 @@ export function celEnvironment(): Environment {
   registerQuantities(env);
   registerUrls(env);
   env.registerVariable("self", "dyn");
-  env.registerVariable("oldSelf", "dyn");
+  env.registerVariable("oldSelf", oldSelfType);
   return env;
 }

@@ -21,7 +21,7 @@ interface CompiledRule {
   isTransition: boolean;
 }
 
-let environment: Environment | undefined;
+const environments = new Map<string, Environment>();
 const compiled = new WeakMap<Schema, CompiledRule[]>();
 const ruled = new WeakMap<Schema, boolean>();
 
@@ -29,9 +29,8 @@ const ruled = new WeakMap<Schema, boolean>();
 export function compileRules(schema: Schema): CompiledRule[] {
   const known = compiled.get(schema);
   if (known) return known;
-  environment ??= celEnvironment();
-  const env = environment;
   const rules = (schema["x-kubernetes-validations"] ?? []).map((rule): CompiledRule => {
+    const env = environmentFor(rule.optionalOldSelf === true ? "optional<dyn>" : "dyn");
     const parsed = parse(env, rule.rule, ["bool", "dyn"]);
     const message = rule.messageExpression
       ? parse(env, rule.messageExpression, ["string", "dyn"])
@@ -40,6 +39,12 @@ export function compileRules(schema: Schema): CompiledRule[] {
   });
   compiled.set(schema, rules);
   return rules;
+}
+
+function environmentFor(oldSelfType: "dyn" | "optional<dyn>"): Environment {
+  const env = environments.get(oldSelfType) ?? celEnvironment(oldSelfType);
+  environments.set(oldSelfType, env);
+  return env;
 }
 
 function parse(env: Environment, expression: string, results: readonly string[]): Evaluate {
