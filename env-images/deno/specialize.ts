@@ -149,6 +149,9 @@ async function direct(owner: SpecializeOwner, request: Request): Promise<Respons
     pod.state = "generic";
     return conflict(`Cannot specialise: this is pod "${pod.uid}", not "${message.podUid}"`);
   }
+  // From here on what goes wrong is the function's own, and its log is where its author looks.
+  const { namespace, name } = message.function;
+  owner.log.identify({ function: name, namespace, revision: message.revision, pod: settings.podName });
   try {
     const digest = await sha256Hex(archive);
     if (digest !== message.archive.sha256) {
