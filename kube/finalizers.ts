@@ -33,7 +33,12 @@ export async function removeFinalizer<T extends KubeObject>(
   object: T,
   finalizer: string,
 ): Promise<T | undefined> {
-  return editFinalizers(client, type, object, (current) =>
+  // A cached object may be older than the finalizer.
+  const known = object.metadata.finalizers?.includes(finalizer)
+    ? object
+    : await client.find(type, object.metadata);
+  if (known?.metadata.uid !== object.metadata.uid) return undefined;
+  return editFinalizers(client, type, known, (current) =>
     current.includes(finalizer) ? current.filter((name) => name !== finalizer) : current,
   );
 }

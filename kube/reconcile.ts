@@ -77,7 +77,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       } catch (error) {
         if (!stopping.signal.aborted) {
           counts.failed++;
-          options.onError?.(key, error, queue.addRateLimited(key));
+          const retryInMs = queue.addRateLimited(key);
+          options.onError?.(key, error, retryInMs);
         }
       } finally {
         counts.running--;

@@ -107,13 +107,6 @@ export function createCollector(options: CollectorOptions): Collector {
     writeCheckpoint(options.checkpointFile, positions);
     lastCheckpoint = text;
   };
-  const guarded = (what: string, action: () => void) => () => {
-    try {
-      action();
-    } catch (error) {
-      options.log.warn(`Cannot ${what}`, { error });
-    }
-  };
 
   const abandon = () => {
     for (const timer of timers) clearInterval(timer);
@@ -125,27 +118,41 @@ export function createCollector(options: CollectorOptions): Collector {
 
   return {
     start: () => {
-      const look = guarded("look for container logs", scan);
+      const look = guarded(options.log, "look for container logs", scan);
       look();
       timers.push(setInterval(look, options.scanMs ?? 2_000));
       timers.push(
-        setInterval(guarded("write the log checkpoint", checkpoint), options.checkpointMs ?? 1_000),
+        setInterval(
+          guarded(options.log, "write the log checkpoint", checkpoint),
+          options.checkpointMs ?? 1_000,
+        ),
       );
       for (const timer of timers) timer.unref();
     },
     stop: () => {
       for (const timer of timers) clearInterval(timer);
-      guarded("read the container logs", () => {
+      guarded(options.log, "read the container logs", () => {
         scan();
         drainDirty();
       })();
-      guarded("write the log checkpoint", checkpoint)();
+      guarded(options.log, "write the log checkpoint", checkpoint)();
       abandon();
     },
     abandon,
     get containers() {
       return containers.size;
     },
+  };
+}
+
+/** An action whose failure is logged: collecting goes on with the next look. */
+function guarded(log: Log, what: string, action: () => void): () => void {
+  return () => {
+    try {
+      action();
+    } catch (error) {
+      log.warn(`Cannot ${what}`, { error });
+    }
   };
 }
 

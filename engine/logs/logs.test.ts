@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
+import { array, assert, nat, property } from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { LogLine } from "../../api/wire/ops.ts";
 import { processLog } from "../../net/log.ts";
@@ -69,8 +69,8 @@ test("CRI lines are the same however the bytes are cut, and safeOffset never pas
   ].join("\n");
   const bytes = Buffer.from(text);
   const expected = ["one", "between é 🦕", "long tail", ""];
-  fc.assert(
-    fc.property(fc.array(fc.nat(bytes.length), { maxLength: 12 }), (cuts) => {
+  assert(
+    property(array(nat(bytes.length), { maxLength: 12 }), (cuts) => {
       const reader = new CriLineReader(0);
       const found = [];
       let from = 0;
