@@ -37,7 +37,7 @@ export async function removeFinalizer<T extends KubeObject>(
   const known = object.metadata.finalizers?.includes(finalizer)
     ? object
     : await client.find(type, object.metadata);
-  if (known?.metadata.uid !== object.metadata.uid) return undefined;
+  if (!known || known.metadata.uid !== object.metadata.uid) return undefined;
   return editFinalizers(client, type, known, (current) =>
     current.includes(finalizer) ? current.filter((name) => name !== finalizer) : current,
   );

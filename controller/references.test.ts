@@ -1,0 +1,391 @@
+import { assert, constantFrom, property, shuffledSubarray } from "fast-check";
+import { expect, test } from "vitest";
+import type { Environment, Function as FunctionObject, HTTPTrigger, Package } from "../api/kinds/index.ts";
+import { isAllowedHost, isPublicAddress } from "./package/address-guard.ts";
+import { DownloadError, downloadArchive } from "./package/download.ts";
+import { type References, resolveFunction } from "./function/resolve.ts";
+import { canonicalJson, revisionOf } from "./function/revision.ts";
+import { nextFunctionStatus } from "./function/status.ts";
+import { templateProblem, triggerConditions } from "./http-trigger/check.ts";
+import { locateArchive } from "./package/locate.ts";
+import { slimPackage } from "./package/slim.ts";
+
+const ENVIRONMENT: Environment = {
+  apiVersion: "fission.io/v1",
+  kind: "Environment",
+  metadata: { name: "deno", namespace: "default", uid: "env-uid", generation: 1 },
+  spec: { version: 3, runtime: { image: "isotope/deno-env:1" } },
+};
+const PACKAGE: Package = {
+  apiVersion: "fission.io/v1",
+  kind: "Package",
+  metadata: { name: "pkg", namespace: "default", generation: 2 },
+  spec: { environment: { namespace: "default", name: "deno" } },
+  status: {
+    contentHash: "a".repeat(64),
+    sizeBytes: 5,
+    conditions: [
+      {
+        type: "Ready",
+        status: "True",
+        reason: "Deployable",
+        message: "",
+        lastTransitionTime: "2026-01-01T00:00:00Z",
+        observedGeneration: 2,
+      },
+    ],
+  },
+};
+const FUNCTION: FunctionObject = {
+  apiVersion: "fission.io/v1",
+  kind: "Function",
+  metadata: { name: "hello", namespace: "default", uid: "fn-uid", generation: 7 },
+  spec: {
+    environment: { namespace: "default", name: "deno" },
+    package: { packageref: { namespace: "default", name: "pkg" } },
+    InvokeStrategy: {},
+  },
+};
+const REFERENCES: References = {
+  environment: (name) => (name === "deno" ? ENVIRONMENT : undefined),
+  package: (name) => (name === "pkg" ? PACKAGE : undefined),
+  secret: (name) => (name === "db" ? "11" : undefined),
+  configMap: (name) => (name === "settings" ? "12" : undefined),
+};
+const resolve = (spec: Partial<FunctionObject["spec"]>, references: Partial<References> = {}) =>
+  resolveFunction({ ...FUNCTION, spec: { ...FUNCTION.spec, ...spec } }, { ...REFERENCES, ...references });
+
+const withStatus = (status: Package["status"]): Partial<References> => ({
+  package: () => ({ ...PACKAGE, ...(status ? { status } : {}) }),
+});
+const foreignImage: Partial<References> = {
+  environment: () => ({
+    ...ENVIRONMENT,
+    spec: { ...ENVIRONMENT.spec, runtime: { image: "fission/node-env" } },
+  }),
+};
+
+test.each<[string, Partial<FunctionObject["spec"]>, Partial<References>, string]>([
+  [
+    "EnvironmentNotFound",
+    { environment: { namespace: "default", name: "nope" } },
+    {},
+    'Environment "nope" not found in namespace "default": create it with isotope env create --name nope',
+  ],
+  ["EnvironmentNotFound", { environment: { namespace: "default" } }, {}, "No environment is named"],
+  [
+    "CrossNamespaceReference",
+    { environment: { namespace: "other", name: "deno" } },
+    {},
+    'Environment "deno" is in namespace "other"',
+  ],
+  [
+    "CrossNamespaceReference",
+    { package: { packageref: { namespace: "other", name: "pkg" } } },
+    {},
+    'Package "pkg" is in namespace "other"',
+  ],
+  [
+    "CrossNamespaceReference",
+    { secrets: [{ namespace: "other", name: "db" }] },
+    {},
+    'Secret "db" is in namespace "other": a function may refer to its own namespace "default" only',
+  ],
+  [
+    "CrossNamespaceReference",
+    { configmaps: [{ namespace: "other", name: "settings" }] },
+    {},
+    'ConfigMap "settings" is in namespace "other"',
+  ],
+  ["PackageMissing", { package: {} }, {}, "No package is named"],
+  [
+    "PackageNotFound",
+    { package: { packageref: { namespace: "default", name: "nope" } } },
+    {},
+    'Package "nope" not found in namespace "default"',
+  ],
+  ["PackageBuilding", {}, withStatus({ buildstatus: "running" }), 'Package "pkg" is not built yet: running'],
+  [
+    "PackageBuilding",
+    {},
+    withStatus({
+      ...PACKAGE.status,
+      conditions: [
+        {
+          type: "Ready",
+          status: "True",
+          reason: "Deployable",
+          message: "",
+          lastTransitionTime: "",
+          observedGeneration: 1,
+        },
+      ],
+    }),
+    'Package "pkg" is not built yet',
+  ],
+  [
+    "BuildFailed",
+    {},
+    withStatus({
+      conditions: [
+        {
+          type: "Ready",
+          status: "False",
+          reason: "BuildFailed",
+          message: "a.ts:1:2: no",
+          lastTransitionTime: "",
+          observedGeneration: 2,
+        },
+      ],
+    }),
+    'Package "pkg" is not ready: a.ts:1:2: no',
+  ],
+  [
+    "SecretNotFound",
+    { secrets: [{ namespace: "default", name: "nope" }] },
+    {},
+    "kubectl create secret generic nope -n default",
+  ],
+  [
+    "SecretNotFound",
+    { env: [{ name: "A", valueFrom: { secretKeyRef: { name: "nope", key: "k" } } }] },
+    {},
+    'Secret "nope" not found',
+  ],
+  ["SecretNotFound", { envFrom: [{ secretRef: { name: "nope" } }] }, {}, 'Secret "nope" not found'],
+  [
+    "ConfigMapNotFound",
+    { configmaps: [{ namespace: "default", name: "nope" }] },
+    {},
+    "kubectl create configmap nope -n default",
+  ],
+  ["ConfigMapNotFound", { envFrom: [{ configMapRef: { name: "nope" } }] }, {}, 'ConfigMap "nope" not found'],
+  [
+    "ReservedVariable",
+    { env: [{ name: "FISSION_X", value: "1" }] },
+    {},
+    'Variable "FISSION_X" belongs to the platform',
+  ],
+  ["ReservedVariable", { env: [{ name: "ISOTOPE_POD_TOKEN", value: "1" }] }, {}, "belongs to the platform"],
+  ["ReservedVariable", { env: [{ name: "NODE_OPTIONS", value: "1" }] }, {}, "belongs to the platform"],
+  ["InvalidVariable", { env: [{ name: "1A", value: "1" }] }, {}, 'Variable "1A" is no name'],
+  ["InvalidVariable", { env: [{ name: "A=B", value: "1" }] }, {}, 'Variable "A=B" is no name'],
+  ["ImageNotSupported", {}, foreignImage, 'runs image "fission/node-env", which needs the fetcher sidecar'],
+  [
+    "ExecutorNotAvailable",
+    { InvokeStrategy: { ExecutionStrategy: { ExecutorType: "newdeploy" } } },
+    {},
+    'Executor type "newdeploy" comes with the cluster release: use poolmgr or auto',
+  ],
+  [
+    "ExecutorNotAvailable",
+    { InvokeStrategy: { ExecutionStrategy: { ExecutorType: "container" } } },
+    {},
+    "use poolmgr or auto",
+  ],
+])("blocked by %s: %j", (reason, spec, references, message) => {
+  const resolution = resolve(spec, references);
+  expect(resolution).toMatchObject({
+    kind: "blocked",
+    problem: { reason, message: expect.stringContaining(message) as string },
+  });
+  const { status } = nextFunctionStatus(FUNCTION, resolution, new Date());
+  expect(status.serving).toBeUndefined();
+  expect(status.conditions?.find(({ type }) => type === "Ready")).toMatchObject({
+    status: "False",
+    reason,
+    observedGeneration: 7,
+  });
+});
+
+test("optional references may be missing, and appear in the revision when they come", () => {
+  const spec = {
+    env: [{ name: "A", valueFrom: { secretKeyRef: { name: "later", key: "k", optional: true } } }],
+  };
+  const without = resolve(spec);
+  const withIt = resolve(spec, { secret: () => "99" });
+  expect(without.kind).toBe("serving");
+  expect(
+    without.kind === "serving" &&
+      withIt.kind === "serving" &&
+      without.serving.revision !== withIt.serving.revision,
+  ).toBe(true);
+});
+
+test("defaults of limits; auto is served as poolmgr; onceOnly means one request per pod", () => {
+  const resolution = resolve({
+    InvokeStrategy: { ExecutionStrategy: { ExecutorType: "auto" } },
+    onceOnly: true,
+    requestsPerPod: 1,
+    functionTimeout: 0,
+    idletimeout: 0,
+  });
+  expect(resolution).toMatchObject({
+    serving: {
+      generation: 7,
+      executorType: "poolmgr",
+      limits: {
+        concurrency: 500,
+        requestsPerPod: 1,
+        onceOnly: true,
+        retainPods: 0,
+        timeoutMs: 60_000,
+        idleTimeoutMs: 0,
+        specializationTimeoutMs: 120_000,
+      },
+    },
+  });
+});
+
+test("property: the revision depends on the content, not on the order of keys or of references", () => {
+  const secrets = ["a", "b", "c", "d"].map((name) => ({ namespace: "default", name }));
+  const revision = (given: typeof secrets) => {
+    const resolution = resolve({ secrets: given }, { secret: (name) => `v-${name}` });
+    return resolution.kind === "serving" ? resolution.serving.revision : "";
+  };
+  assert(
+    property(shuffledSubarray(secrets, { minLength: 4 }), (given) => revision(given) === revision(secrets)),
+  );
+  expect(canonicalJson({ b: 1, a: { d: undefined, c: 2 } })).toBe('{"a":{"c":2},"b":1}');
+  const resolution = resolve({});
+  if (resolution.kind !== "serving") throw new Error("blocked");
+  const { revision: own, generation: _, ...content } = resolution.serving;
+  expect(own).toBe(revisionOf(content));
+  expect(own).toMatch(/^[0-9a-f]{16}$/);
+  assert(
+    property(constantFrom("functionName", "package", "limits", "env"), (field) => {
+      const changed = {
+        ...content,
+        [field]:
+          field === "functionName"
+            ? "x"
+            : field === "env"
+              ? [{ name: "X", value: "" }]
+              : { ...content[field], extra: 1 },
+      };
+      return revisionOf(changed) !== own;
+    }),
+  );
+});
+
+test.each([
+  ["/a/{id", '"{" without "}"'],
+  ["/a/id}", '"}" without "{"'],
+  ["/a/{}", "is no name of a variable"],
+  ["/a/{1x}", "is no name of a variable"],
+  ["/a/{x}/{x}", 'variable "x" occurs twice'],
+  ["/a/{x:}", "is empty"],
+  ["/a/{x:(}", "is no regular expression"],
+  ["/a/{x:(a)\\1}", "backreference or look-around"],
+  ["/a/{x:(?=b)}", "backreference or look-around"],
+])("template %s: %s", (path, why) => expect(templateProblem(path)).toContain(why));
+test.each(["/", "/a/{id}", "/v{major}-{minor}", "/{rest:.*}", "/{y:[0-9]{4}}/x"])(
+  "template %s is fine",
+  (path) => expect(templateProblem(path)).toBeUndefined(),
+);
+
+const route = (spec: Partial<HTTPTrigger["spec"]>): HTTPTrigger => ({
+  apiVersion: "fission.io/v1",
+  kind: "HTTPTrigger",
+  metadata: { name: "t", namespace: "default", creationTimestamp: "2026-01-01T00:00:00Z" },
+  spec: { relativeurl: "/x", functionref: { type: "name", name: "hello" }, ...spec },
+});
+test.each<[string, string, Partial<HTTPTrigger["spec"]>]>([
+  ["False", "InvalidRouteTemplate", { relativeurl: "/a/{" }],
+  ["False", "InvalidRouteTemplate", { relativeurl: "/a/../b" }],
+  ["False", "InvalidRouteTemplate", { relativeurl: "/fission-function/x" }],
+  ["False", "NoPath", { relativeurl: "" }],
+  ["False", "InvalidCorsConfig", { corsConfig: { allowOrigins: ["*"], allowCredentials: true } }],
+  ["False", "InvalidCorsConfig", { corsConfig: { maxAge: "soon" } }],
+  ["False", "InvalidCorsConfig", { corsConfig: { allowOrigins: ["https://*.*.x"] } }],
+  ["True", "FeatureNotAvailable", { invocationMode: "async" }],
+  ["True", "FeatureNotAvailable", { functionref: { type: "name", name: "hello", alias: "live" } }],
+  ["True", "FunctionNotFound", { functionref: { type: "name", name: "nobody" } }],
+])("route admitted=%s ready=%s", (admitted, reason, spec) => {
+  const [first, ready] = triggerConditions(route(spec), { findFunction: () => undefined, rivals: [] });
+  expect(first).toMatchObject({ type: "RouteAdmitted", status: admitted });
+  expect(ready).toMatchObject({ type: "Ready", status: "False", reason });
+});
+
+test("archives: where they are, and what is wrong with them", () => {
+  const literal = Buffer.from("hi").toString("base64");
+  const slim = slimPackage({
+    ...PACKAGE,
+    spec: { ...PACKAGE.spec, deployment: { type: "literal", literal } },
+    status: { buildlog: "long" },
+  });
+  expect(JSON.stringify(slim)).not.toContain("long");
+  expect(locateArchive(slim.spec.deployment)).toMatchObject({ kind: "literal", sizeBytes: 2 });
+  const digest = "b".repeat(64);
+  const own = `http://storagesvc.fission/v1/archive?id=sha256:${digest}`;
+  expect(locateArchive({ url: own })).toEqual({ kind: "stored", digest });
+  expect(locateArchive({ url: "https://x.test/a.zip", checksum: { sum: digest.toUpperCase() } })).toEqual({
+    kind: "remote",
+    url: "https://x.test/a.zip",
+    digest,
+  });
+  expect(locateArchive(undefined)).toEqual({ kind: "none" });
+  expect(locateArchive({})).toEqual({ kind: "none" });
+  expect(locateArchive({ type: "oci" })).toEqual({ kind: "oci" });
+  for (const bad of [
+    { type: "literal" as const },
+    { type: "url" as const },
+    { url: own, checksum: { sum: "c".repeat(64) } },
+    { url: own, checksum: { type: "md5", sum: digest } },
+    { url: own, checksum: { sum: "short" } },
+  ]) {
+    expect(locateArchive(bad).kind).toBe("invalid");
+  }
+});
+
+test.each([
+  "127.0.0.1",
+  "10.1.2.3",
+  "172.31.0.1",
+  "192.168.1.1",
+  "169.254.169.254",
+  "100.64.0.1",
+  "0.0.0.0",
+  "224.0.0.1",
+  "255.255.255.255",
+  "::",
+  "::1",
+  "fc00::1",
+  "fd12::1",
+  "fe80::1",
+  "ff02::1",
+  "::ffff:127.0.0.1",
+  "::ffff:10.0.0.1",
+  "::127.0.0.1",
+  "64:ff9b::7f00:1",
+  "2002:7f00:1::",
+  "::ffff:0:127.0.0.1",
+  "not an address",
+])("%s is no public address", (address) => expect(isPublicAddress(address)).toBe(false));
+test.each(["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])(
+  "%s is public",
+  (address) => expect(isPublicAddress(address)).toBe(true),
+);
+
+test("hosts that are addresses are judged at once, names at the time of connecting", () => {
+  expect(isAllowedHost("[::1]", new Set())).toBe(false);
+  expect(isAllowedHost("127.0.0.1", new Set(["127.0.0.1"]))).toBe(true);
+  expect(isAllowedHost("example.test", new Set())).toBe(true);
+});
+
+test.each([
+  ["file:///etc/passwd", "must be an http or https URL"],
+  ["http://127.0.0.1:1/x", "points to a private address"],
+  ["http://2130706433/x", "points to a private address"],
+  ["http://0x7f.1/x", "points to a private address"],
+  ["http://[::ffff:127.0.0.1]/x", "points to a private address"],
+  ["http://user:secret@example.test/", "must not hold credentials"],
+  ["http://localhost:1/x", 'host "localhost" has no public address'],
+  ["nonsense", "is not a URL"],
+])("download of %s: %s", async (url, why) => {
+  const options = { maxBytes: 100, timeoutMs: 3_000, allowedHosts: [] };
+  const error = await downloadArchive(url, options).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(DownloadError);
+  expect(error instanceof Error && error.message).toContain(why);
+  expect(error instanceof Error && error.message).not.toContain("secret");
+});
