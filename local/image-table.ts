@@ -36,6 +36,9 @@ const platformAddresses = (ports: Ports): string[] =>
       .map(([, port]) => port),
   );
 
+/** A function that listens on these would offer itself to the whole network of the laptop; as targets they are other names of loopback. */
+const EVERY_INTERFACE = ["0.0.0.0", "[::]"];
+
 /** The image table of local mode. */
 export function imageTable(programs: Programs, ports: Ports): ImageTable {
   const denoRuntime = join(programs.root, "env-images", "deno");
@@ -48,7 +51,7 @@ export function imageTable(programs: Programs, ports: Ports): ImageTable {
     "--root",
     "${ROOT}",
   ];
-  const denyNet = [...METADATA_ADDRESSES, ...platformAddresses(ports), "${OTHER_PODS}"];
+  const denyNet = [...METADATA_ADDRESSES, ...EVERY_INTERFACE, ...platformAddresses(ports), "${OTHER_PODS}"];
   return {
     images: [
       {
