@@ -1,15 +1,25 @@
-import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { join } from "node:path";
 import type { Connection } from "../net/local-connection.ts";
-import { type Child, type ChildSpec, superviseChild } from "./child.ts";
-import { type Home, openHome, type Secrets, writeHomeFile } from "./home.ts";
+import { type Child, superviseChild } from "./child.ts";
+import {
+  childSpec,
+  denoBinary,
+  EXTENSION,
+  HOST,
+  passedOn,
+  type Plan,
+  type ProcessName,
+  ROOT,
+} from "./child-specs.ts";
+import { type Home, openHome, writeHomeFile } from "./home.ts";
 import { imageTable } from "./image-table.ts";
 import { lockHome } from "./lock.ts";
 import { type Ports, portsFrom } from "./ports.ts";
 import { portTaken, statusOf } from "./probe-port.ts";
-import { findRedisServer, functionsRedisUrl, redisUrl, writeRedisConfig } from "./redis.ts";
+import { findRedisServer, functionsRedisUrl } from "./redis.ts";
+import { runOnce } from "./run-once.ts";
 import { announcePlatform } from "./running-platforms.ts";
 import { waitFor } from "./wait-for.ts";
 
@@ -21,104 +31,7 @@ export interface PlatformSettings {
 
 type Say = (line: string) => void;
 
-const ROOT = resolve(import.meta.dirname, "..");
-const EXTENSION = import.meta.filename.endsWith(".ts") ? "ts" : "js";
-const modulePath = (path: string): string => join(ROOT, `${path}.${EXTENSION}`);
-const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
 const START_TIMEOUT_MS = 60_000;
-const GRACE_MS = 35_000;
-const HOST = "127.0.0.1";
-
-const SYSTEM_VARIABLES = ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"];
-const NETWORK_VARIABLES = /^((https?|no)_proxy|npm_config_.*)$/i;
-
-/** The variables of this process that its children need: what the system and package managers read, nothing else. */
-function passedOn(): Record<string, string> {
-  const env: Record<string, string> = {};
-  for (const [name, value] of Object.entries(process.env)) {
-    if (value !== undefined && (SYSTEM_VARIABLES.includes(name) || NETWORK_VARIABLES.test(name)))
-      env[name] = value;
-  }
-  return env;
-}
-
-/** The Deno that comes with the packages. */
-function denoBinary(): string {
-  const manifest = createRequire(import.meta.url).resolve("deno/package.json");
-  for (let folder = dirname(manifest); folder !== dirname(folder); folder = dirname(folder)) {
-    const candidate = join(folder, ".bin", "deno");
-    if (existsSync(candidate)) return candidate;
-  }
-  return join(dirname(manifest), "bin.cjs");
-}
-
-interface Plan {
-  home: Home;
-  secrets: Secrets;
-  ports: Ports;
-  redisServer: string | undefined;
-}
-
-type Name = "redis" | "localkube" | "control-plane" | "router";
-
-/** The platform's processes. */
-function childSpec(name: Name, { home, secrets, ports, redisServer }: Plan): ChildSpec {
-  const env = passedOn();
-  const common = { name, logFile: join(home.processLogs, `${name}.log`), graceMs: GRACE_MS };
-  const node = (file: string, args: (string | number)[], extra: Record<string, string> = {}): ChildSpec => ({
-    ...common,
-    command: process.execPath,
-    args: [...NODE_FLAGS, modulePath(file), ...args.map(String)],
-    // Compiled code is kept, so that the next start need not compile again.
-    env: { ...env, NODE_COMPILE_CACHE: join(home.root, "cache"), ...extra },
-  });
-  const url = (port: number): string => `http://${HOST}:${port}`;
-  switch (name) {
-    case "redis":
-      return {
-        ...common,
-        command: redisServer ?? "",
-        args: [writeRedisConfig(home, secrets, ports.redis)],
-        env,
-      };
-    case "localkube":
-      return node("localkube/main", [
-        "--data-dir",
-        home.localkube,
-        "--port",
-        ports.kubernetes,
-        "--kubeconfig-out",
-        home.kubeconfig,
-        "--crd-dir",
-        join(ROOT, "charts", "isotope", "crds"),
-        "--images",
-        home.imageTable,
-        "--parent-pid",
-        process.pid,
-      ]);
-    case "control-plane":
-      return node(
-        "local/control-plane",
-        ["--home", home.root, "--port-base", ports.router],
-        redisServer ? { ISOTOPE_REDIS_URL: redisUrl(secrets, ports.redis) } : {},
-      );
-    case "router":
-      return node("engine/router/main", [
-        "--kubeconfig",
-        home.kubeconfig,
-        "--port",
-        ports.router,
-        "--internal-port",
-        ports.routerInternal,
-        "--metrics-port",
-        ports.routerMetrics,
-        "--executor-url",
-        url(ports.executor),
-        "--internal-key-file",
-        home.internalKey,
-      ]);
-  }
-}
 
 async function refuseTakenPorts(ports: Ports): Promise<void> {
   const taken = await Promise.all(
@@ -129,36 +42,6 @@ async function refuseTakenPorts(ports: Ports): Promise<void> {
     throw new Error(
       `Cannot start: port ${numbers.join(", ")} is in use already; choose other ports with --port-base`,
     );
-}
-
-/** Runs a program of the platform once. @throws {Error} with its output, when it fails. */
-async function runOnce(
-  file: string,
-  args: string[],
-  env: Record<string, string>,
-  signal: AbortSignal,
-  onLine: Say,
-): Promise<void> {
-  const child = spawn(process.execPath, [...NODE_FLAGS, modulePath(file), ...args], {
-    env: { ...passedOn(), ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-    signal,
-  });
-  let output = "";
-  let rest = "";
-  const read = (chunk: Buffer): void => {
-    output = (output + chunk.toString("utf8")).slice(-8192);
-    const lines = (rest + chunk.toString("utf8")).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) onLine(line);
-  };
-  child.stdout.on("data", read);
-  child.stderr.on("data", read);
-  const code = await new Promise<number>((done, fail) => {
-    child.once("exit", (status) => done(status ?? 1));
-    child.once("error", fail);
-  });
-  if (code !== 0) throw new Error(`${file} failed: ${output.trim()}`);
 }
 
 /** Writes the files that processes read at their start. */
@@ -211,6 +94,11 @@ export interface Platform {
   stopped: Promise<void>;
 }
 
+async function stopWhen(stopping: AbortSignal, ...steps: (() => void | Promise<void>)[]): Promise<void> {
+  if (!stopping.aborted) await once(stopping, "abort");
+  for (const step of steps) await step();
+}
+
 /**
  * Starts everything in order and resolves when it is ready. What was started is stopped again when something fails.
  * @throws {Error} naming what did not start, and the log that says why.
@@ -235,14 +123,14 @@ export async function startPlatform(
     const redisServer = findRedisServer();
     const plan: Plan = { home, secrets, ports, redisServer };
     writeImageTable(home, ports);
-    const start = (name: Name): void => {
+    const start = (name: ProcessName): void => {
       const child = superviseChild(childSpec(name, plan), (process, how) =>
         say(`${process} ${how} and is started again; see ${join(home.processLogs, `${process}.log`)}`),
       );
       started.push(child);
       child.start();
     };
-    const answers = (name: Name, port: number, path: string): Promise<void> =>
+    const answers = (name: ProcessName, port: number, path: string): Promise<void> =>
       waitFor(
         `${name} (log: ${join(home.processLogs, `${name}.log`)})`,
         START_TIMEOUT_MS,
@@ -282,14 +170,7 @@ export async function startPlatform(
     const withdraw = announcePlatform(connection);
     if (settings.deploy) await deployFolder(settings.deploy, home, stopping, say);
     ready(connection, redisServer !== undefined, say);
-    const stopped = new Promise<void>((done) => {
-      if (stopping.aborted) done();
-      else stopping.addEventListener("abort", () => done(), { once: true });
-    }).then(async () => {
-      withdraw();
-      await stopAll();
-    });
-    return { connection, stopped };
+    return { connection, stopped: stopWhen(stopping, withdraw, stopAll) };
   } catch (error) {
     await stopAll();
     throw error;

@@ -25,6 +25,7 @@ export function parseConnection(text: string): Connection | undefined {
     const complete =
       fields.every((name) => typeof Reflect.get(value, name) === "string") &&
       typeof Reflect.get(value, "pid") === "number";
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- every field was looked at above
     return complete ? (value as Connection) : undefined;
   } catch {
     return undefined;

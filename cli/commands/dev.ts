@@ -153,7 +153,7 @@ export const dev: Command = defineCommand({
         flags["port-base"] === undefined ? [] : ["--port-base", String(flags["port-base"])],
         given,
       );
-      stop = started.stop;
+      stop = () => started.stop();
       context = given.withHome(home);
       given.note(`Isotope runs at ${started.connection.routerUrl}`);
     }

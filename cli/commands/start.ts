@@ -39,16 +39,16 @@ export async function startPlatform(
   child.stdout?.on("data", (chunk: Buffer) => {
     said += chunk.toString("utf8");
   });
-  let exit: number | undefined;
-  const end = ended(child).then((code) => {
-    exit = code;
+  const life = { over: false };
+  const end = ended(child).finally(() => {
+    life.over = true;
   });
   const deadline = performance.now() + START_TIMEOUT_MS;
   const stop = async (): Promise<void> => {
-    if (exit === undefined) child.kill("SIGTERM");
+    if (!life.over) child.kill("SIGTERM");
     await end;
   };
-  while (exit === undefined && performance.now() < deadline && !context.signal.aborted) {
+  while (!life.over && performance.now() < deadline && !context.signal.aborted) {
     if (said.includes("Isotope is ready")) {
       const connection = findLocalPlatform({ home, cwd: context.cwd, env: context.env });
       if (connection) return { connection, stop };

@@ -28,9 +28,9 @@ const UUID = /^[0-9a-f-]{36}$/;
 function callAllTheTime(path: string): () => Promise<string[]> {
   const failures: string[] = [];
   let calls = 0;
-  let stopped = false;
+  const state = { stopped: false };
   const loop = (async () => {
-    while (!stopped) {
+    while (!state.stopped) {
       calls++;
       try {
         const reply = await platform.get(path);
@@ -43,7 +43,7 @@ function callAllTheTime(path: string): () => Promise<string[]> {
     }
   })();
   return async () => {
-    stopped = true;
+    state.stopped = true;
     await loop;
     expect(calls).toBeGreaterThan(0);
     return failures;
@@ -88,7 +88,7 @@ describe.skipIf(!onLinux)("kill -9", () => {
 
   it("of the router: it answers again, from the same pods", async () => {
     const before = await bodyOf("/warm");
-    process.kill(processWith("router/main", String(new URL(platform.connection.routerUrl).port)), "SIGKILL");
+    process.kill(processWith("router/main", new URL(platform.connection.routerUrl).port), "SIGKILL");
     await expect.poll(() => bodyOf("/warm").catch(String), { timeout: 30_000 }).toBe(before);
   });
 

@@ -126,7 +126,7 @@ describe("examples", () => {
       method: "POST",
       body: ReadableStream.from(csv()),
       duplex: "half",
-    } as RequestInit);
+    });
     const lines = (await reply.text()).trimEnd().split("\n");
     expect(lines).toHaveLength(rows);
     expect(JSON.parse(lines.at(-1) ?? "")).toEqual({ id: String(rows - 1), name: `name ${rows - 1}` });

@@ -1,0 +1,116 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import type { ChildSpec } from "./child.ts";
+import type { Home, Secrets } from "./home.ts";
+import type { Ports } from "./ports.ts";
+import { redisUrl, writeRedisConfig } from "./redis.ts";
+
+/** Folder of the platform's code: the repository, or `dist` of the installed package. */
+export const ROOT = resolve(import.meta.dirname, "..");
+export const EXTENSION = import.meta.filename.endsWith(".ts") ? "ts" : "js";
+export const modulePath = (path: string): string => join(ROOT, `${path}.${EXTENSION}`);
+export const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
+export const HOST = "127.0.0.1";
+/** The router finishes its requests within this, everything else is quicker. */
+const GRACE_MS = 35_000;
+
+const SYSTEM_VARIABLES = ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"];
+const NETWORK_VARIABLES = /^((https?|no)_proxy|npm_config_.*)$/i;
+
+/** The variables of this process that its children need: what the system and package managers read, nothing else. */
+export function passedOn(): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value !== undefined && (SYSTEM_VARIABLES.includes(name) || NETWORK_VARIABLES.test(name)))
+      env[name] = value;
+  }
+  return env;
+}
+
+/** The Deno that comes with the packages. */
+export function denoBinary(): string {
+  const manifest = createRequire(import.meta.url).resolve("deno/package.json");
+  for (let folder = dirname(manifest); folder !== dirname(folder); folder = dirname(folder)) {
+    const candidate = join(folder, ".bin", "deno");
+    if (existsSync(candidate)) return candidate;
+  }
+  return join(dirname(manifest), "bin.cjs");
+}
+
+export interface Plan {
+  home: Home;
+  secrets: Secrets;
+  ports: Ports;
+  redisServer: string | undefined;
+}
+
+export type ProcessName = "redis" | "localkube" | "control-plane" | "router";
+
+/** Arguments of the processes that are our own: the module and its flags. */
+const COMMAND_LINES: Record<
+  Exclude<ProcessName, "redis">,
+  (plan: Plan) => [string, ...(string | number)[]]
+> = {
+  localkube: ({ home, ports }) => [
+    "localkube/main",
+    "--data-dir",
+    home.localkube,
+    "--port",
+    ports.kubernetes,
+    "--kubeconfig-out",
+    home.kubeconfig,
+    "--crd-dir",
+    join(ROOT, "charts", "isotope", "crds"),
+    "--images",
+    home.imageTable,
+    "--parent-pid",
+    process.pid,
+  ],
+  "control-plane": ({ home, ports }) => [
+    "local/control-plane",
+    "--home",
+    home.root,
+    "--port-base",
+    ports.router,
+  ],
+  router: ({ home, ports }) => [
+    "engine/router/main",
+    "--kubeconfig",
+    home.kubeconfig,
+    "--port",
+    ports.router,
+    "--internal-port",
+    ports.routerInternal,
+    "--metrics-port",
+    ports.routerMetrics,
+    "--executor-url",
+    `http://${HOST}:${ports.executor}`,
+    "--internal-key-file",
+    home.internalKey,
+  ],
+};
+
+/** How a process of the platform is run. */
+export function childSpec(name: ProcessName, plan: Plan): ChildSpec {
+  const { home, secrets, ports, redisServer } = plan;
+  const env = passedOn();
+  const common = { name, logFile: join(home.processLogs, `${name}.log`), graceMs: GRACE_MS };
+  if (name === "redis")
+    return {
+      ...common,
+      command: redisServer ?? "",
+      args: [writeRedisConfig(home, secrets, ports.redis)],
+      env,
+    };
+  const [file, ...args] = COMMAND_LINES[name](plan);
+  // Compiled code is kept, so that the next start need not compile again.
+  const extra: Record<string, string> = { NODE_COMPILE_CACHE: join(home.root, "cache") };
+  if (name === "control-plane" && redisServer) extra.ISOTOPE_REDIS_URL = redisUrl(secrets, ports.redis);
+  return {
+    ...common,
+    command: process.execPath,
+    args: [...NODE_FLAGS, modulePath(file), ...args.map(String)],
+    env: { ...env, ...extra },
+  };
+}
