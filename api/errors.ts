@@ -206,6 +206,14 @@ export const ERRORS = {
     "The function's code could not be loaded into a pod.",
     "Look at `isotope fn logs` and at the function's Ready condition: they hold the error with its place.",
   ),
+  already_specialised: entry(
+    409,
+    "function",
+    "caller",
+    false,
+    "The pod is specialised already, or is another one than was meant; a pod is specialised once.",
+    "Nothing; only the executor specialises pods.",
+  ),
   specialization_timeout: entry(
     504,
     "executor",
@@ -326,14 +334,6 @@ export const ERRORS = {
     true,
     "The disk of the archive store is full.",
     "Free space; nothing was stored.",
-  ),
-  build_failed: entry(
-    422,
-    "builder",
-    "function",
-    false,
-    "The package's source does not build.",
-    "The build log names file, line and reason: `isotope pkg info --name <package>`.",
   ),
   builder_unavailable: entry(
     503,

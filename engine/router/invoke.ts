@@ -14,6 +14,7 @@ import type { Exchange, Handler, Refusal, RelayFailure, ResponseHead } from "./h
 import { Invocation, type InvocationFacts } from "./invocation.ts";
 import { requestIdOf, traceIdOf } from "./request-identity.ts";
 import type { RouterMetrics } from "./router-metrics.ts";
+import type { ServingPlan } from "./serving-plan.ts";
 import type { Endpoint } from "./endpoint.ts";
 
 /*
@@ -224,9 +225,17 @@ function ended(deps: InvokeDeps, exchange: Exchange): void {
   if (endpoint) {
     context.endpoint = undefined;
     if (exchange.outcome === "upstream-broken") deps.suspect(endpoint, "reset");
+    if (exchange.outcome === "timeout" && plan) context.code = cutCode(exchange, plan);
     revision.release(endpoint, exchange.respondedAt > 0);
   }
   deps.logEnd(exchange, { code: context.code, requestId: context.requestId, function: plan?.slot.key ?? "" });
+}
+
+/** Why an answer that had begun was cut off: its status is gone out already, so that the code appears in the log alone. */
+function cutCode(exchange: Exchange, plan: ServingPlan): ErrorCode {
+  const deadlineMs = exchange.upgrade ? plan.tunnelDeadlineMs : plan.deadlineMs;
+  if (deadlineMs === 0 || exchange.endedAt - exchange.startedAt < deadlineMs) return "stream_idle";
+  return plan.streaming ? "stream_max_duration" : "function_timeout";
 }
 
 const isRefused = (context: unknown): context is Refused =>
