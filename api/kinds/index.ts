@@ -251,12 +251,3 @@ export const KINDS: KindDefinition[] = [
     columns: [column("Namespace", ".spec.namespace")],
   }),
 ];
-
-/** The definition of a kind by its name, plural or short name. */
-export const findKind = (name: string): KindDefinition | undefined => {
-  const wanted = name.toLowerCase();
-  return KINDS.find(
-    (kind) =>
-      kind.kind.toLowerCase() === wanted || kind.plural === wanted || kind.shortNames.includes(wanted),
-  );
-};

@@ -21,11 +21,6 @@ export const CanaryConfigStatus = z.object({
   status: text(32).optional(),
   conditions: Conditions.optional(),
 });
-export type CanaryConfig = Resource<
-  "CanaryConfig",
-  z.infer<typeof CanaryConfigSpec>,
-  z.infer<typeof CanaryConfigStatus>
->;
 
 export const FunctionVersionSpec = withRules(
   z.object({
@@ -71,11 +66,6 @@ export const FunctionAliasStatus = z.object({
     .optional(),
   conditions: Conditions.optional(),
 });
-export type FunctionAlias = Resource<
-  "FunctionAlias",
-  z.infer<typeof FunctionAliasSpec>,
-  z.infer<typeof FunctionAliasStatus>
->;
 
 export const FissionTenantSpec = withRules(
   z.object({

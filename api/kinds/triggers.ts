@@ -36,11 +36,6 @@ export const MessageQueueTriggerSpec = z.object({
   mqtkind: z.enum(["", "fission", "keda"]).optional(),
   podspec: PodSpec.optional(),
 });
-export type MessageQueueTrigger = Resource<
-  "MessageQueueTrigger",
-  z.infer<typeof MessageQueueTriggerSpec>,
-  PlainStatus
->;
 
 export const KubernetesWatchTriggerSpec = z.object({
   namespace: Namespace.optional().describe("Must be the trigger's own namespace"),
@@ -48,8 +43,3 @@ export const KubernetesWatchTriggerSpec = z.object({
   labelselector: StringMap.optional(),
   functionref: FunctionReference,
 });
-export type KubernetesWatchTrigger = Resource<
-  "KubernetesWatchTrigger",
-  z.infer<typeof KubernetesWatchTriggerSpec>,
-  PlainStatus
->;

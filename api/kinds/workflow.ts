@@ -1,9 +1,7 @@
 import { z } from "zod";
 import { RetryPolicy } from "./function.ts";
-import type { Resource } from "./metadata.ts";
 import { FunctionReference } from "./references.ts";
 import { anyJson, Conditions, int, int32, int64, ObjectName, opaqueObject, text, Time } from "./schema.ts";
-import type { PlainStatus } from "./triggers.ts";
 
 const numeric = () => z.any().meta({ "x-kubernetes-int-or-string": true }).optional();
 
@@ -54,7 +52,6 @@ export const WorkflowSpec = z.object({
   defaultRetry: RetryPolicy.optional(),
   historyRetention: z.object({ maxAge: text(32).optional(), maxCount: int32().optional() }).optional(),
 });
-export type Workflow = Resource<"Workflow", z.infer<typeof WorkflowSpec>, PlainStatus>;
 
 export const WorkflowRunSpec = z.object({
   workflowRef: ObjectName,
@@ -86,8 +83,3 @@ export const WorkflowRunStatus = z.object({
     .max(64)
     .optional(),
 });
-export type WorkflowRun = Resource<
-  "WorkflowRun",
-  z.infer<typeof WorkflowRunSpec>,
-  z.infer<typeof WorkflowRunStatus>
->;

@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { ErrorBody } from "./error.ts";
 
 /**
  * The executor's API for routers (signed calls, JSON).
@@ -55,8 +54,6 @@ export const SuspectReport = z.object({
   ]),
 });
 export type SuspectReport = z.infer<typeof SuspectReport>;
-
-export const AcquireError = ErrorBody;
 
 /**
  * EndpointSlices of functions, written by the executor, watched by routers: one or more per revision, in the function's namespace,
