@@ -1,6 +1,7 @@
-import fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { PlatformError } from "../../api/errors.ts";
-import { HEADER_REQUEST_ID } from "../../api/headers.ts";
+import { HEADER_COMPONENT, HEADER_REQUEST_ID } from "../../api/headers.ts";
+import { ErrorBody } from "../../api/wire/error.ts";
 import { errorReply, fastifyErrorHandler } from "../../net/error-reply.ts";
 import type { Log } from "../../net/log.ts";
 import type { Authenticator, Permission } from "./authenticate.ts";
@@ -32,12 +33,11 @@ export function createOpsServer(options: OpsServerOptions): FastifyInstance {
     // Uploads and streamed answers may take their time; the caller is known before the body is read.
     requestTimeout: 0,
   });
-  app.setErrorHandler(
-    fastifyErrorHandler({
-      debug: true,
-      onUnexpected: (error) => log.error("An operations call failed unexpectedly", { error }),
-    }),
-  );
+  const onError = fastifyErrorHandler({
+    debug: true,
+    onUnexpected: (error) => log.error("An operations call failed unexpectedly", { error }),
+  });
+  app.setErrorHandler((error, request, reply) => onError(error, request, asController(reply)));
   app.setNotFoundHandler((request, reply) => {
     const error = new PlatformError(
       "route_miss",
@@ -71,6 +71,33 @@ export function createOpsServer(options: OpsServerOptions): FastifyInstance {
     done();
   });
   return app;
+}
+
+interface Reply {
+  code(status: number): Reply;
+  headers(headers: Record<string, string>): Reply;
+  send(body: unknown): unknown;
+}
+
+/** The table names the router for what any HTTP server may refuse; here it is this one that does. */
+function asController(reply: FastifyReply): Reply {
+  const shown: Reply = {
+    code: (status) => {
+      reply.code(status);
+      return shown;
+    },
+    headers: (headers) => {
+      reply.headers(headers);
+      return shown;
+    },
+    send: (body) => {
+      const known = ErrorBody.safeParse(body);
+      if (!known.success || known.data.component !== "router" || reply.statusCode >= 500)
+        return reply.send(body);
+      return reply.header(HEADER_COMPONENT, "controller").send({ ...known.data, component: "controller" });
+    },
+  };
+  return shown;
 }
 
 function pathOf(request: FastifyRequest): string {

@@ -242,7 +242,7 @@ test.each([
 ])("bad request %s", async (path, message) => {
   const error = await errorOf(path);
   expect(error.status).toBe(400);
-  expect(error.reason).toBe("bad_request");
+  expect(error).toMatchObject({ reason: "bad_request", component: "controller" });
   expect(error.message).toContain(message);
 });
 

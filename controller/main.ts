@@ -1,0 +1,152 @@
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { builderPods } from "../engine/builder/builder-pods.ts";
+import { kubeBuilderCluster } from "../engine/builder/kube-builder-cluster.ts";
+import { type PackageBuilder, packageBuilder } from "../engine/builder/package-builder.ts";
+import { openNodeLogs } from "../engine/logs/node-logs.ts";
+import { createKubeClient, type KubeClient } from "../kube/client.ts";
+import { electLeader } from "../kube/lease.ts";
+import { drainOnSignal } from "../net/drain.ts";
+import { type KeyRing, keyRingFromFile } from "../net/keys.ts";
+import { type Log, processLog } from "../net/log.ts";
+import { metricsRegistry } from "../net/metrics.ts";
+import { serveMetrics } from "../net/metrics-server.ts";
+import { startWith } from "../net/settings.ts";
+import { signedClient } from "../net/signed-client.ts";
+import { controllerMetrics } from "./controller-metrics.ts";
+import { type ControlPlane, createControlPlane } from "./control-plane.ts";
+import { CONTROLLER_SETTINGS, type ControllerSettings } from "./settings.ts";
+import { archiveProxy, storageArchives, storageUse } from "./storage-client.ts";
+
+const BUILD_TIMEOUT_MS = 600_000;
+const BUILDER_READY_MS = 300_000;
+const IDLE_BUILDER_MS = 1_800_000;
+const DRAIN_DEADLINE_MS = 20_000;
+
+/** The controller as a process of its own: of several replicas, the one that holds the Lease works. */
+async function start(settings: ControllerSettings): Promise<void> {
+  const log = processLog("controller");
+  const keys = keyRingFromFile(settings.internalKeyFile);
+  const client = await createKubeClient({ kubeconfig: settings.kubeconfig });
+  const storage = signedClient({
+    keys,
+    origin: settings.storageUrl,
+    audience: "storage",
+    unavailable: "archive_unavailable",
+  });
+  const builder = builderOf(client, keys, log, settings);
+  const logs = openNodeLogs({
+    podLogs: settings.podLogs,
+    folder: settings.logFolder,
+    maxBytes: settings.maxLogBytes,
+    factsOf: (uid) => plane.pods.factsOf(uid),
+    log,
+  });
+  const plane: ControlPlane = createControlPlane({
+    client,
+    keys,
+    log,
+    version: packageVersion(),
+    controller: {
+      archives: storageArchives(storage),
+      builder,
+      allowedArchiveHosts: settings.allowedArchiveHosts,
+      maxArchiveBytes: settings.maxArchiveBytes,
+      maxConcurrentBuilds: settings.buildsAtOnce,
+    },
+    routerInternalUrl: settings.routerInternalUrl,
+    logs: logs.reader,
+    archiveRoutes: (scope) => archiveProxy(scope, storage, settings.maxArchiveBytes),
+    archiveUse: () => storageUse(storage),
+    components: [
+      { name: "router", healthUrl: `${settings.routerInternalUrl}/healthz` },
+      { name: "executor", healthUrl: `${settings.executorUrl}/healthz` },
+      { name: "storage", healthUrl: `${settings.storageUrl}/healthz` },
+    ],
+    listen: { host: settings.host, port: settings.port },
+  });
+  const registry = metricsRegistry();
+  controllerMetrics(registry, plane.controller);
+  const metrics = await serveMetrics({ host: settings.metricsHost, port: settings.metricsPort, registry });
+  logs.start();
+  let stopping = false;
+  const work = async (): Promise<void> => {
+    try {
+      const port = await plane.start();
+      log.info("Controller works", { port, metricsPort: metrics.port, kubernetes: client.server });
+    } catch (error) {
+      log.error("Cannot start", { error });
+      process.exit(1);
+    }
+  };
+  const leader = electLeader({
+    client,
+    namespace: settings.namespace,
+    name: "isotope-controller",
+    identity: `${hostname()}-${randomUUID().slice(0, 8)}`,
+    onError: (error) => log.warn("Cannot renew the Lease", { error }),
+    onLeading: (lost) => {
+      // Work that is under way cannot be handed over; a fresh process waits for its turn instead.
+      lost.addEventListener("abort", () => {
+        if (stopping) return;
+        log.error("The Lease was lost: the process ends");
+        process.exit(1);
+      });
+      void work();
+    },
+  });
+  drainOnSignal({
+    log,
+    deadlineMs: DRAIN_DEADLINE_MS,
+    steps: [
+      {
+        name: "leadership",
+        stop: () => {
+          stopping = true;
+        },
+      },
+      { name: "control plane", stop: () => plane.stop() },
+      { name: "lease", stop: () => leader.stop() },
+      { name: "logs", stop: () => logs.stop() },
+      { name: "builder", stop: () => builder.close() },
+      { name: "storage client", stop: () => storage.close() },
+      { name: "Kubernetes client", stop: () => client.close() },
+      { name: "metrics", stop: () => metrics.close() },
+    ],
+  });
+}
+
+function builderOf(
+  client: KubeClient,
+  keys: KeyRing,
+  log: Log,
+  settings: ControllerSettings,
+): PackageBuilder {
+  return packageBuilder({
+    pods: builderPods({
+      cluster: kubeBuilderCluster(client),
+      masters: () => keys.masters(),
+      log,
+      readyTimeoutMs: BUILDER_READY_MS,
+    }),
+    log,
+    concurrency: settings.buildsAtOnce,
+    buildTimeoutMs: BUILD_TIMEOUT_MS,
+    idlePodMs: IDLE_BUILDER_MS,
+    maxArtifactBytes: settings.maxArchiveBytes,
+  });
+}
+
+function packageVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  return typeof manifest === "object" && manifest !== null && "version" in manifest
+    ? String(manifest.version)
+    : "";
+}
+
+startWith(
+  CONTROLLER_SETTINGS,
+  { argv: process.argv.slice(2), env: process.env, envPrefix: "ISOTOPE_CONTROLLER_" },
+  start,
+);

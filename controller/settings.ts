@@ -1,0 +1,71 @@
+import { bytes, integer, list, optionalText, origin, port, type SettingsOf, text } from "../net/settings.ts";
+
+const flag = <F extends string>(name: F, help: string) => ({
+  flag: name,
+  env: `ISOTOPE_CONTROLLER_${name.toUpperCase().replaceAll("-", "_")}`,
+  help,
+});
+
+/** Settings of the controller process. Environment variables: `ISOTOPE_CONTROLLER_` and the flag in upper case with underscores. */
+export const CONTROLLER_SETTINGS = {
+  host: text({ ...flag("host", "Address that the operations API binds"), fallback: "0.0.0.0" }),
+  port: port({ ...flag("port", "Port of the operations API; 0 = a free one"), fallback: 8890 }),
+  metricsHost: text({
+    ...flag("metrics-host", "Address for /metrics, /healthz, /readyz"),
+    fallback: "0.0.0.0",
+  }),
+  metricsPort: port({
+    ...flag("metrics-port", "Port for /metrics, /healthz, /readyz; 0 = a free one"),
+    fallback: 8080,
+  }),
+  kubeconfig: optionalText(
+    flag("kubeconfig", "Kubeconfig file; default: $KUBECONFIG, service account, ~/.kube/config"),
+  ),
+  namespace: text({ ...flag("namespace", "Namespace of the leader's Lease"), fallback: "isotope" }),
+  internalKeyFile: text(
+    flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),
+  ),
+  storageUrl: origin({
+    ...flag("storage-url", "Address of the storage process"),
+    fallback: "http://storagesvc",
+  }),
+  routerInternalUrl: origin({
+    ...flag("router-internal-url", "Address of the router's internal listener"),
+    fallback: "http://router-internal:8889",
+  }),
+  executorUrl: origin({
+    ...flag("executor-url", "Address of the executor's API"),
+    fallback: "http://executor:8892",
+  }),
+  logFolder: text({ ...flag("log-folder", "Folder of the log store"), fallback: "/var/lib/isotope/logs" }),
+  podLogs: text({
+    ...flag("pod-logs", "Folder with the containers' logs of this node"),
+    fallback: "/var/log/pods",
+  }),
+  maxLogBytes: bytes({
+    ...flag("max-log-bytes", "Size of the log store"),
+    fallback: 2 ** 30,
+    min: 2 ** 20,
+    max: 2 ** 44,
+  }),
+  maxArchiveBytes: bytes({
+    ...flag("max-archive-bytes", "Largest archive"),
+    fallback: 256 * 2 ** 20,
+    min: 1024,
+    max: 2 ** 32,
+  }),
+  buildsAtOnce: integer({
+    ...flag("builds-at-once", "Builds that run at the same time"),
+    fallback: 4,
+    min: 1,
+    max: 256,
+  }),
+  allowedArchiveHosts: list({
+    ...flag(
+      "allowed-archive-hosts",
+      "Hosts that packages may fetch from although their addresses are private",
+    ),
+    fallback: [],
+  }),
+};
+export type ControllerSettings = SettingsOf<typeof CONTROLLER_SETTINGS>;
