@@ -52,9 +52,10 @@ export interface BuilderPodsOptions {
   readonly log: Log;
   readonly readyTimeoutMs: number;
   readonly pollMs?: number;
+  /** How long a system may be in trouble over an image before a build is failed over it; default 5,000. */
+  readonly imagePatienceMs?: number;
 }
 
-/** How long a system may be in trouble over an image before a build is failed over it, in milliseconds. */
 const IMAGE_PATIENCE_MS = 5_000;
 const IMAGE_TROUBLE = /^(?:ErrImage|ImagePull|InvalidImage|CreateContainer|RunContainer)/;
 
@@ -104,7 +105,10 @@ export function builderPods(options: BuilderPodsOptions): BuilderPods {
       const now = performance.now();
       const trouble = pod.waiting && IMAGE_TROUBLE.test(pod.waiting.reason) ? pod.waiting : undefined;
       troubleSince = trouble ? (troubleSince ?? now) : undefined;
-      if (now > deadline || (troubleSince !== undefined && now - troubleSince > IMAGE_PATIENCE_MS)) {
+      if (
+        now > deadline ||
+        (troubleSince !== undefined && now - troubleSince > (options.imagePatienceMs ?? IMAGE_PATIENCE_MS))
+      ) {
         await giveUp(pod);
         throw new NoBuilderPod(notReady(pod, options.readyTimeoutMs));
       }

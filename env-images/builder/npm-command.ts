@@ -28,6 +28,9 @@ export function runNpm({ settings, folder, args }: NpmCall): Promise<NpmOutcome>
     "--prefix",
     folder,
     ...(cache === undefined ? [] : ["--cache", cache]),
+    // npm's own pauses between tries are made for people who are not waiting.
+    "--fetch-retry-mintimeout=500",
+    "--fetch-retry-maxtimeout=4000",
     "--loglevel=error",
     "--no-update-notifier",
     "--no-color",

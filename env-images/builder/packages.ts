@@ -71,7 +71,7 @@ export async function preparePackages(options: PreparePackagesOptions): Promise<
     };
   }
   if (project.packageLock !== undefined) checkPackageLock(project.packageLock, registryHosts());
-  const pins = project.packageLock === undefined ? await pinnedVersions(project, context.log) : undefined;
+  const pins = project.packageLock === undefined ? pinnedVersions(project) : undefined;
   const manifest = npmManifest(project.packageJson, imports, { pins });
   const packageFor = (specifier: NpmSpecifier): string =>
     manifest.installedAs.get(keyOf(specifier)) ?? specifier.name;

@@ -364,6 +364,12 @@ describe("sources that do not build", () => {
       /has no integrity/,
     ],
     [
+      "lockfile of another package manager",
+      { "index.ts": hello, "package.json": `{"dependencies":{"a":"1"}}`, "pnpm-lock.yaml": "" },
+      {},
+      /^user: Cannot follow "pnpm-lock.yaml": make a package-lock.json/,
+    ],
+    [
       "lockfile that is no JSON",
       { "index.ts": hello, "package.json": `{"dependencies":{"a":"1"}}`, "package-lock.json": `nope` },
       {},

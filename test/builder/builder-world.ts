@@ -87,6 +87,7 @@ export async function builderWorld(): Promise<BuilderWorld> {
         masters: () => [master],
         log,
         readyTimeoutMs: 30_000,
+        imagePatienceMs: 200,
       }),
       log,
       concurrency: 2,
