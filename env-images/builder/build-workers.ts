@@ -27,11 +27,17 @@ export interface FinishedBuild {
   readonly artifactPath: string | undefined;
 }
 
-export interface BuildWorkers {
-  /** Whether another build would be taken now. */
-  hasRoom(): boolean;
-  /** Runs one build; call it only when there is room. Every failure is a result. */
+/** The right to run one build. */
+export interface BuildSlot {
+  /** Runs the build and gives the slot back. Every failure is a result. */
   run(job: BuildJob): Promise<FinishedBuild>;
+  /** Gives the slot back unused; does nothing once it has run. */
+  release(): void;
+}
+
+export interface BuildWorkers {
+  /** Undefined while as many builds run as are allowed. */
+  reserve(): BuildSlot | undefined;
   /** Ends all processes. */
   close(): void;
 }
@@ -70,25 +76,33 @@ export function buildWorkers(settings: BuilderSettings): BuildWorkers {
     idle.push(worker);
   };
 
+  const run = async (job: BuildJob): Promise<FinishedBuild> => {
+    const worker = take();
+    let reusable = false;
+    try {
+      await worker.ready;
+      const finished = await watchBuild(worker.process, job, settings);
+      reusable = finished.reusable;
+      return finished;
+    } catch (error) {
+      return failed("platform", `The build process did not start: ${String(error)}`);
+    } finally {
+      if (reusable) giveBack(worker);
+      else end(worker);
+    }
+  };
+
   giveBack(startWorker(all));
   return {
-    hasRoom: () => !closed && running < settings.concurrency,
-    run: async (job) => {
+    reserve: () => {
+      if (closed || running >= settings.concurrency) return undefined;
       running += 1;
-      const worker = take();
-      let reusable = false;
-      try {
-        await worker.ready;
-        const finished = await watchBuild(worker.process, job, settings);
-        reusable = finished.reusable;
-        return finished;
-      } catch (error) {
-        return failed("platform", `The build process did not start: ${String(error)}`);
-      } finally {
-        running -= 1;
-        if (reusable) giveBack(worker);
-        else end(worker);
-      }
+      let held = true;
+      const release = (): void => {
+        if (held) running -= 1;
+        held = false;
+      };
+      return { release, run: (job) => run(job).finally(release) };
     },
     close: () => {
       closed = true;

@@ -12,6 +12,7 @@ import { frame } from "../../api/wire/frames.ts";
 import { sha256Hex } from "./digest.ts";
 import type { BuilderSettings } from "./builder-settings.ts";
 import type { BuildWorkers, FinishedBuild } from "./build-workers.ts";
+import { referenceContract } from "./reference-contract.ts";
 import { BadBuildMessage, receiveBuild } from "./receive-build.ts";
 
 export interface BuilderServerOptions {
@@ -21,9 +22,12 @@ export interface BuilderServerOptions {
   readonly workers: BuildWorkers;
   readonly token: string;
   readonly version: string;
+  /** Set: also serves the reference system's contract over this folder, which is shared with a fetcher. */
+  readonly sharedFolder: string | undefined;
 }
 
 const MAX_LOG_LINE = 4096;
+const REFERENCE_TIMEOUT_MS = 300_000;
 
 /** The HTTP side of a builder pod (`api/wire/builder.ts`). */
 export function builderServer(options: BuilderServerOptions): FastifyInstance {
@@ -50,6 +54,10 @@ export function builderServer(options: BuilderServerOptions): FastifyInstance {
   app.get("/healthz", () => ({ status: "ok" }));
   app.get("/version", () => ({ version: options.version }));
   app.post("/v1/build", (request, reply) => answerBuild(options, request, reply));
+  if (options.sharedFolder !== undefined) {
+    const { sharedFolder, buildsFolder, workers } = options;
+    referenceContract(app, { sharedFolder, buildsFolder, workers, timeoutMs: REFERENCE_TIMEOUT_MS });
+  }
   return app;
 }
 
@@ -66,7 +74,10 @@ async function answerBuild(
   if (!isAuthorized(request.headers.authorization, token)) {
     return refuse(reply, 401, "unauthorized", "Cannot build: the pod token is missing or wrong");
   }
-  if (!workers.hasRoom()) {
+  const { body } = request;
+  if (!isStream(body)) return refuse(reply, 400, "bad_request", "Cannot build: the request has no body");
+  const slot = workers.reserve();
+  if (!slot) {
     reply.header("retry-after", "1");
     return refuse(
       reply,
@@ -75,15 +86,14 @@ async function answerBuild(
       `Cannot build: ${settings.concurrency} builds run already`,
     );
   }
-  const { body } = request;
-  if (!isStream(body)) return refuse(reply, 400, "bad_request", "Cannot build: the request has no body");
   const folder = join(buildsFolder, randomUUID());
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   const sourcePath = join(folder, "source");
   let build: BuildRequest;
   try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
     build = await receiveBuild(body, sourcePath, settings.maxSourceBytes);
   } catch (error) {
+    slot.release();
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
@@ -97,7 +107,7 @@ async function answerBuild(
   const log = (line: string): void => {
     frames.write(frame(BUILD_FRAME.log, Buffer.from(line.slice(0, MAX_LOG_LINE))));
   };
-  void workers
+  void slot
     .run({ request: build, sourcePath, folder, log, signal: left.signal })
     .then((finished) => writeResult(frames, finished))
     .catch((error: unknown) => frames.destroy(error instanceof Error ? error : new Error(String(error))))

@@ -113,41 +113,57 @@ const SETTINGS = {
   }),
 };
 
+const SHARED = optionalText({
+  flag: "shared",
+  env: "ISOTOPE_BUILDER_SHARED",
+  help: "folder shared with a fetcher; turns on the reference system's contract, which knows no token",
+});
 const VERSION = "1";
 
-startWith(SETTINGS, { argv: process.argv.slice(2), env: process.env }, async (given) => {
-  // Nothing that this process starts may find the token.
-  delete process.env[POD_ENV.token];
-  const settings: BuilderSettings = {
-    stateFolder: given.state,
-    npm: {
-      command: given.npm,
-      cacheFolder: given.npmCache,
-      allowScripts: given.allowScripts,
-      minReleaseAgeDays: given.minReleaseAge,
-      timeoutMs: given.npmTimeout,
-      keptInstallations: given.keptInstallations,
-    },
-    maxSourceBytes: given.maxSource,
-    maxArtifactBytes: given.maxArtifact,
-    concurrency: given.concurrency,
-    maxMemoryBytes: given.maxMemory,
-    idleWorkerMs: given.idleWorker,
-  };
-  const buildsFolder = await openBuildsFolder(settings.stateFolder);
-  const workers = buildWorkers(settings);
-  const app = builderServer({ settings, buildsFolder, workers, token: given.token, version: VERSION });
-  const stop = (): void => {
-    void app.close().finally(() => {
-      workers.close();
-      process.exit(0);
+startWith(
+  { ...SETTINGS, shared: SHARED },
+  { argv: process.argv.slice(2), env: process.env },
+  async (given) => {
+    // Nothing that this process starts may find the token.
+    delete process.env[POD_ENV.token];
+    const settings: BuilderSettings = {
+      stateFolder: given.state,
+      npm: {
+        command: given.npm,
+        cacheFolder: given.npmCache,
+        allowScripts: given.allowScripts,
+        minReleaseAgeDays: given.minReleaseAge,
+        timeoutMs: given.npmTimeout,
+        keptInstallations: given.keptInstallations,
+      },
+      maxSourceBytes: given.maxSource,
+      maxArtifactBytes: given.maxArtifact,
+      concurrency: given.concurrency,
+      maxMemoryBytes: given.maxMemory,
+      idleWorkerMs: given.idleWorker,
+    };
+    const buildsFolder = await openBuildsFolder(settings.stateFolder);
+    const workers = buildWorkers(settings);
+    const app = builderServer({
+      settings,
+      buildsFolder,
+      workers,
+      token: given.token,
+      version: VERSION,
+      sharedFolder: given.shared,
     });
-  };
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
-  process.once("exit", () => workers.close());
-  const address = await app.listen({ host: given.host, port: given.port });
-  process.stderr.write(
-    `${JSON.stringify({ level: "info", component: "builder", message: "listening", address })}\n`,
-  );
-});
+    const stop = (): void => {
+      void app.close().finally(() => {
+        workers.close();
+        process.exit(0);
+      });
+    };
+    process.once("SIGTERM", stop);
+    process.once("SIGINT", stop);
+    process.once("exit", () => workers.close());
+    const address = await app.listen({ host: given.host, port: given.port });
+    process.stderr.write(
+      `${JSON.stringify({ level: "info", component: "builder", message: "listening", address })}\n`,
+    );
+  },
+);

@@ -1,4 +1,4 @@
-import { crc32 } from "node:zlib";
+import { crc32, inflateRawSync } from "node:zlib";
 import yauzl from "yauzl";
 import { ArchiveError } from "./archive-error.ts";
 import { ArchiveBudget, type ArchiveLimits } from "./archive-limits.ts";
@@ -78,7 +78,7 @@ function inspect(entry: yauzl.Entry, limits: ArchiveLimits): Part {
 }
 
 /** The place of an entry's data, after comparing its local header with the central record. */
-async function locate(zip: yauzl.ZipFile, part: Part): Promise<{ start: number; end: number }> {
+async function locate(zip: yauzl.ZipFile, part: Part): Promise<{ start: number; data: number; end: number }> {
   const { entry } = part;
   const local = await zip.readLocalFileHeaderPromise(entry);
   const differs = (what: string): never => {
@@ -98,7 +98,8 @@ async function locate(zip: yauzl.ZipFile, part: Part): Promise<{ start: number; 
   if (!agrees(local.compressedSize, entry.compressedSize)) differs("compressed size");
   if (!agrees(local.uncompressedSize, entry.uncompressedSize)) differs("size");
   if (!(local.crc32 === entry.crc32 || local.crc32 === 0)) differs("checksum");
-  return { start: entry.relativeOffsetOfLocalHeader, end: local.fileDataStart + entry.compressedSize };
+  const data = local.fileDataStart;
+  return { start: entry.relativeOffsetOfLocalHeader, data, end: data + entry.compressedSize };
 }
 
 function refuseOverlap(ranges: { start: number; end: number; path: string }[]): void {
@@ -108,6 +109,26 @@ function refuseOverlap(ranges: { start: number; end: number; path: string }[]): 
     if (range.start < end) throw new ArchiveError("overlap", `Entry "${range.path}" overlaps another entry`);
     end = range.end;
   }
+}
+
+/** Entries up to this size are unpacked in one go: a stream for each of many small files costs more than all of them. */
+const AT_ONCE_BYTES = 256 * 1024;
+
+function readSmallPart(bytes: Uint8Array, part: Part, data: number, budget: ArchiveBudget): Uint8Array {
+  const { compressedSize, compressionMethod, uncompressedSize, crc32: sum } = part.entry;
+  const packed = bytes.subarray(data, data + compressedSize);
+  // Inflating throws when there is more than announced.
+  const content =
+    compressionMethod === STORED
+      ? Uint8Array.from(packed)
+      : inflateRawSync(packed, { maxOutputLength: Math.max(1, uncompressedSize) });
+  if (packed.length !== compressedSize || content.length !== uncompressedSize) {
+    throw new ArchiveError("mismatch", `Entry "${part.path}" does not have the size that the archive says`);
+  }
+  budget.countBytes(content.length);
+  if (crc32(content) !== sum)
+    throw new ArchiveError("checksum", `Entry "${part.path}" does not match its checksum`);
+  return content;
 }
 
 async function readPart(zip: yauzl.ZipFile, part: Part, budget: ArchiveBudget): Promise<Uint8Array> {
@@ -144,6 +165,7 @@ export async function* readZip(bytes: Uint8Array, limits: ArchiveLimits): AsyncG
     const names = new EntryNames();
     const parts: Part[] = [];
     const ranges: { start: number; end: number; path: string }[] = [];
+    const starts = new Map<Part, number>();
     let declared = 0;
     for await (const entry of zip.eachEntry()) {
       budget.countEntry();
@@ -153,13 +175,19 @@ export async function* readZip(bytes: Uint8Array, limits: ArchiveLimits): AsyncG
       budget.checkFileSize(part.path, entry.uncompressedSize);
       declared += entry.uncompressedSize;
       budget.checkTotal(declared);
-      ranges.push({ ...(await locate(zip, part)), path: part.path });
+      const { start, data, end } = await locate(zip, part);
+      ranges.push({ start, end, path: part.path });
+      starts.set(part, data);
       parts.push(part);
     }
     refuseOverlap(ranges);
     for (const part of parts) {
       if (part.folder) continue;
-      yield { path: part.path, bytes: await readPart(zip, part, budget), executable: part.executable };
+      const small = part.entry.uncompressedSize <= AT_ONCE_BYTES;
+      const content = small
+        ? readSmallPart(bytes, part, starts.get(part) ?? 0, budget)
+        : await readPart(zip, part, budget);
+      yield { path: part.path, bytes: content, executable: part.executable };
     }
   } catch (error) {
     if (error instanceof ArchiveError) throw error;
