@@ -62,7 +62,7 @@ const TopicDestination = z.object({
 });
 const Destination = withRules(
   z.object({ function: FunctionReference.optional(), topic: TopicDestination.optional() }),
-  [{ rule: "has(self.function) != has(self.topic)", message: "exactly one of function and topic" }],
+  [{ rule: "has(self.__function__) != has(self.topic)", message: "exactly one of function and topic" }],
 );
 
 export const RetryPolicy = z.object({

@@ -73,6 +73,6 @@ export const FissionTenantSpec = withRules(
     functionNamespace: Label.optional(),
     builderNamespace: Label.optional(),
   }),
-  [{ rule: "self.namespace == oldSelf.namespace", message: "namespace is immutable" }],
+  [{ rule: "self.__namespace__ == oldSelf.__namespace__", message: "namespace is immutable" }],
 );
 export type FissionTenantSpec = z.infer<typeof FissionTenantSpec>;
