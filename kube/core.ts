@@ -1,4 +1,4 @@
-import type { KubeObject, ObjectMeta } from "./object.ts";
+import type { KubeObject } from "./object.ts";
 import { resourceType } from "./resource.ts";
 
 /** The core kinds that the platform reads or writes, cut down to the fields that it uses. */
@@ -12,7 +12,6 @@ export interface ConfigMap extends KubeObject {
   data?: Record<string, string>;
   binaryData?: Record<string, string>;
 }
-export type Namespace = KubeObject;
 
 export interface ObjectReference {
   apiVersion?: string | undefined;
@@ -114,41 +113,13 @@ export interface EndpointSlice extends KubeObject {
   }[];
   ports?: { name?: string; port?: number; protocol?: string }[];
 }
-export interface Service extends KubeObject {
-  spec: {
-    selector?: Record<string, string>;
-    ports?: { name?: string; port: number; targetPort?: number | string; protocol?: string }[];
-    clusterIP?: string;
-    type?: string;
-  };
-}
-interface Scaled extends KubeObject {
-  spec: {
-    replicas?: number;
-    selector: { matchLabels: Record<string, string> };
-    template: { metadata: Partial<ObjectMeta>; spec: PodSpec };
-  };
-  status?: {
-    replicas?: number;
-    readyReplicas?: number;
-    availableReplicas?: number;
-    observedGeneration?: number;
-  };
-}
-export type ReplicaSet = Scaled;
-export type Deployment = Scaled;
-
 export const PODS = resourceType<Pod>("v1", "Pod", "pods");
 export const SECRETS = resourceType<Secret>("v1", "Secret", "secrets");
 export const CONFIG_MAPS = resourceType<ConfigMap>("v1", "ConfigMap", "configmaps");
 export const EVENTS = resourceType<KubeEvent>("v1", "Event", "events");
-export const SERVICES = resourceType<Service>("v1", "Service", "services");
-export const NAMESPACES = resourceType<Namespace>("v1", "Namespace", "namespaces", { namespaced: false });
 export const LEASES = resourceType<Lease>("coordination.k8s.io/v1", "Lease", "leases");
 export const ENDPOINT_SLICES = resourceType<EndpointSlice>(
   "discovery.k8s.io/v1",
   "EndpointSlice",
   "endpointslices",
 );
-export const REPLICA_SETS = resourceType<ReplicaSet>("apps/v1", "ReplicaSet", "replicasets");
-export const DEPLOYMENTS = resourceType<Deployment>("apps/v1", "Deployment", "deployments");

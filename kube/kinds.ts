@@ -4,7 +4,6 @@ import {
   type Function as FunctionObject,
   type HTTPTrigger,
   type KindDefinition,
-  KINDS,
   type Package,
 } from "../api/kinds/index.ts";
 import { API_GROUP_VERSION } from "../api/names.ts";
@@ -26,6 +25,3 @@ export interface PlatformObject extends KubeObject {
 export function platformType(kind: KindDefinition): ResourceType<PlatformObject> {
   return resourceType(API_GROUP_VERSION, kind.kind, kind.plural, { namespaced: kind.scope === "Namespaced" });
 }
-
-/** All of the platform's kinds. */
-export const PLATFORM_TYPES: ResourceType<PlatformObject>[] = KINDS.map(platformType);

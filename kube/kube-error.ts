@@ -59,17 +59,6 @@ export function isExpired(error: unknown): error is KubeError {
 export function isInvalid(error: unknown): error is KubeError {
   return error instanceof KubeError && error.status === 422;
 }
-export function isAborted(error: unknown): boolean {
-  return (
-    (error instanceof KubeError && error.reason === "Aborted") ||
-    (error instanceof Error && error.name === "AbortError")
-  );
-}
-/** No answer came. A write may or may not have been done. */
-export function isConnectionFailure(error: unknown): error is KubeError {
-  return error instanceof KubeError && error.reason === "ConnectionFailed";
-}
-
 interface StatusBody {
   message?: unknown;
   reason?: unknown;
