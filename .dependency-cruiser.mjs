@@ -7,7 +7,9 @@ const ALLOWED = {
   localkube: [],
   controller: ["api", "kube", "net"],
   cli: ["api", "kube", "net"],
-  "env-images": ["api"],
+  "env-images/deno": ["api"],
+  // Runs on Node: reads archives and settings with the platform's own modules.
+  "env-images/builder": ["api", "net"],
 };
 const ENGINE_PARTS = ["router", "executor", "builder", "storage", "logs"];
 const TESTS = "(\\.test\\.ts$|^test/)";

@@ -111,54 +111,15 @@ export function packageBuilder(options: PackageBuilderOptions): PackageBuilder {
         retry: `the builder pod cannot be had (${error instanceof Error ? error.message : String(error)})`,
       };
     }
-    const reply = await untilTaken(builder, input, hooks).finally(() => options.pods.done(builder.pod));
+    const reply = await untilTaken({ dispatcher, options, builder, input, hooks }).finally(() =>
+      options.pods.done(builder.pod),
+    );
     if (reply.kind === "result") return outcomeOf(reply);
     if (reply.kind === "refused")
       return { outcome: "failed", fault: "platform", message: `Cannot build: ${reply.message}` };
     await options.pods.giveUp(builder.pod);
     const why = reply.kind === "died" ? reply.message : "it does not accept our token";
     return { retry: `builder pod ${builder.pod.name} gave no result (${why})` };
-  };
-
-  /** A pod may be busy with builds of another manager, and may know the older of two keys. */
-  const untilTaken = async (
-    builder: ReadyBuilder,
-    input: BuildInput,
-    hooks: BuildHooks,
-  ): Promise<Exclude<BuildReply, { kind: "busy" }>> => {
-    const deadline = performance.now() + options.buildTimeoutMs;
-    let tokens = [...builder.tokens];
-    for (;;) {
-      const reply = await sendBuild({
-        dispatcher,
-        origin: builder.origin,
-        token: tokens[0] ?? "",
-        request: {
-          namespace: input.namespace,
-          package: input.package,
-          source: {
-            sha256: input.source.sha256,
-            sizeBytes: input.source.bytes.length,
-            filename: input.source.filename,
-          },
-          command: input.command,
-          entry: input.entry,
-          typeCheck: input.typeCheck,
-          timeoutMs: options.buildTimeoutMs,
-        },
-        source: input.source.bytes,
-        onLog: hooks.onLog,
-        signal: hooks.signal,
-        maxArtifactBytes: options.maxArtifactBytes,
-      });
-      if (reply.kind === "stranger" && tokens.length > 1) {
-        tokens = tokens.slice(1);
-        continue;
-      }
-      if (reply.kind !== "busy") return reply;
-      if (performance.now() > deadline) return { kind: "refused", message: "the builder stayed busy" };
-      await sleep(BUSY_PAUSE_MS, undefined, { signal: hooks.signal });
-    }
   };
 
   return {
@@ -172,6 +133,57 @@ export function packageBuilder(options: PackageBuilderOptions): PackageBuilder {
       await dispatcher.destroy();
     },
   };
+}
+
+interface OnePodBuild {
+  readonly dispatcher: Agent;
+  readonly options: PackageBuilderOptions;
+  readonly builder: ReadyBuilder;
+  readonly input: BuildInput;
+  readonly hooks: BuildHooks;
+}
+
+/** A pod may be busy with builds of another manager, and may know the older of two keys. */
+async function untilTaken({
+  dispatcher,
+  options,
+  builder,
+  input,
+  hooks,
+}: OnePodBuild): Promise<Exclude<BuildReply, { kind: "busy" }>> {
+  const deadline = performance.now() + options.buildTimeoutMs;
+  let tokens = [...builder.tokens];
+  for (;;) {
+    const reply = await sendBuild({
+      dispatcher,
+      origin: builder.origin,
+      token: tokens[0] ?? "",
+      request: {
+        namespace: input.namespace,
+        package: input.package,
+        source: {
+          sha256: input.source.sha256,
+          sizeBytes: input.source.bytes.length,
+          filename: input.source.filename,
+        },
+        command: input.command,
+        entry: input.entry,
+        typeCheck: input.typeCheck,
+        timeoutMs: options.buildTimeoutMs,
+      },
+      source: input.source.bytes,
+      onLog: hooks.onLog,
+      signal: hooks.signal,
+      maxArtifactBytes: options.maxArtifactBytes,
+    });
+    if (reply.kind === "stranger" && tokens.length > 1) {
+      tokens = tokens.slice(1);
+      continue;
+    }
+    if (reply.kind !== "busy") return reply;
+    if (performance.now() > deadline) return { kind: "refused", message: "the builder stayed busy" };
+    await sleep(BUSY_PAUSE_MS, undefined, { signal: hooks.signal });
+  }
 }
 
 function outcomeOf({ result, artifact }: Extract<BuildReply, { kind: "result" }>): BuildOutcome {

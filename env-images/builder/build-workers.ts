@@ -178,15 +178,14 @@ function watchBuild(
       () => stop("user", `The build took longer than ${request.timeoutMs} ms and was stopped`),
       request.timeoutMs,
     );
+    const lookAtMemory = async (): Promise<void> => {
+      const bytes = await groupMemoryBytes(child.pid ?? -1);
+      if (bytes === undefined || bytes <= settings.maxMemoryBytes) return;
+      const limit = Math.floor(settings.maxMemoryBytes / 2 ** 20);
+      stop("user", `The build needs more than ${limit} MiB of memory and was stopped`);
+    };
     const memory = setInterval(() => {
-      void groupMemoryBytes(child.pid ?? -1).then((bytes) => {
-        if (bytes !== undefined && bytes > settings.maxMemoryBytes) {
-          stop(
-            "user",
-            `The build needs more than ${Math.floor(settings.maxMemoryBytes / 2 ** 20)} MiB of memory and was stopped`,
-          );
-        }
-      });
+      void lookAtMemory();
     }, MEMORY_LOOK_MS);
     child.on("message", onMessage);
     child.once("exit", onExit);

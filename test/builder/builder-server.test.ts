@@ -101,7 +101,7 @@ describe("/v1/build", () => {
   });
   test("a second build at once is told to wait", async () => {
     const replies = await Promise.all([post(message(HELLO)), post(message(HELLO)), post(message(HELLO))]);
-    const codes = replies.map(({ status }) => status).sort();
+    const codes = replies.map(({ status }) => status).sort((a, b) => a - b);
     expect(codes[0]).toBe(200);
     expect(codes.at(-1)).toBe(429);
     for (const reply of replies) await reply.arrayBuffer();
@@ -149,4 +149,42 @@ describe("the reference system's contract", () => {
     expect(await (await fetch(`${origin}/healthz`)).json()).toEqual({ status: "ok" });
     expect(await (await fetch(`${origin}/version`)).json()).toEqual({ version: "test" });
   });
+});
+
+test("a build that takes too much memory is stopped, the server lives on", async () => {
+  const settings = { ...testSettings(join(folder, "small")), concurrency: 1, maxMemoryBytes: 20 * 2 ** 20 };
+  const builds = await openBuildsFolder(settings.stateFolder);
+  const few = buildWorkers(settings);
+  const slot = few.reserve();
+  const lines: string[] = [];
+  const job = join(builds, "job");
+  await mkdir(job);
+  const sourcePath = join(job, "source");
+  // Large enough to be at work when memory is looked at.
+  await writeFile(
+    sourcePath,
+    Array.from({ length: 400_000 }, (_, at) => `export const v${at} = { a: ${at} };`).join("\n"),
+  );
+  const finished = await slot?.run({
+    request: {
+      namespace: "d",
+      package: "p",
+      source: { sha256: "", sizeBytes: 1, filename: "x.ts" },
+      command: "",
+      entry: "",
+      typeCheck: false,
+      timeoutMs: 20_000,
+    },
+    sourcePath,
+    folder: job,
+    log: (line) => void lines.push(line),
+    signal: AbortSignal.any([]),
+  });
+  expect(finished?.result).toEqual({
+    outcome: "failed",
+    fault: "user",
+    message: "The build needs more than 20 MiB of memory and was stopped",
+  });
+  expect(few.reserve()).toBeDefined();
+  few.close();
 });

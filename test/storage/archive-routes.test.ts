@@ -40,7 +40,10 @@ afterAll(async () => {
 
 const auth = { authorization: "Bearer right" };
 const call = (path: string, init: RequestInit = {}): Promise<Response> =>
-  fetch(`${origin}/v1/archive${path}`, { ...init, headers: { ...auth, ...init.headers } });
+  fetch(`${origin}/v1/archive${path}`, {
+    ...init,
+    headers: { ...auth, ...Object.fromEntries(new Headers(init.headers)) },
+  });
 const form = (field: string, bytes: Uint8Array<ArrayBuffer>): FormData => {
   const data = new FormData();
   data.set(field, new Blob([bytes]), "archive.zip");

@@ -54,42 +54,42 @@ test("every way to name an archive keeps it", () => {
 
 test("an archive goes after it was nameless for the whole grace time, not before", async () => {
   const digest = await put("x");
-  const { prune } = pruner();
+  const pruning = pruner();
   nowMs += 10 * HOUR;
-  expect(await prune()).toEqual([]);
+  expect(await pruning.prune()).toEqual([]);
   nowMs += HOUR - 1;
-  expect(await prune()).toEqual([]);
+  expect(await pruning.prune()).toEqual([]);
   nowMs += 1;
-  expect(await prune()).toEqual([digest]);
+  expect(await pruning.prune()).toEqual([digest]);
   expect(await store.list()).toEqual([]);
 });
 
 test("an upload of the same content starts the grace time anew", async () => {
   await put("x");
-  const { prune } = pruner();
+  const pruning = pruner();
   nowMs += 2 * HOUR;
-  await prune();
+  await pruning.prune();
   nowMs += HOUR / 2;
   await put("x");
   nowMs += HOUR / 2;
-  expect(await prune()).toEqual([]);
+  expect(await pruning.prune()).toEqual([]);
   expect(await store.list()).toHaveLength(1);
 });
 
 test("a Package that comes back in time keeps its archive", async () => {
   const digest = await put("x");
-  const { prune } = pruner();
+  const pruning = pruner();
   nowMs += 2 * HOUR;
-  await prune();
+  await pruning.prune();
   references = {
     ...references,
     packages: [{ spec: { environment, deployment: { checksum: { type: "sha256", sum: digest } } } }],
   };
   nowMs += 2 * HOUR;
-  expect(await prune()).toEqual([]);
+  expect(await pruning.prune()).toEqual([]);
   references = { ...references, packages: [] };
   nowMs += HOUR;
-  expect(await prune()).toEqual([]);
+  expect(await pruning.prune()).toEqual([]);
   expect(await store.list()).toHaveLength(1);
 });
 
