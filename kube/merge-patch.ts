@@ -3,6 +3,12 @@ type Json = Record<string, unknown>;
 const isObject = (value: unknown): value is Json =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** A field of the object itself: a label may be called `constructor`. */
+const own = (object: Json, name: string): unknown => (Object.hasOwn(object, name) ? object[name] : undefined);
+const set = (object: Json, name: string, value: unknown): void => {
+  Object.defineProperty(object, name, { value, enumerable: true, writable: true, configurable: true });
+};
+
 /**
  * The smallest RFC 7386 merge patch that turns `before` into `after`: null for what disappears, lists whole. Undefined when they are
  * equal. (A patch made by hand would leave nested fields behind that `after` has no more.)
@@ -12,12 +18,12 @@ export function mergePatch(before: unknown, after: unknown): unknown {
   if (!isObject(before)) return withoutUndefined(after);
   const patch: Json = {};
   for (const name of Object.keys(before)) {
-    if (before[name] !== undefined && after[name] === undefined) patch[name] = null;
+    if (own(before, name) !== undefined && own(after, name) === undefined) set(patch, name, null);
   }
   for (const [name, value] of Object.entries(after)) {
     if (value === undefined) continue;
-    const change = mergePatch(before[name], value);
-    if (change !== undefined) patch[name] = change;
+    const change = mergePatch(own(before, name), value);
+    if (change !== undefined) set(patch, name, change);
   }
   return Object.keys(patch).length > 0 ? patch : undefined;
 }
@@ -30,7 +36,7 @@ export function sameJson(a: unknown, b: unknown): boolean {
   }
   if (!isObject(a) || !isObject(b)) return false;
   const names = new Set([...Object.keys(a), ...Object.keys(b)]);
-  return [...names].every((name) => sameJson(a[name], b[name]));
+  return [...names].every((name) => sameJson(own(a, name), own(b, name)));
 }
 
 function withoutUndefined(value: Json): Json {

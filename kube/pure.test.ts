@@ -46,6 +46,12 @@ test("property: the merge patch between two objects turns the one into the other
   );
 });
 
+test("a merge patch treats names of Object's own methods as any other", () => {
+  expect(mergePatch({ constructor: "a", b: 1 }, { b: 1 })).toEqual({ constructor: null });
+  expect(mergePatch({}, { toString: "x" })).toEqual({ toString: "x" });
+  expect(sameJson({}, { valueOf: undefined })).toBe(true);
+});
+
 test("conditions: the transition time moves with the status only, and nothing changes for nothing", () => {
   const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second));
   const no = { type: "Ready", status: "False", reason: "Missing", message: "m" } as const;
