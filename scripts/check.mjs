@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { BIN, nodeBinary, ROOT, setUp, toolEnvironment } from "./setup.mjs";
 
-setUp();
+setUp({ tools: true });
 
 const bin = (name) => join(BIN, name);
 const PARTS = [

@@ -16,17 +16,28 @@ const has = (command, ...args) => spawnSync(command, args.length > 0 ? args : ["
 /** What the installed packages depend on: a change of it means that they are stale. */
 const wanted = () => createHash("sha256").update(readFileSync(join(ROOT, "package-lock.json"))).update(process.platform + process.arch).digest("hex");
 
-function installPackages() {
+function installed() {
+  const [digest, tools] = existsSync(STAMP) ? readFileSync(STAMP, "utf8").trim().split(" ") : [];
+  return { digest, hasTools: tools === "tools" };
+}
+
+/** Installs what is missing. `tools`: also what tests and checks need, which a start has no use for. */
+function installPackages(tools) {
   const digest = wanted();
-  if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === digest) return;
-  say("Installing packages (npm ci), once");
-  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"], shell: process.platform === "win32" });
+  const before = installed();
+  if (before.digest === digest && (before.hasTools || !tools)) return;
+  const withTools = tools || before.hasTools;
+  // npm ci empties node_modules first; what is there may be in use by a running platform, so it is brought up to date instead.
+  const how = before.digest === undefined ? ["ci"] : ["install", "--no-save"];
+  say(`Installing packages (npm ${how[0]}), once`);
+  const options = [...how, ...(withTools ? [] : ["--omit=dev"]), "--no-audit", "--no-fund", "--loglevel=error"];
+  const npm = spawnSync("npm", options, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"], shell: process.platform === "win32" });
   if (npm.status !== 0) {
-    process.stderr.write("Cannot install packages: `npm ci` failed; its message is above\n");
+    process.stderr.write(`Cannot install packages: \`npm ${how[0]}\` failed; its message is above. Removing node_modules and starting again may help\n`);
     process.exit(1);
   }
   mkdirSync(MODULES, { recursive: true });
-  writeFileSync(STAMP, digest);
+  writeFileSync(STAMP, `${digest}${withTools ? " tools" : ""}\n`);
 }
 
 const REDIS = ["redis-server", "valkey-server"];
@@ -63,8 +74,8 @@ export const toolEnvironment = () => ({ ...process.env, PATH: `${BIN}${process.p
 /** Path of the current Node that comes with the packages. */
 export const nodeBinary = () => join(BIN, "node");
 
-/** Does all set-up; says whether Redis is there. */
-export function setUp() {
-  installPackages();
+/** Does all set-up; says whether Redis is there. `tools`: whether the development tools are needed too. */
+export function setUp({ tools }) {
+  installPackages(tools);
   return { redis: ensureRedis() };
 }

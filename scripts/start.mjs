@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { nodeBinary, ROOT, setUp, toolEnvironment } from "./setup.mjs";
 
-setUp();
+setUp({ tools: false });
 const given = process.argv.slice(2);
 const deploy = given.some((argument) => argument.startsWith("--deploy")) ? [] : ["--deploy", join(ROOT, "examples")];
 const child = spawn(nodeBinary(), ["--disable-warning=ExperimentalWarning", join(ROOT, "local", "main.ts"), ...deploy, ...given], { cwd: ROOT, stdio: "inherit", env: toolEnvironment() });

@@ -69,7 +69,7 @@ function report() {
   return { passed: results.numPassedTests, failed: results.numFailedTests + broken, skipped: count };
 }
 
-const { redis } = setUp();
+const { redis } = setUp({ tools: true });
 const { missing, env } = components(redis);
 mkdirSync(CACHE, { recursive: true });
 rmSync(RESULTS, { force: true });
