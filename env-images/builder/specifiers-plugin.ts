@@ -120,7 +120,7 @@ function jsrAdvice(specifier: string): string {
   const name = /^jsr:\/?(@[\w.-]+\/[\w.-]+)/.exec(specifier)?.[1];
   const replacement = name === undefined ? undefined : JSR_REPLACEMENTS[name];
   const advice = replacement === undefined ? "use an npm: package" : `use ${replacement}`;
-  return `Cannot import "${specifier}": JSR packages cannot be fetched at build time; ${advice}, or vendor it ("vendor": true in deno.json)`;
+  return `Cannot import "${specifier}": JSR packages cannot be fetched at build time; ${advice}, or put its code into the source`;
 }
 
 /** Standard library modules that people meet first. */
@@ -145,5 +145,5 @@ function urlAdvice(specifier: string): string {
       specifier,
     )?.[1];
   const advice = cdn === undefined ? "use an npm: package" : `use "npm:${cdn}"`;
-  return `Cannot import "${specifier}": modules are not fetched from URLs; ${advice}, or vendor it ("vendor": true in deno.json)`;
+  return `Cannot import "${specifier}": modules are not fetched from URLs; ${advice}, or put its code into the source`;
 }
