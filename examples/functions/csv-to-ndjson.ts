@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { Readable } from "node:stream";
 import { parse } from "csv-parse";
 import type { FunctionConfig } from "@isotope/platform";
@@ -14,12 +15,12 @@ export default (request: Request): Response => {
   const rows = Readable.fromWeb(request.body as never).pipe(
     parse({ columns: true, skip_empty_lines: true, trim: true }),
   );
-  const lines = ReadableStream.from(
+  const lines = Readable.from(
     (async function* () {
-      for await (const row of rows) yield `${JSON.stringify(row)}\n`;
+      for await (const row of rows) yield Buffer.from(`${JSON.stringify(row)}\n`);
     })(),
   );
-  return new Response(lines.pipeThrough(new TextEncoderStream()), {
+  return new Response(Readable.toWeb(lines) as ReadableStream<Uint8Array>, {
     headers: { "content-type": "application/x-ndjson" },
   });
 };
