@@ -53,53 +53,65 @@ const EnvValue = z.union([
   z.strictObject({ configMap: z.string(), key: z.string(), optional: z.boolean().optional() }),
 ]);
 
-export const FunctionConfig = z.strictObject({
-  name: NAME.optional().describe("Name of the function; default: the file's or folder's name"),
-  route: z
-    .union([Path, Route, z.array(z.union([Path, Route])), z.literal(false)])
-    .optional()
-    .describe("Where the function answers; default /<name>; false: nowhere, for functions called by others"),
-  methods: Methods.optional().describe("Methods of routes that name none; default: all"),
-  cors: Cors.optional().describe("CORS of routes that name none"),
-  export: z.string().optional().describe("Named export to call; default: the default export"),
-  timeout: Duration.optional().describe("Wall clock per request; default 60s"),
-  streaming: z
-    .union([
-      z.boolean(),
-      z.strictObject({ idleTimeout: Duration.optional(), maxDuration: Duration.optional() }),
-    ])
-    .optional()
-    .describe("Answers stream (server-sent events, WebSocket, long downloads): no total timeout"),
-  env: z
-    .record(z.string(), EnvValue)
-    .optional()
-    .describe("Environment variables: text, or a key of a secret or config map"),
-  envFrom: z
-    .array(
-      z.union([
-        z.strictObject({ secret: z.string(), optional: z.boolean().optional() }),
-        z.strictObject({ configMap: z.string(), optional: z.boolean().optional() }),
-      ]),
-    )
-    .optional()
-    .describe("Whole secrets or config maps as environment variables"),
-  secrets: z.array(z.string()).optional().describe("Secrets given as files"),
-  configMaps: z.array(z.string()).optional().describe("Config maps given as files"),
-  concurrency: z.int().min(1).max(100_000).optional().describe("Most pods at once; default 500"),
-  requestsPerPod: z.int().min(1).max(100_000).optional().describe("Requests in flight per pod; default 100"),
-  onceOnly: z.boolean().optional().describe("One request per pod, then the pod is discarded"),
-  retainPods: z.int().min(0).max(100_000).optional().describe("Idle pods that are kept"),
-  idleTimeout: Duration.optional().describe(
-    "Time without a request after which a pod is released; default 2m",
-  ),
-  executor: z.enum(["auto", "poolmgr"]).optional().describe("How pods are had; default auto"),
-  environment: NAME.optional().describe("Environment; default deno"),
-  typeCheck: z.boolean().optional().describe("Type-check when building; default false"),
-  cron: z
-    .union([z.string(), z.array(z.string())])
-    .optional()
-    .describe("Schedule on which the function is called"),
-});
+export const FunctionConfig = z
+  .strictObject({
+    name: NAME.optional().describe("Name of the function; default: the file's or folder's name"),
+    route: z
+      .union([Path, Route, z.array(z.union([Path, Route])), z.literal(false)])
+      .optional()
+      .describe(
+        "Where the function answers; default /<name>; false: nowhere, for functions called by others",
+      ),
+    methods: Methods.optional().describe("Methods of routes that name none; default: all"),
+    cors: Cors.optional().describe("CORS of routes that name none"),
+    export: z.string().optional().describe("Named export to call; default: the default export"),
+    timeout: Duration.optional().describe("Wall clock per request; default 60s"),
+    streaming: z
+      .union([
+        z.boolean(),
+        z.strictObject({ idleTimeout: Duration.optional(), maxDuration: Duration.optional() }),
+      ])
+      .optional()
+      .describe("Answers stream (server-sent events, WebSocket, long downloads): no total timeout"),
+    env: z
+      .record(z.string(), EnvValue)
+      .optional()
+      .describe("Environment variables: text, or a key of a secret or config map"),
+    envFrom: z
+      .array(
+        z.union([
+          z.strictObject({ secret: z.string(), optional: z.boolean().optional() }),
+          z.strictObject({ configMap: z.string(), optional: z.boolean().optional() }),
+        ]),
+      )
+      .optional()
+      .describe("Whole secrets or config maps as environment variables"),
+    secrets: z.array(z.string()).optional().describe("Secrets given as files"),
+    configMaps: z.array(z.string()).optional().describe("Config maps given as files"),
+    concurrency: z.int().min(1).max(100_000).optional().describe("Most pods at once; default 500"),
+    requestsPerPod: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .optional()
+      .describe("Requests in flight per pod; default 100"),
+    onceOnly: z.boolean().optional().describe("One request per pod, then the pod is discarded"),
+    retainPods: z.int().min(0).max(100_000).optional().describe("Idle pods that are kept"),
+    idleTimeout: Duration.optional().describe(
+      "Time without a request after which a pod is released; default 2m",
+    ),
+    executor: z.enum(["auto", "poolmgr"]).optional().describe("How pods are had; default auto"),
+    environment: NAME.optional().describe("Environment; default deno"),
+    typeCheck: z.boolean().optional().describe("Type-check when building; default false"),
+    cron: z
+      .union([z.string(), z.array(z.string())])
+      .optional()
+      .describe("Schedule on which the function is called"),
+  })
+  .refine(
+    ({ onceOnly, requestsPerPod }) => !onceOnly || requestsPerPod === undefined || requestsPerPod === 1,
+    { path: ["requestsPerPod"], error: "onceOnly allows one request per pod" },
+  );
 export type FunctionConfig = z.input<typeof FunctionConfig>;
 
 /** What `isotope deploy` gives functions beyond the defaults of the API: a JavaScript process serves many requests at once. */

@@ -57,6 +57,7 @@ export function createContext(surroundings: Surroundings, globals: GlobalValues)
       context: globals["kube-context"],
       env: { ...env },
     }).catch((error: unknown) => {
+      if (globals.kubeconfig || globals["kube-context"]) throw error;
       throw new CliError(
         "No platform found: start one with `isotope start` or `isotope dev`, or give --kubeconfig for a cluster",
         { cause: error },

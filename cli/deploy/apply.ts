@@ -1,5 +1,5 @@
 import type { KubeClient } from "../../kube/client.ts";
-import { isConflict } from "../../kube/kube-error.ts";
+import { isAlreadyExists, isConflict, KubeError } from "../../kube/kube-error.ts";
 import { CliError } from "../command.ts";
 import { DEPLOYED_TYPES, type LiveObject } from "./live.ts";
 import { mergedSpec, type PlannedObject } from "./plan.ts";
@@ -22,6 +22,23 @@ const updated = (planned: PlannedObject, live: LiveObject): LiveObject => ({
   },
   spec: mergedSpec({ ...planned, live }),
 });
+
+/**
+ * Asks the API whether it would take what is planned, and writes nothing: so that a deployment with one wrong object changes nothing.
+ * Races are left to the write itself.
+ * @throws {CliError} naming `file`
+ */
+export async function checkObject(kube: KubeClient, planned: PlannedObject, file: string): Promise<void> {
+  const { action, live, object } = planned;
+  try {
+    if (action === "create") await kube.create(typeOf(planned.kind), object, { dryRun: true });
+    else if (action === "update" && live)
+      await kube.update(typeOf(planned.kind), updated(planned, live), { dryRun: true });
+  } catch (error) {
+    if (isConflict(error) || isAlreadyExists(error) || !(error instanceof KubeError)) return;
+    throw new CliError(`Cannot deploy ${file}: ${error.message}`, { cause: error });
+  }
+}
 
 /** Carries out one planned action. A write that meets another's (a build that stores its result) is made again on top of it. */
 export async function applyObject(kube: KubeClient, planned: PlannedObject): Promise<void> {

@@ -1,11 +1,14 @@
+import { relative } from "node:path";
 import type { KubeClient } from "../../kube/client.ts";
 import type { OpsClient } from "../ops-client.ts";
-import { applyObject } from "./apply.ts";
+import { CliError } from "../command.ts";
+import { applyObject, checkObject } from "./apply.ts";
 import type { Target } from "./desired-objects.ts";
 import type { FoundFunction, Project } from "./find-functions.ts";
 import type { LiveObjects } from "./live.ts";
 import { planObject, type PlannedObject } from "./plan.ts";
 import { type Prepared, prepareFunction } from "./prepare.ts";
+import { uploadArchive } from "./upload.ts";
 
 export interface DeployAccess {
   kube: KubeClient;
@@ -27,7 +30,26 @@ const objectsOf = ({ objects }: Prepared): [string, PlannedObject["object"]][] =
   ...objects.timers.map((timer): [string, PlannedObject["object"]] => ["TimeTrigger", timer]),
 ];
 
-/** Uploads sources and compares what the files say with what is there. Writes no object. */
+const pathOf = (project: Project, { entry }: { entry: string }): string => relative(project.root, entry);
+
+/** Names come from files and from `config.name`: only once all are read can two of them be seen to be the same. */
+function checkNames(project: Project, functions: ProjectPlan["functions"]): void {
+  const seen = new Map<string, string>();
+  for (const { prepared } of functions) {
+    for (const [kind, object] of objectsOf(prepared)) {
+      const key = `${kind} "${object.metadata.name}"`;
+      const file = pathOf(project, prepared);
+      const other = seen.get(key);
+      if (other) throw new CliError(`Cannot deploy "${other}" and "${file}": both would be ${key}`);
+      seen.set(key, file);
+    }
+  }
+}
+
+/**
+ * Compares what the files say with what is there, and has the API check it. Writes nothing.
+ * @throws {CliError} naming the file
+ */
 export async function planProject(
   project: Project,
   chosen: readonly FoundFunction[],
@@ -35,7 +57,7 @@ export async function planProject(
 ): Promise<ProjectPlan> {
   const functions = [];
   for (const found of chosen) {
-    const prepared = await prepareFunction(project, found, access.ops, access.target);
+    const prepared = await prepareFunction(project, found, access.target);
     functions.push({
       prepared,
       actions: objectsOf(prepared).map(([kind, object]) =>
@@ -43,6 +65,12 @@ export async function planProject(
       ),
     });
   }
+  checkNames(project, functions);
+  await Promise.all(
+    functions.flatMap(({ prepared, actions }) =>
+      actions.map((action) => checkObject(access.kube, action, pathOf(project, prepared))),
+    ),
+  );
   const wanted = new Set(
     functions.flatMap(({ actions }) => actions.map(({ kind, object }) => `${kind}/${object.metadata.name}`)),
   );
@@ -64,14 +92,15 @@ export async function planProject(
   return { functions, leftover };
 }
 
-/** Writes what the plan says. Routes of a function go away before the function, so that nobody meets half of it. */
+/** Uploads the sources and writes what the plan says. Routes of a function go away before the function, so that nobody meets half of it. */
 export async function applyPlan(
   plan: ProjectPlan,
   access: DeployAccess,
   options: { prune: boolean },
 ): Promise<void> {
   await Promise.all(
-    plan.functions.map(async ({ actions }) => {
+    plan.functions.map(async ({ prepared, actions }) => {
+      await uploadArchive(access.ops, prepared.archive);
       for (const action of actions) await applyObject(access.kube, action);
     }),
   );

@@ -1,22 +1,24 @@
 import { writeZip } from "../../net/archive/write-zip.ts";
-import type { OpsClient } from "../ops-client.ts";
 import { collectSources } from "./collect-sources.ts";
 import { desiredObjects, type FunctionObjects, type Target } from "./desired-objects.ts";
 import type { FoundFunction, Project } from "./find-functions.ts";
-import { uploadArchive } from "./upload.ts";
+import { archiveDigest } from "./upload.ts";
 
 export interface Prepared {
   name: string;
+  /** Entry file, absolute. */
+  entry: string;
   objects: FunctionObjects;
+  /** The sources, to be uploaded before the objects are written. */
+  archive: Uint8Array;
   /** Files whose change changes the function. */
   watched: string[];
 }
 
-/** Collects a function's sources, uploads them, and says which resources it stands for. */
+/** Collects a function's sources and says which resources it stands for. */
 export async function prepareFunction(
   project: Project,
   found: FoundFunction,
-  ops: OpsClient,
   target: Target,
 ): Promise<Prepared> {
   const sources = collectSources(project, found);
@@ -24,10 +26,12 @@ export async function prepareFunction(
   const archive = await writeZip(
     sources.files.map((file) => ({ ...file, compress: file.bytes.byteLength > 65_536 })),
   );
-  const digest = await uploadArchive(ops, archive);
+  const digest = archiveDigest(archive);
   const name = sources.config.name ?? found.name;
   return {
     name,
+    entry: found.entry,
+    archive,
     objects: desiredObjects(name, sources.config, { digest, entry: sources.entry }, target),
     watched: sources.watched,
   };

@@ -33,7 +33,7 @@ describe("parseModule", () => {
   });
 
   it.each([
-    ["{ timeout: limit }", /f\.ts:2:34: the variable "limit" is no literal/],
+    ["{ timeout: limit }", /f\.ts:2:34: "timeout": the variable "limit" is no literal/],
     ["{ route: `/${x}` }", /a template with \$\{\} is no literal/],
     ["{ ...base }", /a spread is no literal/],
     ["make()", /CallExpression is no literal/],

@@ -67,8 +67,22 @@ function readConfig(file: string, code: string, program: Program): ParsedModule[
   const issue = result.error.issues[0];
   const path = (issue?.path ?? []).join(".");
   throw new CliError(
-    `Cannot use config at ${place(file, code, node.start)}: ${path ? `"${path}": ` : ""}${issueText(issue)}`,
+    `Cannot use config at ${place(file, code, node.start)}: ${path ? `"${path}": ` : ""}${issueText(issue)}${gotText(value, issue?.path ?? [])}`,
   );
+}
+
+const MAX_SHOWN = 80;
+
+/** `, got …` with the value at a path; nothing for what holds further values. */
+function gotText(value: unknown, path: readonly PropertyKey[]): string {
+  let at = value;
+  for (const key of path) {
+    if (typeof at !== "object" || at === null || !Object.hasOwn(at, key)) return "";
+    at = Reflect.get(at, key);
+  }
+  if (typeof at === "object" && at !== null) return Array.isArray(at) && at.length === 0 ? ", got []" : "";
+  const shown = JSON.stringify(at) ?? "undefined";
+  return `, got ${shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…` : shown}`;
 }
 
 /** The most telling message of an issue: of a union, that of the branch that got furthest. */
@@ -135,7 +149,7 @@ function objectLiteral(node: ObjectExpression, refuse: Refuse): Record<string, u
           ? String(property.key.value)
           : refuse(property.start, "this key is no literal");
     Object.defineProperty(value, key, {
-      value: literal(property.value, refuse),
+      value: literal(property.value, (offset, problem) => refuse(offset, `"${key}": ${problem}`)),
       enumerable: true,
       writable: true,
       configurable: true,

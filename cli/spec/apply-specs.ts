@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { archiveUrl } from "../../api/archive-url.ts";
 import { KINDS } from "../../api/kinds/index.ts";
 import type { KubeClient } from "../../kube/client.ts";
+import { isInvalid } from "../../kube/kube-error.ts";
 import { type PlatformObject, platformType } from "../../kube/kinds.ts";
 import type { ResourceType } from "../../kube/resource.ts";
 import { CliError } from "../command.ts";
@@ -19,6 +20,8 @@ export interface SpecAction {
   action: "create" | "update" | "unchanged" | "delete";
   type: ResourceType<PlatformObject>;
   object: PlatformObject;
+  /** `file:line` of what is to be written. */
+  place?: string;
 }
 
 const TYPES = KINDS.filter(({ scope }) => scope === "Namespaced").map((kind) => platformType(kind));
@@ -76,7 +79,9 @@ export async function planSpecs(
   const owned = await ownedObjects(kube, specs.deployment.uid, undefined);
   const actions: SpecAction[] = [];
   const wanted = new Set<string>();
-  for (const { object } of specs.objects.toSorted((a, b) => rank(a.object.kind) - rank(b.object.kind))) {
+  for (const { object, place } of specs.objects.toSorted(
+    (a, b) => rank(a.object.kind) - rank(b.object.kind),
+  )) {
     const type = TYPES.find((candidate) => candidate.kind === object.kind);
     if (!type) throw new CliError(`Cannot apply kind ${object.kind}: it has no namespace`);
     const namespace = options.forceNamespace
@@ -91,7 +96,7 @@ export async function planSpecs(
     const marked = { ...object, metadata: { ...object.metadata, namespace, annotations } };
     const live = await kube.find(type, { namespace, name: object.metadata.name });
     if (!live) {
-      actions.push({ action: "create", type, object: marked });
+      actions.push({ action: "create", type, object: marked, place });
       continue;
     }
     const owner = live.metadata.annotations?.[UID_ANNOTATION];
@@ -115,6 +120,7 @@ export async function planSpecs(
     actions.push({
       action: same ? "unchanged" : "update",
       type,
+      place,
       object: {
         ...live,
         metadata: { ...live.metadata, annotations: { ...live.metadata.annotations, ...annotations } },
@@ -129,12 +135,28 @@ export async function planSpecs(
   return actions;
 }
 
-/** Carries the plan out; deletions come last and only with `prune`. */
+/** Asks the API whether it would take all of it, so that an application with one wrong object changes nothing. */
+async function checkSpecs(kube: KubeClient, actions: readonly SpecAction[]): Promise<void> {
+  await Promise.all(
+    actions.map(async ({ action, type, object, place = "" }) => {
+      try {
+        if (action === "create") await kube.create(type, object, { dryRun: true });
+        else if (action === "update") await kube.update(type, object, { dryRun: true });
+      } catch (error) {
+        if (!isInvalid(error)) throw error;
+        throw new CliError(`Cannot apply ${place}: ${error.message}`, { cause: error });
+      }
+    }),
+  );
+}
+
+/** Carries the plan out, if the API accepts all of it; deletions come last and only with `prune`. */
 export async function applySpecs(
   kube: KubeClient,
   actions: readonly SpecAction[],
   prune: boolean,
 ): Promise<void> {
+  await checkSpecs(kube, actions);
   for (const { action, type, object } of actions) {
     if (action === "create") await kube.create(type, object);
     else if (action === "update") await kube.update(type, object);
