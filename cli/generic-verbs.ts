@@ -4,7 +4,7 @@ import type { Condition } from "../api/kinds/index.ts";
 import { isNotFound } from "../kube/kube-error.ts";
 import type { KubeObject } from "../kube/object.ts";
 import type { ResourceType } from "../kube/resource.ts";
-import { CliError, type Command, defineCommand, UsageError } from "./command.ts";
+import { CliError, type Command, defineCommand, type Flags, UsageError } from "./command.ts";
 import { age, type Column, OUTPUT_FLAG, printObjects } from "./output.ts";
 
 /** What list, get, delete and wait need to know of a kind. */
@@ -36,7 +36,18 @@ export const notFound = (noun: string, kind: string, name: string, namespace: st
     `${kind} "${name}" not found in namespace "${namespace}": \`isotope ${noun} list\` shows what there is`,
   );
 
-export function listCommand<T extends KubeObject>({ noun, type, columns }: NounKind<T>): Command {
+/** A flag of `list` that keeps only some objects. */
+export interface ListFilter<T extends KubeObject> {
+  flag: string;
+  help: string;
+  keep: (object: T, value: string) => boolean;
+}
+
+export function listCommand<T extends KubeObject>(
+  { noun, type, columns }: NounKind<T>,
+  filter?: ListFilter<T>,
+): Command {
+  const narrowing: Flags = filter ? { [filter.flag]: { type: "string", help: filter.help } } : {};
   return defineCommand({
     noun,
     verb: "list",
@@ -46,11 +57,16 @@ export function listCommand<T extends KubeObject>({ noun, type, columns }: NounK
       output: OUTPUT_FLAG,
       "all-namespaces": { type: "boolean", short: "A", help: "Of all namespaces" },
       selector: { type: "string", short: "l", help: "Label selector" },
+      ...narrowing,
     },
-    async run({ flags }, context) {
+    async run(input, context) {
+      const { flags } = input;
+      const wanted: unknown = filter ? Reflect.get(flags, filter.flag) : undefined;
       const kube = await context.kube();
       const namespace = flags["all-namespaces"] ? undefined : await context.namespace();
-      const { items } = await kube.list(type, { namespace, labelSelector: flags.selector });
+      const { items: all } = await kube.list(type, { namespace, labelSelector: flags.selector });
+      const items =
+        filter && typeof wanted === "string" ? all.filter((item) => filter.keep(item, wanted)) : all;
       const place: Column<T>[] = flags["all-namespaces"]
         ? [{ header: "NAMESPACE", value: ({ metadata }) => metadata.namespace }]
         : [];

@@ -1,7 +1,8 @@
 import type { Command, Flag, Flags } from "./command.ts";
 import { GLOBAL_FLAGS } from "./command.ts";
 
-const spelled = (name: string, flag: Flag): string => {
+/** A flag with its other names and what stands for its value. */
+export const flagSpelling = (name: string, flag: Flag): string => {
   const names = [name, ...(flag.aliases ?? [])].map((long) => `--${long}`).join(", ");
   const value =
     flag.type === "boolean"
@@ -10,7 +11,8 @@ const spelled = (name: string, flag: Flag): string => {
   return `${flag.short ? `-${flag.short}, ` : "    "}${names}${value}`;
 };
 
-const remarks = (flag: Flag): string => {
+/** Bounds, default and the like of a flag, in parentheses; empty when there are none. */
+export const flagRemarks = (flag: Flag): string => {
   const parts: string[] = [];
   if (flag.required) parts.push("required");
   if (flag.choices) parts.push(`one of ${flag.choices.join(", ")}`);
@@ -24,7 +26,7 @@ const remarks = (flag: Flag): string => {
 
 const flagLines = (flags: Flags): string[] => {
   const entries = Object.entries(flags).map(
-    ([name, flag]) => [spelled(name, flag), flag.help + remarks(flag)] as const,
+    ([name, flag]) => [flagSpelling(name, flag), flag.help + flagRemarks(flag)] as const,
   );
   const width = Math.min(38, Math.max(0, ...entries.map(([left]) => left.length)));
   return entries.map(([left, right]) =>

@@ -7,6 +7,7 @@ import {
   type GlobalValues,
   UsageError,
 } from "./command.ts";
+import { laterFlag } from "./later.ts";
 import { didYouMean } from "./suggest.ts";
 
 type Value = string | number | boolean | string[] | number[];
@@ -97,7 +98,7 @@ function complete(flags: Flags, values: Record<string, Value | undefined>): void
  * @throws {UsageError} for what is unknown, missing, doubled or malformed.
  */
 export function parseCommandLine(
-  command: Pick<Command, "flags" | "positionals">,
+  command: Pick<Command, "flags" | "positionals"> & { noun?: string },
   args: readonly string[],
 ): ParsedCommandLine {
   const all: Flags = { ...GLOBAL_FLAGS, ...command.flags };
@@ -133,8 +134,9 @@ export function parseCommandLine(
       const name = argument.slice(2, equals < 0 ? undefined : equals);
       const known = long.get(name);
       if (!known)
-        throw new UsageError(
-          `unknown flag --${name}${didYouMean(name, long.keys()).replace(/"(.*)"/, "--$1")}`,
+        throw (
+          laterFlag(command.noun ?? "", name) ??
+          new UsageError(`unknown flag --${name}${didYouMean(name, long.keys()).replace(/"(.*)"/, "--$1")}`)
         );
       take(known, `--${name}`, equals < 0 ? undefined : argument.slice(equals + 1));
     } else if (argument.startsWith("-") && argument.length > 1 && !/^-\d/.test(argument)) {

@@ -3,6 +3,7 @@ import { CliError, type Command, type CommandInput, type GlobalValues, UsageErro
 import { COMMANDS, NOUNS } from "./commands/index.ts";
 import { createContext, type Surroundings } from "./context.ts";
 import { commandHelp, commandName, nounHelp, programHelp } from "./help.ts";
+import { laterWord } from "./later.ts";
 import { parseCommandLine, requireComplete } from "./parse-flags.ts";
 import { didYouMean } from "./suggest.ts";
 
@@ -32,6 +33,8 @@ function choose(argv: readonly string[]): Chosen | { help: string } {
   if (plain) return { command: plain, args: argv.slice(1) };
   const noun = NOUNS.find(({ name, aliases }) => name === first || aliases.includes(first));
   if (!noun) {
+    const later = laterWord(first);
+    if (later) throw later;
     const words = [
       ...NOUNS.flatMap(({ name, aliases }) => [name, ...aliases]),
       ...COMMANDS.filter((command) => command.noun === "").map((command) => command.verb),
@@ -43,6 +46,8 @@ function choose(argv: readonly string[]): Chosen | { help: string } {
     return { help: nounHelp(noun, COMMANDS) };
   const command = verbs.find(({ verb, aliases }) => verb === second || aliases?.includes(second));
   if (!command) {
+    const later = laterWord(`${noun.name} ${second}`);
+    if (later) throw later;
     const words = verbs.flatMap(({ verb, aliases }) => [verb, ...(aliases ?? [])]);
     throw new UsageError(`unknown verb "${second}" for ${noun.name}${didYouMean(second, words)}`);
   }

@@ -1,8 +1,11 @@
 import { stringify } from "yaml";
 import { customResourceDefinition } from "../api/crd.ts";
 import { KINDS } from "../api/kinds/index.ts";
+import { cliReference } from "./docs/cli-reference.ts";
 import { errorsReference } from "./docs/errors-reference.ts";
+import { functionConfigReference } from "./docs/function-config-reference.ts";
 import { kindsReference } from "./docs/kinds-reference.ts";
+import { settingsReference } from "./docs/settings-reference.ts";
 
 /** Path (from the root of the repository) → content of every generated file. */
 export async function generatedFiles(): Promise<Map<string, string>> {
@@ -14,7 +17,10 @@ export async function generatedFiles(): Promise<Map<string, string>> {
       header + stringify(customResourceDefinition(kind), { lineWidth: 0, aliasDuplicateObjects: false }),
     );
   }
+  files.set("docs/reference/cli.md", cliReference());
   files.set("docs/reference/errors.md", errorsReference());
+  files.set("docs/reference/function-config.md", functionConfigReference());
   files.set("docs/reference/kinds.md", kindsReference());
+  files.set("docs/reference/settings.md", settingsReference());
   return files;
 }

@@ -91,7 +91,10 @@ export const archiveCommands: readonly Command[] = [
     aliases: ["rm"],
     summary: "Delete an archive",
     positionals: PLACE,
-    flags: { id: ID, output: { type: "string", help: "Output format", ignored: "accepted for scripts" } },
+    flags: {
+      id: ID,
+      output: { type: "string", aliases: ["o"], help: "Output format", ignored: "accepted for scripts" },
+    },
     async run({ flags }, context) {
       await (await context.ops()).call("/v1/archive", { method: "DELETE", query: { id: checkId(flags.id) } });
       context.out(`archive "${flags.id}" deleted\n`);

@@ -206,7 +206,12 @@ export const httptriggerCommands: readonly Command[] = [
     },
   }),
   getCommand(KIND),
-  listCommand(KIND),
+  listCommand(KIND, {
+    flag: "function",
+    help: "Only routes to this function",
+    keep: ({ spec: { functionref } }, name) =>
+      functionref.name === name || Object.hasOwn(functionref.functionweights ?? {}, name),
+  }),
   defineCommand({
     noun: "httptrigger",
     verb: "delete",

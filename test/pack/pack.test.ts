@@ -1,0 +1,183 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { freePortBase } from "../e2e/platform.ts";
+
+/**
+ * What somebody does who installs the package: without rights on the machine, with the Node that the machine has, in an empty folder.
+ */
+const ROOT = join(import.meta.dirname, "..", "..");
+const NOBODY = 65_534;
+const isRoot = process.getuid?.() === 0;
+const work = mkdtempSync(join(tmpdir(), "isotope-pack-"));
+const app = join(work, "app");
+const home = join(work, "home");
+const running = new Set<ChildProcess>();
+
+/** The machine's environment: no programs of the repository, no settings of the npm that runs the tests. */
+const env = Object.fromEntries(
+  Object.entries({
+    ...process.env,
+    HOME: home,
+    XDG_STATE_HOME: undefined,
+    NODE_OPTIONS: undefined,
+    PATH: (process.env.PATH ?? "")
+      .split(delimiter)
+      .filter((folder) => !folder.includes("node_modules"))
+      .join(delimiter),
+  }).filter(
+    ([name, value]) =>
+      value !== undefined && (!/^npm_/i.test(name) || /^npm_config_(registry|.*proxy|cafile)$/i.test(name)),
+  ),
+);
+const asUser = (command: string, args: string[]): [string, string[]] =>
+  isRoot
+    ? ["setpriv", [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", command, ...args]]
+    : [command, args];
+
+const run = (command: string, ...args: string[]): string => {
+  const [program, all] = asUser(command, args);
+  try {
+    return execFileSync(program, all, { cwd: app, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  } catch (error) {
+    if (!(error instanceof Error && "stdout" in error && "stderr" in error)) throw error;
+    throw new Error(`${command} ${args.join(" ")} failed:\n${String(error.stdout)}${String(error.stderr)}`);
+  }
+};
+
+interface Running {
+  said(): string;
+  /** Resolves when it has said `text`, `times` times. */
+  says(text: string | RegExp): Promise<void>;
+  /** Ctrl-C: the terminal signals every process of the group. Resolves to the exit code. */
+  interrupt(): Promise<number | null>;
+  ended: Promise<number | null>;
+}
+
+function begin(command: string, ...args: string[]): Running {
+  const [program, all] = asUser(command, args);
+  const child = spawn(program, all, { cwd: app, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  running.add(child);
+  let said = "";
+  child.stdout.on("data", (chunk: Buffer) => (said += chunk.toString("utf8")));
+  child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString("utf8")));
+  const ended = new Promise<number | null>((done) =>
+    child.once("exit", (code) => {
+      running.delete(child);
+      done(code);
+    }),
+  );
+  return {
+    said: () => said,
+    ended,
+    async says(text) {
+      const deadline = performance.now() + 90_000;
+      while (!(typeof text === "string" ? said.includes(text) : text.test(said))) {
+        if (performance.now() > deadline || child.exitCode !== null)
+          throw new Error(`It did not say ${String(text)}, but:\n${said}`);
+        await new Promise((done) => setTimeout(done, 50));
+      }
+    },
+    async interrupt() {
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
+      return ended;
+    },
+  };
+}
+
+/** Processes whose command line names the test's folder. */
+function processesOfApp(): string[] {
+  if (process.platform !== "linux") return [];
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+        return command.includes(app) ? [command] : [];
+      } catch {
+        return [];
+      }
+    });
+}
+
+const textOf = async (url: string): Promise<string> => (await fetch(url)).text();
+
+beforeAll(() => {
+  chmodSync(work, 0o755);
+  for (const folder of [app, home]) {
+    mkdirSync(folder);
+    if (isRoot) chownSync(folder, NOBODY, NOBODY);
+  }
+  const [{ filename }] = JSON.parse(
+    execFileSync("npm", ["pack", "--json", "--silent", "--pack-destination", work], {
+      cwd: ROOT,
+      encoding: "utf8",
+    }),
+  );
+  chmodSync(join(work, filename), 0o644);
+  run("npm", "install", "--no-audit", "--no-fund", join(work, filename));
+}, 300_000);
+
+afterAll(async () => {
+  for (const child of running) if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+  rmSync(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+});
+
+it("installs, begins a project, and its functions pass the compiler", () => {
+  expect(run("npx", "isotope", "version", "--client-only")).toContain(
+    JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).version,
+  );
+  expect(run("npx", "isotope", "init")).toContain("functions/hello.ts");
+  expect(run("npx", "tsc")).toBe("");
+  const path = join(app, "functions", "wrong.ts");
+  writeFileSync(
+    path,
+    'import type { FunctionConfig } from "@isotope/platform";\nexport const config = { timeuot: 5 } satisfies FunctionConfig;\nexport default () => Deno.env.get("A");\n',
+  );
+  expect(() => run("npx", "tsc")).toThrow("'timeuot' does not exist");
+  rmSync(path);
+}, 120_000);
+
+it("runs what is being written: dev, an edit, deploy, Ctrl-C", async () => {
+  const portBase = await freePortBase();
+  const url = `http://127.0.0.1:${portBase}`;
+  const dev = begin("npx", "isotope", "dev", "--port-base", String(portBase));
+  await dev.says(/✓ hello .*\/hello/);
+  expect(await textOf(`${url}/hello/Ada`)).toBe("Hello Ada\n");
+  await dev.says("greeting Ada");
+  const path = join(app, "functions", "hello.ts");
+  writeFileSync(path, readFileSync(path, "utf8").replace("`Hello ${name}", "`Good day ${name}"));
+  await dev.says(/✓ hello in \d+ ms/);
+  expect(await textOf(`${url}/hello/Ada`)).toBe("Good day Ada\n");
+  expect(run("npx", "isotope", "deploy")).toContain("unchanged");
+  expect(run("npx", "isotope", "fn", "list", "-o", "name")).toBe("functions/hello\n");
+  await dev.interrupt();
+  await expect.poll(processesOfApp, { timeout: 10_000 }).toEqual([]);
+}, 180_000);
+
+it("starts, deploys, says how it is, and stops", async () => {
+  const portBase = await freePortBase();
+  const platform = begin("npx", "isotope", "start", "--port-base", String(portBase));
+  await platform.says("Isotope is ready");
+  writeFileSync(
+    join(app, "functions", "sum.ts"),
+    'export const config = { route: "/sum", typeCheck: true };\nexport default (request: Request) => ({ sum: [...new URL(request.url).searchParams.values()].reduce((a, b) => a + Number(b), 0) });\n',
+  );
+  expect(run("npx", "isotope", "deploy")).toContain("/sum");
+  expect(await (await fetch(`http://127.0.0.1:${portBase}/sum?a=1&b=41`)).json()).toEqual({ sum: 42 });
+  expect(run("npx", "isotope", "status")).toContain("2 of 2 functions ready");
+  expect(run("npx", "isotope", "stop")).toContain("Stopped");
+  expect(await platform.ended).toBe(0);
+  await expect.poll(processesOfApp, { timeout: 10_000 }).toEqual([]);
+}, 180_000);
