@@ -12,12 +12,14 @@ const ALLOWED = {
   "env-images/builder": ["api", "net"],
 };
 const ENGINE_PARTS = ["router", "executor", "builder", "storage", "logs"];
+/** Processes are put together here, from whatever they need. */
+const ROOTS = "(^|/)main\\.ts$";
 const TESTS = "(\\.test\\.ts$|^test/)";
 
 const foldersRule = ([folder, allowed]) => ({
   name: `${folder} imports only ${[folder, ...allowed].join(", ")}`,
   severity: "error",
-  from: { path: `^${folder}/`, pathNot: TESTS },
+  from: { path: `^${folder}/`, pathNot: [TESTS, ROOTS] },
   to: { path: "^[^/]+/", pathNot: `^(${[folder, ...allowed, "node_modules"].join("|")})/` },
 });
 
