@@ -18,10 +18,14 @@ import {
   signalAborted,
   signalReason,
 } from "./primordials.ts";
+import { errorReply } from "./reply.ts";
 
 export const OVERRUN_MS = 5_000;
 export const WAIT_UNTIL_MS = 30_000;
 export const ABANDONED_MS = 60_000;
+
+const timeoutReply = (requestId: string): Response =>
+  errorReply(504, "function_timeout", requestId, { message: "The function did not answer in time" });
 
 /** What an exchange needs of its surroundings. */
 export interface ExchangeOwner {
@@ -45,8 +49,6 @@ export class Exchange {
   dueAt: number;
   /** Gives the caller its reply before the handler does; set while the handler's promise is awaited. */
   answer: ((reply: Response) => void) | null = null;
-  /** The runtime's reply to a missed deadline. */
-  readonly #timeoutReply: () => Response;
   bodyTooLarge = false;
   /** The handler was done before the reply was sent. */
   flushing = false;
@@ -60,18 +62,11 @@ export class Exchange {
   #sent = false;
   #sockets = 0;
 
-  constructor(
-    request: Request,
-    requestId: string,
-    dueAt: number,
-    owner: ExchangeOwner,
-    timeoutReply: () => Response,
-  ) {
+  constructor(request: Request, requestId: string, dueAt: number, owner: ExchangeOwner) {
     this.request = request;
     this.requestId = requestId;
     this.dueAt = dueAt;
     this.#owner = owner;
-    this.#timeoutReply = timeoutReply;
   }
 
   /** Aborts when the client leaves, and at the deadline. */
@@ -153,7 +148,7 @@ export class Exchange {
       this.abort(new NativeDOMException("The function's deadline has passed", "TimeoutError"));
       this.dueAt = now() + OVERRUN_MS;
       this.#owner.schedule(this);
-      if (this.answer !== null && this.claimReply()) this.answer(this.#timeoutReply());
+      if (this.answer !== null && this.claimReply()) this.answer(timeoutReply(this.requestId));
       return;
     }
     this.#owner.warn("The request's work goes on after its time; it is no longer counted", this);

@@ -51,6 +51,11 @@ export const isSafeInteger = Number.isSafeInteger;
 export const toNumber = Number;
 export const min = Math.min;
 export const max = Math.max;
+export const promiseRace = Promise.race.bind(Promise);
+export const hasInstance = uncurryThis(Function.prototype[Symbol.hasInstance]) as (
+  type: unknown,
+  value: unknown,
+) => boolean;
 export const promiseResolve = Promise.resolve.bind(Promise);
 
 export const promiseThen: <T>(

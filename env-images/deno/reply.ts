@@ -1,6 +1,7 @@
 /** What a function returned, as a Response; and the replies that the runtime makes itself. */
 import { HEADER_ERROR_CODE, HEADER_REFUSED, HEADER_REQUEST_ID, type PodRefusal } from "../../api/headers.ts";
 import {
+  hasInstance,
   headersDelete,
   headersHas,
   isArray,
@@ -12,7 +13,6 @@ import {
   responseBody,
   responseHeaders,
   responseStatus,
-  uncurryThis,
 } from "./primordials.ts";
 import { refusalStatus } from "./pod.ts";
 
@@ -35,10 +35,6 @@ const isResponse = (value: object): value is Response => {
 };
 
 const isView = ArrayBuffer.isView;
-const hasInstance = uncurryThis(Function.prototype[Symbol.hasInstance]) as (
-  type: unknown,
-  value: unknown,
-) => boolean;
 const NativeArrayBuffer = ArrayBuffer;
 const NativeBlob = Blob;
 
