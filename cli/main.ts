@@ -1,8 +1,11 @@
+import { onStopSignal } from "../net/stop-signals.ts";
 import { run } from "./run.ts";
 
 const stopping = new AbortController();
-process.once("SIGINT", () => stopping.abort());
-process.once("SIGTERM", () => stopping.abort());
+onStopSignal(
+  () => stopping.abort(),
+  () => process.exit(130),
+);
 // A reader that leaves early (`isotope fn logs | head`) is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);

@@ -10,6 +10,7 @@ import { closeSync, existsSync, openSync, renameSync, statSync } from "node:fs";
  *    it has run for 30 s.
  * 3. After `stop()` has resolved, no process of the child runs and none will.
  * 4. On Linux the kernel kills the process when the supervisor dies, however it dies.
+ * 5. Ctrl-C in the terminal does not reach the process: only `stop()` ends it, in its turn.
  */
 export interface ChildSpec {
   name: string;
@@ -57,7 +58,11 @@ export function superviseChild(spec: ChildSpec, onExit: (name: string, how: stri
     const startedAt = performance.now();
     const log = openLog(spec.logFile);
     const [command, args] = withParentDeath(spec.command, spec.args);
-    const child = spawn(command, args, { stdio: ["ignore", log, log], env: spec.env });
+    const child = spawn(command, args, {
+      stdio: ["ignore", log, log],
+      env: spec.env,
+      detached: true,
+    });
     closeSync(log);
     running = child;
     const finished = (how: string): void => {

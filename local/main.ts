@@ -1,4 +1,5 @@
 import { parseSettings, SettingsError } from "../net/settings.ts";
+import { onStopSignal } from "../net/stop-signals.ts";
 import { startPlatform } from "./platform.ts";
 import { SETTINGS } from "./settings.ts";
 
@@ -6,28 +7,27 @@ import { SETTINGS } from "./settings.ts";
  * The supervisor of a local platform: `node local/main.ts [--home DIR] [--port-base N] [--deploy DIR]`.
  * Exit codes: 0 after SIGINT or SIGTERM, 1 when the platform cannot start, 2 for wrong settings.
  */
-async function main(): Promise<void> {
+async function main(stopping: AbortController): Promise<void> {
   const settings = parseSettings(SETTINGS, { argv: process.argv.slice(2), env: process.env });
-  const stopping = new AbortController();
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
-  let stops = 0;
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(signal, () => {
-      stops++;
-      // A second Ctrl-C does not wait for requests that are still running.
-      if (stops > 1) process.exit(1);
+  onStopSignal(
+    () => {
       say("Stopping: running requests are finished first (again to stop at once)");
       stopping.abort();
-    });
-  }
+    },
+    () => process.exit(1),
+  );
   const platform = await startPlatform(settings, say, stopping.signal);
   await platform.stopped;
 }
 
+const stopping = new AbortController();
 try {
-  await main();
+  await main(stopping);
   process.exit(0);
 } catch (error) {
+  // Stopped while it was starting.
+  if (stopping.signal.aborted) process.exit(0);
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exit(error instanceof SettingsError ? 2 : 1);
 }

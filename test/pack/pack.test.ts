@@ -1,18 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { freePortBase } from "../e2e/platform.ts";
+import { processesWith } from "../e2e/processes.ts";
 
 /**
  * What somebody does who installs the package: without rights on the machine, with the Node that the machine has, in an empty folder.
@@ -96,21 +88,6 @@ function begin(command: string, ...args: string[]): Running {
   };
 }
 
-/** Processes whose command line names the test's folder. */
-function processesOfApp(): string[] {
-  if (process.platform !== "linux") return [];
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((pid) => {
-      try {
-        const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
-        return command.includes(app) ? [command] : [];
-      } catch {
-        return [];
-      }
-    });
-}
-
 const textOf = async (url: string): Promise<string> => (await fetch(url)).text();
 
 beforeAll(() => {
@@ -163,7 +140,7 @@ it("runs what is being written: dev, an edit, deploy, Ctrl-C", async () => {
   expect(run("npx", "isotope", "deploy")).toContain("unchanged");
   expect(run("npx", "isotope", "fn", "list", "-o", "name")).toBe("functions/hello\n");
   await dev.interrupt();
-  await expect.poll(processesOfApp, { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => processesWith(app), { timeout: 10_000 }).toEqual([]);
 }, 180_000);
 
 it("starts, deploys, says how it is, and stops", async () => {
@@ -179,5 +156,5 @@ it("starts, deploys, says how it is, and stops", async () => {
   expect(run("npx", "isotope", "status")).toContain("2 of 2 functions ready");
   expect(run("npx", "isotope", "stop")).toContain("Stopped");
   expect(await platform.ended).toBe(0);
-  await expect.poll(processesOfApp, { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => processesWith(app), { timeout: 10_000 }).toEqual([]);
 }, 180_000);
