@@ -51,29 +51,3 @@ export function loopbackPorts(ports: readonly number[]): string[] {
     ["127.0.0.1", "[::1]", "0.0.0.0", "[::]", "localhost"].map((host) => `${host}:${port}`),
   );
 }
-
-const toNumber = (address: string): number =>
-  address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-
-const toAddress = (value: number): string =>
-  [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join(".");
-
-/**
- * The CIDRs that cover `range` (IPv4, like "127.64.0.0/10") without `address`: a process may not listen on an address that is denied
- * to it, so that a pod's own is left out of the range that it may not call.
- */
-export function cidrsExcept(range: string, address: string): string[] {
-  const [network = "", bits = "32"] = range.split("/");
-  const own = toNumber(address);
-  let size = 2 ** (32 - Number(bits));
-  let base = Math.floor(toNumber(network) / size) * size;
-  if (own < base || own >= base + size) return [range];
-  const result: string[] = [];
-  while (size > 1) {
-    size /= 2;
-    const inUpperHalf = own >= base + size;
-    result.push(`${toAddress(inUpperHalf ? base : base + size)}/${32 - Math.log2(size)}`);
-    if (inUpperHalf) base += size;
-  }
-  return result;
-}

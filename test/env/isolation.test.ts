@@ -3,7 +3,8 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { cidrsExcept, loopbackPorts, METADATA_ADDRESSES } from "../../env-images/deno/flags.ts";
+import { loopbackPorts, METADATA_ADDRESSES } from "../../env-images/deno/flags.ts";
+import { cidrsWithout } from "../../localkube/kubelet/addresses.ts";
 import {
   call,
   controlCall,
@@ -61,7 +62,7 @@ beforeAll(async () => {
       host,
       denyNet: [
         ...loopbackPorts([platformPort]),
-        ...cidrsExcept("127.64.0.0/10", host),
+        ...cidrsWithout("127.64.0.0/10", host),
         ...METADATA_ADDRESSES,
       ],
       env: { LEAKED: "from the machine" },
