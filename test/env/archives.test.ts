@@ -362,7 +362,10 @@ describe("specialisation over HTTP", () => {
     }
     expect((await specialize(pod, CODE, { podUid: "other" })).status).toBe(409);
     const replies = await Promise.all(Array.from({ length: 10 }, () => specialize(pod, CODE)));
-    expect(replies.map((reply) => reply.status).sort()).toEqual([200, ...Array(9).fill(409)]);
+    expect(replies.map((reply) => reply.status).toSorted((a, b) => a - b)).toEqual([
+      200,
+      ...Array(9).fill(409),
+    ]);
     expect((await specialize(pod, "export default () => new Response('evil')")).status).toBe(409);
     expect(await (await call(pod)).text()).toBe("ok");
   });
