@@ -87,5 +87,5 @@ interceptExit(log, () => exiting);
 Deno.addSignalListener("SIGTERM", drain);
 
 serve({ hostname: host, port, onListen: () => {}, onError }, handle);
-await warmUp(serve, handle, root);
+await warmUp(serve, settings);
 ready = true;
