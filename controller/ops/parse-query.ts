@@ -9,6 +9,14 @@ export function parseQuery<T>(action: string, schema: z.ZodType<T>, query: unkno
   const name = issue?.path.join(".") ?? "";
   throw new PlatformError(
     "bad_request",
-    `Cannot ${action}: "${name}": ${issue?.message ?? "it is not valid"}`,
+    `Cannot ${action}: "${name}": ${issue?.message ?? "it is not valid"}${given(query, name)}`,
   );
+}
+
+const MAX_SHOWN = 100;
+
+function given(query: unknown, name: string): string {
+  if (typeof query !== "object" || query === null || !Object.hasOwn(query, name)) return "";
+  const text = JSON.stringify(Reflect.get(query, name));
+  return `, got ${text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text}`;
 }

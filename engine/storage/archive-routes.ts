@@ -49,7 +49,7 @@ export function archiveRoutes(app: FastifyInstance, options: ArchiveRoutesOption
       throw invalid(`"sha256" must be 64 lower-case hex digits, got "${sha256}"`);
     }
     const sizeBytes = announcedSize(request, "x-file-size") ?? announcedSize(request, "content-length");
-    if (!isStream(request.body)) throw invalid("the request has no body");
+    if (!isStream(request.body) || sizeBytes === 0) throw invalid("the request has no body, or an empty one");
     const { archive, created } = await store.put(request.body, { sha256: digest, sizeBytes });
     return await reply
       .code(created ? 201 : 200)

@@ -45,13 +45,16 @@ export async function receiveUpload(
   const file = new Promise<Readable>((resolve, reject) => {
     form.once("file", (field: string, stream: Readable) => {
       open = stream;
+      // It may fail before anybody reads it; a reader that comes later is told all the same.
+      stream.on("error", () => {});
       if (field === FIELD) resolve(stream);
       else stream.resume();
       if (field !== FIELD) reject(refused(`the file must be in field "${FIELD}", got "${field}"`));
     });
     form.once("filesLimit", () => reject(refused("one file is allowed")));
     form.once("finish", () => reject(refused(`the form has no file in field "${FIELD}"`)));
-    form.once("error", (cause: unknown) =>
+    // A form that ends too early says so more than once.
+    form.on("error", (cause: unknown) =>
       reject(refused(cause instanceof Error ? cause.message : "the form is malformed", cause)),
     );
   });

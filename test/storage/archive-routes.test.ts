@@ -181,6 +181,18 @@ describe("/v1/archive", () => {
       400,
       "archive_invalid",
     ],
+    [
+      "form that ends inside its file",
+      "",
+      {
+        method: "POST",
+        body: '--b\r\ncontent-disposition: form-data; name="uploadfile"; filename="a"\r\n\r\nhalf',
+        headers: { "content-type": "multipart/form-data; boundary=b" },
+      },
+      400,
+      "archive_invalid",
+    ],
+    ["nothing", "", { method: "PUT", body: "" }, 400, "archive_invalid"],
     ["no id to delete", "", { method: "DELETE" }, 400, "archive_invalid"],
     ["no id for HEAD", "?id=", { method: "GET" }, 400, "archive_invalid"],
     ["unknown id", `?id=sha256:${"0".repeat(64)}`, {}, 404, "archive_not_found"],
