@@ -149,3 +149,30 @@ export async function codeArchives(
     );
   return archives;
 }
+
+const MODULE = ["ts", "tsx", "mts", "js", "mjs", "cjs", "jsx"];
+
+/**
+ * What an entry point means for a source folder: the file that the build begins with, and the export that is left to name.
+ * `server.handle` of a folder with server.ts is the file server.ts and its export handle.
+ */
+export function entryOfFolder(
+  cwd: string,
+  sources: readonly string[],
+  entrypoint: string,
+): { file: string | undefined; functionName: string } {
+  const [only] = sources;
+  const folder = resolve(cwd, only ?? ".");
+  if (sources.length !== 1 || !existsSync(folder) || !statSync(folder).isDirectory())
+    return { file: undefined, functionName: entrypoint };
+  const dot = entrypoint.lastIndexOf(".");
+  const stems = dot > 0 ? [entrypoint, entrypoint.slice(0, dot)] : [entrypoint];
+  for (const stem of stems) {
+    const names = stem === "" ? [] : [stem, ...MODULE.map((extension) => `${stem}.${extension}`)];
+    const file = names.find(
+      (name) => existsSync(join(folder, name)) && statSync(join(folder, name)).isFile(),
+    );
+    if (file) return { file, functionName: entrypoint.slice(stem.length) };
+  }
+  return { file: undefined, functionName: entrypoint };
+}

@@ -3,16 +3,10 @@ import { EnvironmentSpec } from "../../api/kinds/index.ts";
 import { API_GROUP_VERSION } from "../../api/names.ts";
 import { PodList } from "../../api/wire/ops.ts";
 import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
-import { CliError, type Command, defineCommand, type Flags } from "../command.ts";
+import { changeObject } from "../change-object.ts";
+import { CliError, type Command, defineCommand, type Flags, type FlagValues } from "../command.ts";
 import { fieldFlag } from "../field-flag.ts";
-import {
-  deleteCommand,
-  getCommand,
-  listCommand,
-  type NounKind,
-  notFound,
-  waitCommand,
-} from "../generic-verbs.ts";
+import { deleteCommand, getCommand, listCommand, type NounKind, waitCommand } from "../generic-verbs.ts";
 import { checkName, parsePairList, parsePairs } from "../names.ts";
 import { OUTPUT_FLAG } from "../output.ts";
 import { resourcesOf, RESOURCE_FLAGS } from "../resource-flags.ts";
@@ -49,6 +43,30 @@ const containerEnv = (pairs: readonly string[], flag: string) => {
   const env = Object.entries(parsePairList(pairs, flag)).map(([name, value]) => ({ name, value }));
   return env.length > 0 ? { container: { env } } : {};
 };
+
+type Values = FlagValues<typeof SHARED> & { image: string | undefined };
+
+/** The spec with what the flags of `update` say. */
+function changedSpec(
+  live: Environment["spec"],
+  flags: Values,
+  given: ReadonlySet<string>,
+): Environment["spec"] {
+  const spec = structuredClone(live);
+  if (flags.image) spec.runtime.image = flags.image;
+  if (flags.builder) spec.builder = { ...spec.builder, image: flags.builder };
+  if (flags.buildcmd) spec.builder = { ...spec.builder, command: flags.buildcmd };
+  if (flags["runtime-env"].length > 0)
+    Object.assign(spec.runtime, containerEnv(flags["runtime-env"], "--runtime-env"));
+  if (flags.poolsize !== undefined) spec.poolsize = flags.poolsize;
+  if (flags.graceperiod !== undefined) spec.terminationGracePeriod = flags.graceperiod;
+  if (flags.imagepullsecret) spec.imagepullsecret = flags.imagepullsecret;
+  if (given.has("keeparchive")) spec.keeparchive = flags.keeparchive;
+  if (given.has("externalnetwork")) spec.allowAccessToExternalNetwork = flags.externalnetwork;
+  const resources = resourcesOf(flags, spec.resources);
+  if (resources) spec.resources = resources;
+  return spec;
+}
 
 export const envCommands: readonly Command[] = [
   defineCommand({
@@ -110,27 +128,15 @@ export const envCommands: readonly Command[] = [
     },
     async run({ flags, given }, context) {
       const [kube, namespace] = [await context.kube(), await context.namespace()];
-      const live = await kube.find(ENVIRONMENTS, { namespace, name: flags.name });
-      if (!live) throw notFound("env", "Environment", flags.name, namespace);
-      const spec = structuredClone(live.spec);
-      if (flags.image) spec.runtime.image = flags.image;
-      if (flags.builder) spec.builder = { ...spec.builder, image: flags.builder };
-      if (flags.buildcmd) spec.builder = { ...spec.builder, command: flags.buildcmd };
-      if (flags["runtime-env"].length > 0)
-        Object.assign(spec.runtime, containerEnv(flags["runtime-env"], "--runtime-env"));
-      if (flags.poolsize !== undefined) spec.poolsize = flags.poolsize;
-      if (flags.graceperiod !== undefined) spec.terminationGracePeriod = flags.graceperiod;
-      if (flags.imagepullsecret) spec.imagepullsecret = flags.imagepullsecret;
-      if (given.has("keeparchive")) spec.keeparchive = flags.keeparchive;
-      if (given.has("externalnetwork")) spec.allowAccessToExternalNetwork = flags.externalnetwork;
-      const resources = resourcesOf(flags, spec.resources);
-      if (resources) spec.resources = resources;
-      const metadata = {
-        ...live.metadata,
-        labels: { ...live.metadata.labels, ...parsePairs(flags.labels, "--labels") },
-        annotations: { ...live.metadata.annotations, ...parsePairList(flags.annotation, "--annotation") },
-      };
-      await kube.update(ENVIRONMENTS, { ...live, metadata, spec });
+      await changeObject(kube, KIND, { namespace, name: flags.name }, (live) => ({
+        ...live,
+        metadata: {
+          ...live.metadata,
+          labels: { ...live.metadata.labels, ...parsePairs(flags.labels, "--labels") },
+          annotations: { ...live.metadata.annotations, ...parsePairList(flags.annotation, "--annotation") },
+        },
+        spec: changedSpec(live.spec, flags, given),
+      }));
       context.out(`environment "${flags.name}" updated\n`);
       return 0;
     },

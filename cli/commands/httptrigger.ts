@@ -2,6 +2,7 @@ import type { z } from "zod";
 import { type HTTPTrigger, HTTPTriggerSpec } from "../../api/kinds/index.ts";
 import { API_GROUP_VERSION } from "../../api/names.ts";
 import { FUNCTIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
+import { changeObject } from "../change-object.ts";
 import { type Command, defineCommand, type Flags, type FlagValues, UsageError } from "../command.ts";
 import { fieldFlag } from "../field-flag.ts";
 import {
@@ -194,13 +195,13 @@ export const httptriggerCommands: readonly Command[] = [
     },
     async run({ flags, given }, context) {
       const [kube, namespace] = [await context.kube(), await context.namespace()];
-      const live = await kube.find(HTTP_TRIGGERS, { namespace, name: flags.name });
-      if (!live) throw notFound("httptrigger", "HTTPTrigger", flags.name, namespace);
-      const spec = applyFlags(live.spec, flags, given);
-      if (flags.function.length > 0) spec.functionref = functionRef(flags.function, flags);
-      else if (flags["function-alias"] || flags["function-version"])
-        spec.functionref = functionRef([live.spec.functionref.name], flags);
-      await kube.update(HTTP_TRIGGERS, { ...live, spec });
+      await changeObject(kube, KIND, { namespace, name: flags.name }, (live) => {
+        const spec = applyFlags(live.spec, flags, given);
+        if (flags.function.length > 0) spec.functionref = functionRef(flags.function, flags);
+        else if (flags["function-alias"] || flags["function-version"])
+          spec.functionref = functionRef([live.spec.functionref.name], flags);
+        return { ...live, spec };
+      });
       context.out(`httptrigger "${flags.name}" updated\n`);
       return 0;
     },

@@ -4,6 +4,7 @@ import { digestOfArchiveUrl } from "../../api/archive-url.ts";
 import { type Archive, type Package, PackageSpec } from "../../api/kinds/index.ts";
 import { ANNOTATION_ENTRY, API_GROUP_VERSION } from "../../api/names.ts";
 import { ENVIRONMENTS, FUNCTIONS, PACKAGES } from "../../kube/kinds.ts";
+import { changeObject } from "../change-object.ts";
 import { CODE_FLAGS, codeArchives } from "../code-archive.ts";
 import { CliError, type Command, defineCommand, UsageError } from "../command.ts";
 import type { CliContext } from "../context.ts";
@@ -156,14 +157,16 @@ export const pkgCommands: readonly Command[] = [
         );
       const environment = flags.env ?? live.spec.environment.name ?? "";
       const archives = await codeArchives(context, flags, await environmentBuilds(context, environment));
-      const spec = {
-        ...live.spec,
-        environment: { namespace, name: environment },
-        ...archives,
-        ...(flags.buildcmd ? { buildcmd: flags.buildcmd } : {}),
-      };
-      if (archives.deployment && !archives.source) delete spec.source;
-      await kube.update(PACKAGES, { ...live, spec });
+      await changeObject(kube, KIND, { namespace, name: flags.name }, (current) => {
+        const spec = {
+          ...current.spec,
+          environment: { namespace, name: environment },
+          ...archives,
+          ...(flags.buildcmd ? { buildcmd: flags.buildcmd } : {}),
+        };
+        if (archives.deployment && !archives.source) delete spec.source;
+        return { ...current, spec };
+      });
       context.out(`package "${flags.name}" updated\n`);
       return 0;
     },

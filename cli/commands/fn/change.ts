@@ -1,4 +1,4 @@
-import { API_GROUP_VERSION } from "../../../api/names.ts";
+import { ANNOTATION_ENTRY, API_GROUP_VERSION } from "../../../api/names.ts";
 import {
   type Function as FunctionObject,
   FunctionSpec,
@@ -7,7 +7,8 @@ import {
   PackageSpec,
 } from "../../../api/kinds/index.ts";
 import { FUNCTIONS, HTTP_TRIGGERS, PACKAGES } from "../../../kube/kinds.ts";
-import { CODE_FLAGS, codeArchives } from "../../code-archive.ts";
+import { changeObject } from "../../change-object.ts";
+import { CODE_FLAGS, codeArchives, entryOfFolder } from "../../code-archive.ts";
 import { CliError, type Command, defineCommand, UsageError } from "../../command.ts";
 import { notFound } from "../../generic-verbs.ts";
 import { checkName, generatedName, parsePairList, parsePairs } from "../../names.ts";
@@ -57,6 +58,7 @@ export const createFunction: Command = defineCommand({
     const methods = checkMethods(flags.method.length > 0 ? flags.method : ["GET"]);
     let env = flags.env ?? "deno";
     let created: Package | undefined;
+    const entry = entryOfFolder(context.cwd, flags.sourcearchive, flags.entrypoint ?? "");
     if (flags.pkgname) {
       const found = offline
         ? undefined
@@ -76,7 +78,11 @@ export const createFunction: Command = defineCommand({
       created = {
         apiVersion: API_GROUP_VERSION,
         kind: "Package",
-        metadata: { name: generatedName(name), namespace },
+        metadata: {
+          name: generatedName(name),
+          namespace,
+          ...(entry.file ? { annotations: { [ANNOTATION_ENTRY]: entry.file } } : {}),
+        },
         spec: PackageSpec.parse({
           environment: { namespace, name: env },
           ...archives,
@@ -88,7 +94,7 @@ export const createFunction: Command = defineCommand({
       environment: { namespace, name: env },
       package: {
         packageref: { namespace, name: flags.pkgname ?? created?.metadata.name },
-        functionName: flags.entrypoint ?? "",
+        functionName: entry.functionName,
       },
       InvokeStrategy: { StrategyType: "execution", ExecutionStrategy: { ExecutorType: "poolmgr" } },
     });
@@ -145,19 +151,10 @@ export const updateFunction: Command = defineCommand({
     const [kube, namespace] = [await context.kube(), await context.namespace()];
     const live = await kube.find(FUNCTIONS, { namespace, name: flags.name });
     if (!live) throw notFound("fn", "Function", flags.name, namespace);
-    const spec = applySpecFlags(live.spec, flags, given, namespace);
-    if (flags.env) spec.environment = { namespace, name: flags.env };
-    if (flags.entrypoint !== undefined) spec.package.functionName = flags.entrypoint;
-    if (flags.pkgname) spec.package.packageref = { namespace, name: flags.pkgname };
-    const archives = await codeArchives(
-      context,
-      flags,
-      await environmentBuilds(context, spec.environment.name ?? ""),
-    );
+    const env = flags.env ?? live.spec.environment.name ?? "";
+    const archives = await codeArchives(context, flags, await environmentBuilds(context, env));
     if (archives.source || archives.deployment) {
-      const pkgName = spec.package.packageref?.name ?? "";
-      const pkg = await kube.find(PACKAGES, { namespace, name: pkgName });
-      if (!pkg) throw notFound("pkg", "Package", pkgName, namespace);
+      const pkgName = flags.pkgname ?? live.spec.package.packageref?.name ?? "";
       const sharers = (await kube.list(FUNCTIONS, { namespace })).items.filter(
         (other) => other.spec.package.packageref?.name === pkgName,
       );
@@ -165,17 +162,25 @@ export const updateFunction: Command = defineCommand({
         throw new CliError(
           `Cannot update package "${pkgName}": ${sharers.length} functions share it; --force changes all of them`,
         );
-      const packageSpec = { ...pkg.spec, ...archives };
-      if (archives.deployment && !archives.source) delete packageSpec.source;
-      await kube.update(PACKAGES, { ...pkg, spec: packageSpec });
+      await changeObject(kube, { noun: "pkg", type: PACKAGES }, { namespace, name: pkgName }, (pkg) => {
+        const packageSpec = { ...pkg.spec, ...archives };
+        if (archives.deployment && !archives.source) delete packageSpec.source;
+        return { ...pkg, spec: packageSpec };
+      });
       context.out(`package "${pkgName}" updated\n`);
     }
-    const metadata = {
-      ...live.metadata,
-      labels: { ...live.metadata.labels, ...parsePairs(flags.labels, "--labels") },
-      annotations: { ...live.metadata.annotations, ...parsePairList(flags.annotation, "--annotation") },
-    };
-    await kube.update(FUNCTIONS, { ...live, metadata, spec });
+    await changeObject(kube, { noun: "fn", type: FUNCTIONS }, { namespace, name: flags.name }, (current) => {
+      const spec = applySpecFlags(current.spec, flags, given, namespace);
+      if (flags.env) spec.environment = { namespace, name: flags.env };
+      if (flags.entrypoint !== undefined) spec.package.functionName = flags.entrypoint;
+      if (flags.pkgname) spec.package.packageref = { namespace, name: flags.pkgname };
+      const metadata = {
+        ...current.metadata,
+        labels: { ...current.metadata.labels, ...parsePairs(flags.labels, "--labels") },
+        annotations: { ...current.metadata.annotations, ...parsePairList(flags.annotation, "--annotation") },
+      };
+      return { ...current, metadata, spec };
+    });
     context.out(`function "${flags.name}" updated\n`);
     return 0;
   },
