@@ -5,6 +5,7 @@
  */
 import { beginDrain } from "./drain.ts";
 import {
+  describeError,
   interceptConsole,
   interceptExit,
   interceptServe,
@@ -87,5 +88,13 @@ interceptExit(log, () => exiting);
 Deno.addSignalListener("SIGTERM", drain);
 
 serve({ hostname: host, port, onListen: () => {}, onError }, handle);
-await warmUp(serve, settings);
-ready = true;
+try {
+  await warmUp(serve, settings);
+  ready = true;
+} catch (error) {
+  // A pod that cannot rehearse would never become ready: let its owner see it end.
+  const { message, stack } = describeError(error);
+  log.write("error", message, { stack });
+  exiting = true;
+  exit(1);
+}
