@@ -10,6 +10,7 @@
 import type { Exchange } from "./exchange.ts";
 import type { Log, LogLevel } from "./log.ts";
 import { defineProperty, once, requestSignal, uncurryThis } from "./primordials.ts";
+import { withSourcePositions } from "./source-positions.ts";
 
 type ServeHandler = (request: Request, info: Deno.ServeHandlerInfo) => unknown;
 
@@ -35,7 +36,7 @@ const { exchangeOf } = Bound;
 
 /** Ties the request that a function gets to its exchange. */
 export function bindRequest(request: Request, exchange: Exchange): void {
-  new Bound(request, exchange);
+  void new Bound(request, exchange);
 }
 
 /** Makes `Deno.serve` give its handler away. Returns what was served, or null. */
@@ -111,7 +112,9 @@ export function interceptConsole(log: Log): void {
   const internal: unknown = Reflect.get(Deno, Reflect.get(Deno, "internal"));
   const NativeConsole: ConsoleClass = Reflect.get(Object(internal), "Console");
   const trimEnd = uncurryThis(String.prototype.trimEnd);
-  const made = new NativeConsole((text, level) => log.write(LEVELS[level] ?? "error", trimEnd(text)));
+  const made = new NativeConsole((text, level) =>
+    log.write(LEVELS[level] ?? "error", withSourcePositions(trimEnd(text))),
+  );
   for (const name of Object.getOwnPropertyNames(made)) {
     const descriptor = Object.getOwnPropertyDescriptor(made, name);
     if (descriptor !== undefined) Object.defineProperty(console, name, descriptor);
@@ -136,7 +139,8 @@ export function describeError(error: unknown): {
   try {
     if (error instanceof Error) {
       const cause = error.cause === undefined ? "" : `\nCaused by: ${Deno.inspect(error.cause)}`;
-      const stack = typeof error.stack === "string" ? `${error.stack}${cause}` : undefined;
+      const stack =
+        typeof error.stack === "string" ? withSourcePositions(`${error.stack}${cause}`) : undefined;
       return { message: `${error.name}: ${error.message}`, stack };
     }
     return { message: typeof error === "string" ? error : Deno.inspect(error), stack: undefined };

@@ -1,4 +1,5 @@
 import type { SpecializeError } from "../../api/wire/specialize.ts";
+import { loadBundle, standsAlone } from "./bundle-module.ts";
 import { uncurryThis } from "./primordials.ts";
 import { classifyHandler, ENV_HANDLER_FORM, HANDLER_FORMS, type HandlerForm } from "./handler-form.ts";
 
@@ -25,12 +26,18 @@ export type Handler =
 const EXTENSIONS = [".js", ".mjs", ".cjs", ".ts", ".mts", ".tsx", ".jsx"];
 const DEFAULT_FILES = ["index", "main", "mod", "user"];
 
+/** Looks into the folder: asking for a file that is not there makes an error, which costs a millisecond. */
 function isFile(path: string): boolean {
+  const slash = path.lastIndexOf("/");
   try {
-    return Deno.statSync(path).isFile;
+    for (const entry of Deno.readDirSync(path.slice(0, slash))) {
+      if (entry.name === path.slice(slash + 1))
+        return entry.isFile || (entry.isSymlink && Deno.statSync(path).isFile);
+    }
   } catch {
-    return false;
+    // The folder is not there, or the link leads nowhere.
   }
+  return false;
 }
 
 function findFile(base: string): string | undefined {
@@ -43,6 +50,7 @@ function findFile(base: string): string | undefined {
 }
 
 function packageMain(folder: string): string | undefined {
+  if (!isFile(`${folder}/package.json`)) return undefined;
   try {
     const manifest: unknown = JSON.parse(Deno.readTextFileSync(`${folder}/package.json`));
     if (
@@ -98,23 +106,35 @@ const HAS_ESM_SYNTAX =
 const HAS_CJS_SYNTAX =
   /\bmodule\s*\.\s*exports\b|(?<![\w$.])exports\s*(?:\.\s*[\w$]+|\[[^\]]+\])\s*=|(?<![\w$.])require\s*\(\s*["'`]/;
 
+const TAIL_CHARACTERS = 2_048;
+/** Below that the usual import is as fast, and Deno maps the stacks that the function itself reads. */
+const ALONE_FROM_CHARACTERS = 65_536;
+
 /** Whether the text of a `.js` file is CommonJS: it exports as such and has no module syntax of its own. */
 export function isCommonJs(file: string, source: string): boolean {
   if (file.endsWith(".cjs")) return true;
   if (file.endsWith(".mjs") || /\.[mc]?tsx?$/.test(file)) return false;
+  // What a bundler writes exports at its end.
+  if (HAS_ESM_SYNTAX.test(source.slice(-TAIL_CHARACTERS))) return false;
   return HAS_CJS_SYNTAX.test(source) && !HAS_ESM_SYNTAX.test(source);
 }
 
 const fileUrl = (path: string): string => `file://${path.split("/").map(encodeURIComponent).join("/")}`;
 
 async function importModule(file: string): Promise<object> {
-  if (isCommonJs(file, Deno.readTextFileSync(file))) {
+  const source = Deno.readTextFileSync(file);
+  if (isCommonJs(file, source)) {
     const { createRequire } = await import("node:module");
     const exports: unknown = createRequire(file)(file);
     const named = typeof exports === "object" || typeof exports === "function" ? exports : {};
     return { ...named, default: exports };
   }
-  return await import(fileUrl(file));
+  const url = fileUrl(file);
+  const alone =
+    source.length >= ALONE_FROM_CHARACTERS &&
+    /\.m?js$/.test(file) &&
+    standsAlone(file.slice(0, file.lastIndexOf("/")), file);
+  return (alone ? await loadBundle(source, file, url) : undefined) ?? (await import(url));
 }
 
 const functionText = uncurryThis(Function.prototype.toString);

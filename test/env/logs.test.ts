@@ -61,12 +61,14 @@ describe("the log of a pod", () => {
     });
   });
 
-  it("maps stacks to the sources", async () => {
+  it.each([
+    ["small", ""],
+    ["large", `const table = ${JSON.stringify(Array.from({ length: 20_000 }, (_, n) => n))};`],
+  ])("maps stacks of a %s bundle to the sources", async (_size, more) => {
     const { build } = await import("esbuild");
     const result = await build({
       stdin: {
-        contents:
-          "interface A { a: number }\n\n\nexport default (): never => {\n  throw new Error('mapped');\n};",
+        contents: `interface A { a: number }\n\n\nexport default (): never => {\n  throw new Error('mapped' + (globalThis.table ?? ""));\n};\n${more}\nexport const kept = ${more === "" ? "0" : "table"};`,
         sourcefile: "hello.ts",
         loader: "ts",
       },
