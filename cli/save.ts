@@ -30,7 +30,7 @@ export async function createOrSave<T extends KubeObject>(
   const object = tidy(given);
   const { name } = object.metadata;
   if (flags.dry) {
-    context.out(yamlOf(object));
+    context.out(`---\n${yamlOf(object)}`);
     return 0;
   }
   if (flags.spec) {

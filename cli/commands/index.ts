@@ -8,6 +8,7 @@ import { envCommands } from "./env.ts";
 import { fnCommands } from "./fn/index.ts";
 import { httptriggerCommands } from "./httptrigger.ts";
 import { pkgCommands } from "./pkg.ts";
+import { secretCommands } from "./secret.ts";
 import { specCommands } from "./spec.ts";
 import { start, stop } from "./start.ts";
 import { check, status, version } from "./status.ts";
@@ -22,6 +23,7 @@ export const NOUNS: readonly Noun[] = [
     summary: "Environments: runtime and builder images, pools",
   },
   { name: "pkg", aliases: ["package", "packages"], summary: "Packages: sources, builds, archives" },
+  { name: "secret", aliases: ["secrets"], summary: "Secrets that functions are given" },
   { name: "archive", aliases: ["ar", "archives"], summary: "Archives in the store" },
   {
     name: "spec",
@@ -45,5 +47,6 @@ export const COMMANDS: readonly Command[] = [
   ...envCommands,
   ...pkgCommands,
   ...archiveCommands,
+  ...secretCommands,
   ...specCommands,
 ];

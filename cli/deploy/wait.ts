@@ -39,10 +39,13 @@ export function waitForFunction(
       if (ended) return;
       const now = live.functionOf(objects);
       const progress = deploymentProgress(objects, now);
-      const log =
-        now.package?.spec.source?.checksum?.sum === objects.package.spec.source?.checksum?.sum
-          ? (now.package?.status?.buildlog ?? "")
-          : "";
+      const { buildstatus, sourceDigest, buildlog } = now.package?.status ?? {};
+      const digest = objects.package.spec.source?.checksum?.sum;
+      // Until the build begins, the log is that of an earlier one.
+      const isOfThisBuild =
+        now.package?.spec.source?.checksum?.sum === digest &&
+        (buildstatus === "running" || sourceDigest === digest || progress.state === "failed");
+      const log = isOfThisBuild ? (buildlog ?? "") : "";
       const fresh = newLogText(seenLog, log);
       seenLog = log;
       // The log of an earlier build of the same source is old news.

@@ -286,6 +286,27 @@ describe("env, pkg, archive, route", () => {
     expect((await cli(`archive download ${id}`)).code).toBe(1);
   }, 60_000);
 
+  it("secrets: set, list without values, use, unset, delete", async () => {
+    expect(await ok("secret set keys a=1 b=two=2")).toBe('secret "keys" holds a, b\n');
+    await ok("secret set keys --from-file c=-", { stdin: "from stdin" });
+    const listed = await ok("secret list");
+    expect(listed).toMatch(/default +keys +a,b,c/);
+    expect(listed).not.toContain("two");
+    file("secretive.ts", "export default () => [process.env.a, process.env.b, process.env.c].join();\n");
+    await ok("fn create secretive --env deno --code secretive.ts --url /secretive --env-from-secret keys");
+    await ok("fn wait secretive");
+    await expect.poll(() => answer("/secretive"), { timeout: 10_000 }).toBe("1,two=2,from stdin");
+    await ok("secret set keys a=9");
+    await expect.poll(() => answer("/secretive"), { timeout: 10_000 }).toBe("9,two=2,from stdin");
+    await ok("secret unset keys b");
+    expect((await cli("secret unset keys b")).err).toContain('has no key "b"; it holds a, c');
+    const wrong = await cli("secret set keys hunter2");
+    expect([wrong.code, wrong.err.includes("hunter2")]).toEqual([2, false]);
+    await ok("fn delete secretive");
+    await ok("secret delete keys");
+    expect(await ok("secret list -o name")).not.toContain("keys");
+  }, 60_000);
+
   it("routes: create, update, prefix, get, delete", async () => {
     await ok("fn create routed --env deno --code hello.ts");
     await ok("ht create --name r --url /r/{id} --function routed --method GET");
