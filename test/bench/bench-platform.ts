@@ -2,7 +2,14 @@ import { deploy } from "../e2e/project.ts";
 import { startTestPlatform, type TestPlatform } from "../e2e/platform.ts";
 import { descendants, sharePriority } from "./process-usage.ts";
 
-export type Part = "supervisor" | "localkube" | "control plane" | "router" | "redis" | "function pod" | "builder pod";
+export type Part =
+  | "supervisor"
+  | "localkube"
+  | "control plane"
+  | "router"
+  | "redis"
+  | "function pod"
+  | "builder pod";
 
 /** A platform of a benchmark's own, on free ports, and what its processes are. */
 export interface BenchPlatform extends TestPlatform {
@@ -65,7 +72,9 @@ export async function startBenchPlatform(home?: string): Promise<BenchPlatform> 
     deploy: (files) => deploy(platform, files),
     poolFull: async () => {
       const deadline = performance.now() + POOL_TIMEOUT_MS;
-      while (metricValue(await executorMetrics(platform), "isotope_executor_pool_pods", 'state="ready"') < 3) {
+      while (
+        metricValue(await executorMetrics(platform), "isotope_executor_pool_pods", 'state="ready"') < 3
+      ) {
         if (performance.now() > deadline) throw new Error("The pool did not become full");
         await sleep(50);
       }

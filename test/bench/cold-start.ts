@@ -3,8 +3,6 @@
  * Usage: node test/bench/cold-start.ts [--count 12] [--pause-ms 3000] [--only small]
  * The archives have been read ahead by the executor, as in service; every call finds a full pool of three.
  */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { executorMetrics, metricValue, sleep, startBenchPlatform } from "./bench-platform.ts";
 import { percentile, printConditions, printLoadAfter, printTable, spread } from "./report.ts";
@@ -45,29 +43,73 @@ interface Kind {
 
 const answer = (extra = ""): string => `export default () => new Response("ok"${extra});\n`;
 const KINDS: readonly Kind[] = [
-  { name: "tiny", title: "150 B bundle", target: "p50 <= 12, p95 <= 20", source: (salt) => `const salt = "${salt}";\n${answer(" + salt")}` },
-  { name: "small", title: "50 KB bundle", target: "p50 <= 12, p95 <= 20", source: (salt) => `${code(SMALL_BYTES)}export const salt = "${salt}";\n${answer()}` },
-  { name: "secret", title: "150 B bundle, one secret", target: "p50 <= 12, p95 <= 20", source: (salt) => `export const config = { secrets: ["redis"] };\nconst salt = "${salt}";\nexport default (_request, ctx) => new Response(ctx.secrets.redis.url ? "ok" + salt : "no secret", { status: ctx.secrets.redis.url ? 200 : 500 });\n` },
-  { name: "large", title: "0.7 MB bundle", target: "<= 110", source: (salt) => `${code(LARGE_BYTES)}export const salt = "${salt}";\n${answer()}` },
-  { name: "npm", title: "npm bundle (zod)", target: "", source: (salt) => `import { z } from "npm:zod@4";\nconst Person = z.object({ name: z.string() });\nexport default () => Response.json(Person.parse({ name: "${salt}" }));\n` },
+  {
+    name: "tiny",
+    title: "150 B bundle",
+    target: "p50 <= 12, p95 <= 20",
+    source: (salt) => `const salt = "${salt}";\n${answer(" + salt")}`,
+  },
+  {
+    name: "small",
+    title: "50 KB bundle",
+    target: "p50 <= 12, p95 <= 20",
+    source: (salt) => `${code(SMALL_BYTES)}export const salt = "${salt}";\n${answer()}`,
+  },
+  {
+    name: "secret",
+    title: "150 B bundle, one secret",
+    target: "p50 <= 12, p95 <= 20",
+    source: (salt) =>
+      `export const config = { secrets: ["redis"] };\nconst salt = "${salt}";\nexport default (_request, ctx) => new Response(ctx.secrets.redis.url ? "ok" + salt : "no secret", { status: ctx.secrets.redis.url ? 200 : 500 });\n`,
+  },
+  {
+    name: "large",
+    title: "0.7 MB bundle",
+    target: "<= 110",
+    source: (salt) => `${code(LARGE_BYTES)}export const salt = "${salt}";\n${answer()}`,
+  },
+  {
+    name: "npm",
+    title: "npm bundle (zod)",
+    target: "",
+    source: (salt) =>
+      `import { z } from "npm:zod@4";\nconst Person = z.object({ name: z.string() });\nexport default () => Response.json(Person.parse({ name: "${salt}" }));\n`,
+  },
 ];
 
-printConditions(`Cold start: ${count} calls of each kind, ${pauseMs} ms apart, pool of 3, end to end through the router`);
+printConditions(
+  `Cold start: ${count} calls of each kind, ${pauseMs} ms apart, pool of 3, end to end through the router`,
+);
 const platform = await startBenchPlatform();
 const caller = timedCaller(4);
 try {
-  const rows = [["kind", "p50 ms", "p95 ms", "worst ms", "acquire p50", "specialise p50", "second call p50", "not 200", "target"]];
+  const rows = [
+    [
+      "kind",
+      "p50 ms",
+      "p95 ms",
+      "worst ms",
+      "acquire p50",
+      "specialise p50",
+      "second call p50",
+      "not 200",
+      "target",
+    ],
+  ];
   // The caller's own first request must not count.
   const kinds = KINDS.filter(({ name }) => values.only === undefined || values.only === name);
   await platform.deploy({ "warm.ts": answer() });
   for (let n = 0; n < 20; n += 1) await caller.get(`${platform.connection.routerUrl}/warm`);
   for (const kind of kinds) {
     const files: Record<string, string> = {};
-    for (let n = 0; n < count; n += 1) files[`${kind.name}-${n}.ts`] = `// @ts-nocheck\n${kind.source(`${kind.name}${n}`)}`;
+    for (let n = 0; n < count; n += 1)
+      files[`${kind.name}-${n}.ts`] = `// @ts-nocheck\n${kind.source(`${kind.name}${n}`)}`;
     try {
       await platform.deploy(files);
     } catch (error) {
-      console.log(`${kind.title}: cannot be deployed here: ${error instanceof Error ? error.message.slice(-400) : String(error)}`);
+      console.log(
+        `${kind.title}: cannot be deployed here: ${error instanceof Error ? error.message.slice(-400) : String(error)}`,
+      );
       continue;
     }
     const totals: number[] = [];
@@ -90,10 +132,17 @@ try {
       }
     }
     const [acquire, specialise] = PARTS_CALLED.map((part) => percentile(inside[part] ?? [], 0.5).toFixed(1));
-    rows.push([kind.title, ...spread(totals), acquire ?? "", specialise ?? "", percentile(second, 0.5).toFixed(1), String(bad), kind.target]);
+    rows.push([
+      kind.title,
+      ...spread(totals),
+      acquire ?? "",
+      specialise ?? "",
+      percentile(second, 0.5).toFixed(1),
+      String(bad),
+      kind.target,
+    ]);
   }
   printTable(rows);
-  writeFileSync(join(platform.home, "done"), "");
 } finally {
   caller.close();
   await platform.stop();

@@ -144,7 +144,8 @@ async function serveCore(upstreamPort: number, routeCount: number, log: boolean)
       onResponse: (exchange) => `x-fission-request-id: ${exchange.id.toString(36)}\r\n`,
       onDeadline: (exchange) => exchange.reply(504, ""),
       onEnd: (exchange) => {
-        if (log && exchange.outcome !== "relayed" && exchange.outcome !== "client-gone") console.log(exchange.outcome, exchange.status);
+        if (log && exchange.outcome !== "relayed" && exchange.outcome !== "client-gone")
+          console.log(exchange.outcome, exchange.status);
       },
     },
     { upstreams },

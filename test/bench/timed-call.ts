@@ -4,7 +4,6 @@ export interface TimedCall {
   readonly status: number;
   /** From before the request is written to the last byte of the answer. */
   readonly ms: number;
-  readonly pod: string;
   readonly text: string;
 }
 
@@ -25,7 +24,6 @@ export function timedCaller(connections: number): { get(url: string): Promise<Ti
             resolve({
               status: reply.statusCode ?? 0,
               ms: performance.now() - beganMs,
-              pod: text,
               text,
             }),
           );
