@@ -1,16 +1,12 @@
 import { type Environment, EnvironmentSpec } from "../api/kinds/index.ts";
 import { API_GROUP_VERSION } from "../api/names.ts";
-import { createKubeClient, type KubeClient } from "../kube/client.ts";
+import type { KubeClient } from "../kube/client.ts";
 import { ENVIRONMENTS } from "../kube/kinds.ts";
 import { isAlreadyExists } from "../kube/kube-error.ts";
 import type { KubeObject } from "../kube/object.ts";
 import { type ResourceType, resourceType } from "../kube/resource.ts";
 import { BUILDER_IMAGE, DENO_IMAGE } from "./image-table.ts";
 
-/**
- * Makes what a new local platform starts with, unless it is there: the environment `deno`, and the secret `redis` with the address that
- * functions may use. `node local/bootstrap.ts <kubeconfig>`; the address comes in ISOTOPE_FUNCTIONS_REDIS_URL.
- */
 interface Secret extends KubeObject {
   stringData?: Record<string, string>;
   data?: Record<string, string>;
@@ -43,14 +39,16 @@ const environment: Environment = {
   }),
 };
 
-const kube = await createKubeClient({ kubeconfig: process.argv[2] });
-await createOnce(kube, ENVIRONMENTS, environment);
-const url = process.env.ISOTOPE_FUNCTIONS_REDIS_URL;
-if (url) {
+/**
+ * Makes what a new local platform starts with, unless it is there: the environment `deno`, and the secret `redis` with the address that
+ * functions may use. @param redisUrl That address; undefined without Redis.
+ */
+export async function bootstrap(kube: KubeClient, redisUrl: string | undefined): Promise<void> {
+  await createOnce(kube, ENVIRONMENTS, environment);
+  if (redisUrl === undefined) return;
   const ref = { namespace: NAMESPACE, name: "redis" };
-  await createOnce(kube, SECRETS, { metadata: ref, stringData: { url } });
+  await createOnce(kube, SECRETS, { metadata: ref, stringData: { url: redisUrl } });
   // The port moves with --port-base: the address in the secret follows.
-  const data = { url: Buffer.from(url).toString("base64") };
+  const data = { url: Buffer.from(redisUrl).toString("base64") };
   if ((await kube.get(SECRETS, ref)).data?.url !== data.url) await kube.patch(SECRETS, ref, { data });
 }
-await kube.close();

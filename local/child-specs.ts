@@ -4,7 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import type { ChildSpec } from "./child.ts";
 import type { Home, Secrets } from "./home.ts";
 import type { Ports } from "./ports.ts";
-import { redisUrl, writeRedisConfig } from "./redis.ts";
+import { functionsRedisUrl, redisUrl, writeRedisConfig } from "./redis.ts";
 
 /** Folder of the platform's code: the repository, or `dist` of the installed package. */
 export const ROOT = resolve(import.meta.dirname, "..");
@@ -106,7 +106,10 @@ export function childSpec(name: ProcessName, plan: Plan): ChildSpec {
   const [file, ...args] = COMMAND_LINES[name](plan);
   // Compiled code is kept, so that the next start need not compile again.
   const extra: Record<string, string> = { NODE_COMPILE_CACHE: join(home.root, "cache") };
-  if (name === "control-plane" && redisServer) extra.ISOTOPE_REDIS_URL = redisUrl(secrets, ports.redis);
+  if (name === "control-plane" && redisServer) {
+    extra.ISOTOPE_REDIS_URL = redisUrl(secrets, ports.redis);
+    extra.ISOTOPE_FUNCTIONS_REDIS_URL = functionsRedisUrl(secrets, ports.redis);
+  }
   return {
     ...common,
     command: process.execPath,

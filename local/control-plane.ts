@@ -24,10 +24,13 @@ import { keyRingFromFile } from "../net/keys.ts";
 import { processLog } from "../net/log.ts";
 import { parseSettings } from "../net/settings.ts";
 import { signedClient } from "../net/signed-client.ts";
+import { bootstrap } from "./bootstrap.ts";
 import { componentHealth } from "./component-health.ts";
 import { openHome } from "./home.ts";
 import { portsFrom } from "./ports.ts";
 import { SETTINGS } from "./settings.ts";
+import { kubernetesAnswers } from "./kubernetes-answers.ts";
+import { waitFor } from "./wait-for.ts";
 
 /**
  * The control plane of a laptop in one process: reconcilers, operations API, executor, builder manager, archive store, log store. On a cluster each of
@@ -39,6 +42,7 @@ const BUILD_TIMEOUT_MS = 300_000;
 const BUILDER_READY_MS = 60_000;
 const BUILDS_AT_ONCE = 2;
 const DRAIN_DEADLINE_MS = 20_000;
+const KUBERNETES_READY_MS = 60_000;
 /** What a warm pod takes, with some room for what its function holds. */
 const POD_BYTES = 64 * 2 ** 20;
 
@@ -47,6 +51,8 @@ const { home } = openHome(settings.home);
 const ports = portsFrom(settings.portBase);
 const log = processLog("control-plane");
 const keys = keyRingFromFile(home.internalKey);
+// This process is started beside localkube, so that its code is loaded when the API answers.
+await waitFor("localkube", KUBERNETES_READY_MS, () => kubernetesAnswers(home, ports));
 const client = await createKubeClient({ kubeconfig: home.kubeconfig });
 const maxArchiveBytes = DEFAULT_MAX_ARCHIVE_BYTES;
 const store = await openLocalArchiveStore({ root: home.storage, maxArchiveBytes });
@@ -137,6 +143,7 @@ function readVersion(): string {
     : "unknown";
 }
 
+await bootstrap(client, process.env.ISOTOPE_FUNCTIONS_REDIS_URL);
 pods.start();
 controller.start();
 await executor.start();

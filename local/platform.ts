@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { existsSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Connection } from "../net/local-connection.ts";
 import { type Child, superviseChild } from "./child.ts";
@@ -15,10 +15,11 @@ import {
 } from "./child-specs.ts";
 import { type Home, openHome, writeHomeFile } from "./home.ts";
 import { imageTable } from "./image-table.ts";
+import { kubernetesAnswers } from "./kubernetes-answers.ts";
 import { lockHome } from "./lock.ts";
 import { type Ports, portsFrom } from "./ports.ts";
 import { portTaken, statusOf } from "./probe-port.ts";
-import { findRedisServer, functionsRedisUrl } from "./redis.ts";
+import { findRedisServer } from "./redis.ts";
 import { runOnce } from "./run-once.ts";
 import { announcePlatform } from "./running-platforms.ts";
 import { waitFor } from "./wait-for.ts";
@@ -139,21 +140,14 @@ export async function startPlatform(
       );
     if (redisServer) start("redis");
     start("localkube");
+    start("control-plane");
     await waitFor(
       `localkube (log: ${join(home.processLogs, "localkube.log")})`,
       START_TIMEOUT_MS,
-      async () => existsSync(home.kubeconfig) && (await portTaken(ports.kubernetes)),
+      () => kubernetesAnswers(home, ports),
       stopping,
     );
-    start("control-plane");
     start("router");
-    await runOnce(
-      "local/bootstrap",
-      [home.kubeconfig],
-      redisServer ? { ISOTOPE_FUNCTIONS_REDIS_URL: functionsRedisUrl(secrets, ports.redis) } : {},
-      stopping,
-      () => undefined,
-    );
     await Promise.all([
       answers("control-plane", ports.ops, "/readyz"),
       answers("router", ports.router, "/readyz"),

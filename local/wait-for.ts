@@ -1,5 +1,5 @@
 /**
- * Calls `check` until it says true; waits 20 ms, then up to 200 ms between calls.
+ * Calls `check` until it says true; waits 20 ms, then up to 60 ms between calls.
  * @throws {Error} `what` and the last failure, after `timeoutMs`.
  */
 export async function waitFor(
@@ -19,7 +19,7 @@ export async function waitFor(
       last = error instanceof Error ? error.message : String(error);
     }
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
-    pauseMs = Math.min(pauseMs * 1.5, 200);
+    pauseMs = Math.min(pauseMs * 1.5, 60);
   }
   throw new Error(`${what} did not become ready within ${timeoutMs / 1000} s${last ? `: ${last}` : ""}`);
 }
