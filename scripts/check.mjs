@@ -1,14 +1,16 @@
 // `npm run check`: everything that can be said about the code without running it. Each part names itself when it fails.
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { BIN, nodeBinary, ROOT, setUp, toolEnvironment } from "./setup.mjs";
+import { BIN, installExamples, nodeBinary, ROOT, setUp, toolEnvironment } from "./setup.mjs";
 
 setUp({ tools: true });
+installExamples();
 
 const bin = (name) => join(BIN, name);
 const PARTS = [
   ["types", bin("tsc"), ["-p", "tsconfig.json"]],
   ["types of the Deno environment", bin("deno"), ["check", "--no-lock", "env-images/deno/main.ts"]],
+  ["types of the examples", bin("tsc"), ["-p", "examples/tsconfig.json"]],
   ["lint", bin("oxlint"), ["--type-aware", "--quiet"]],
   ["format", bin("biome"), ["format", "--reporter=summary", "."]],
   ["import directions", nodeBinary(), [bin("depcruise"), "--config", ".dependency-cruiser.mjs", "--output-type", "err", "."]],

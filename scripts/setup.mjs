@@ -40,6 +40,18 @@ function installPackages(tools) {
   writeFileSync(STAMP, `${digest}${withTools ? " tools" : ""}\n`);
 }
 
+/** The packages that the examples import, for their types. */
+export function installExamples() {
+  const folder = join(ROOT, "examples");
+  const stamp = join(folder, "node_modules", ".isotope-installed");
+  const digest = createHash("sha256").update(readFileSync(join(folder, "package-lock.json"))).digest("hex");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === digest) return;
+  say("Installing packages of the examples, once");
+  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: folder, stdio: ["ignore", "inherit", "inherit"], shell: process.platform === "win32" });
+  // Without them the check of the examples' types fails and says what is missing.
+  if (npm.status === 0) writeFileSync(stamp, digest);
+}
+
 const REDIS = ["redis-server", "valkey-server"];
 const hasRedis = () => REDIS.some((name) => has(name));
 

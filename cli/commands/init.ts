@@ -13,6 +13,10 @@ function* templateFiles(folder = TEMPLATE): Generator<string> {
   }
 }
 
+/** Whether this program runs from a clone of the repository instead of an installed package. */
+const FROM_CLONE = import.meta.filename.endsWith(".ts");
+const PACKAGE_ROOT = join(import.meta.dirname, "..", "..");
+
 const packageJson = (name: string): string =>
   `${JSON.stringify(
     {
@@ -20,11 +24,22 @@ const packageJson = (name: string): string =>
       private: true,
       type: "module",
       scripts: { dev: "isotope dev", deploy: "isotope deploy", check: "tsc" },
-      devDependencies: { "@isotope/platform": `^${ownVersion()}`, typescript: "^7.0.0" },
+      devDependencies: {
+        ...(FROM_CLONE ? {} : { "@isotope/platform": `^${ownVersion()}` }),
+        typescript: "^7.0.0",
+      },
     },
     null,
     2,
   )}\n`;
+
+/** What is left to do before the folder's own `isotope` runs. */
+function installing(target: string): string[] {
+  if (existsSync(join(target, "node_modules", "@isotope", "platform"))) return [];
+  if (!FROM_CLONE) return ["npm install"];
+  const tarball = `isotope-platform-${ownVersion()}.tgz`;
+  return [`npm pack ${PACKAGE_ROOT}`, `npm install ./${tarball}`];
+}
 
 export const init: Command = defineCommand({
   noun: "",
@@ -65,9 +80,13 @@ export const init: Command = defineCommand({
       context.out(`  + ${name}\n`);
     }
     const place = relative(context.cwd, target);
-    context.out(
-      `\nNext:\n${place ? `  cd ${place}\n` : ""}  npx isotope dev\n  curl http://127.0.0.1:8888/hello/Ada\n`,
-    );
+    const steps = [
+      ...(place ? [`cd ${place}`] : []),
+      ...installing(target),
+      "npx isotope dev",
+      "curl http://127.0.0.1:8888/hello/Ada",
+    ];
+    context.out(`\nNext:\n${steps.map((step) => `  ${step}\n`).join("")}`);
     return 0;
   },
 });
