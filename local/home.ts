@@ -50,8 +50,19 @@ export interface Secrets {
   redisFunctionsPassword: string;
 }
 
-/** Lays out the home and makes the secrets that are missing. */
-export function openHome(root: string): { home: Home; secrets: Secrets } {
+/** Lays out the home and makes the secrets that are missing. @throws {Error} when the folder cannot be written. */
+export function openHome(root: string): ReturnType<typeof layOut> {
+  try {
+    return layOut(root);
+  } catch (error) {
+    throw new Error(
+      `Cannot start: the platform's folder must be writable, got "${root}": ${error instanceof Error ? error.message : String(error)}; choose another with --home`,
+      { cause: error },
+    );
+  }
+}
+
+function layOut(root: string): { home: Home; secrets: Secrets } {
   const home: Home = {
     root,
     kubeconfig: join(root, "kubeconfig"),
