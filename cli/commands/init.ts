@@ -5,6 +5,12 @@ import { ownVersion } from "../version.ts";
 
 const TEMPLATE = join(import.meta.dirname, "..", "template");
 
+/** npm leaves .gitignore files out of packages; tools take a tsconfig.json for one of this repository. */
+const RENAMED: Readonly<Record<string, string>> = {
+  gitignore: ".gitignore",
+  "tsconfig.template.json": "tsconfig.json",
+};
+
 function* templateFiles(folder = TEMPLATE): Generator<string> {
   for (const item of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, item.name);
@@ -66,9 +72,10 @@ export const init: Command = defineCommand({
         ),
       ],
     ]);
-    // npm leaves .gitignore files out of packages, so that the template's has no dot.
-    for (const path of templateFiles())
-      files.set(relative(TEMPLATE, path).replace(/^gitignore$/, ".gitignore"), readFileSync(path, "utf8"));
+    for (const path of templateFiles()) {
+      const name = relative(TEMPLATE, path);
+      files.set(RENAMED[name] ?? name, readFileSync(path, "utf8"));
+    }
     for (const [name, content] of files) {
       const path = join(target, name);
       if (existsSync(path)) {

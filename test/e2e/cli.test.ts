@@ -411,8 +411,7 @@ describe("deploy, init, status", () => {
     expect(await ok("check --pre")).toContain("ok");
     expect(await ok("version")).toMatch(/client: .*[\s\S]*server: /);
     expect(jsonOf(await ok("version --client-only -o json"))).toMatchObject({ client: expect.any(String) });
-    await platform.cli(["fn", "list", "-n", "elsewhere"]).then(({ code, err }) => {
-      expect([code, err]).toEqual([0, "No functions found\n"]);
-    });
+    const elsewhere = await cli("fn list -n elsewhere");
+    expect([elsewhere.code, elsewhere.err]).toEqual([0, "No functions found\n"]);
   }, 30_000);
 });

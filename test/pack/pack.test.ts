@@ -44,7 +44,9 @@ const run = (command: string, ...args: string[]): string => {
     return execFileSync(program, all, { cwd: app, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
   } catch (error) {
     if (!(error instanceof Error && "stdout" in error && "stderr" in error)) throw error;
-    throw new Error(`${command} ${args.join(" ")} failed:\n${String(error.stdout)}${String(error.stderr)}`);
+    throw new Error(`${command} ${args.join(" ")} failed:\n${String(error.stdout)}${String(error.stderr)}`, {
+      cause: error,
+    });
   }
 };
 
