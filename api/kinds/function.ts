@@ -22,6 +22,8 @@ export const FUNCTION_DEFAULTS = {
   requestsPerPod: 1,
   specializationTimeoutS: 120,
   maxBodyBytes: 128 * 1024 * 1024,
+  /** Nobody holds the body of a function that streams, so it may be as large as it likes. */
+  streamingMaxBodyBytes: 2 ** 40,
 } as const;
 
 export const EXECUTOR_TYPES = ["poolmgr", "newdeploy", "container", "auto"] as const;

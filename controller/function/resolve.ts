@@ -322,7 +322,7 @@ function limitsOf(spec: FunctionSpec): Serving["limits"] {
     idleTimeoutMs: (spec.idletimeout ?? FUNCTION_DEFAULTS.idleTimeoutS) * 1000,
     specializationTimeoutMs:
       (strategy?.SpecializationTimeout || FUNCTION_DEFAULTS.specializationTimeoutS) * 1000,
-    maxBodyBytes: FUNCTION_DEFAULTS.maxBodyBytes,
+    maxBodyBytes: spec.streaming ? FUNCTION_DEFAULTS.streamingMaxBodyBytes : FUNCTION_DEFAULTS.maxBodyBytes,
     ...(spec.streaming
       ? {
           streaming: {
