@@ -54,7 +54,8 @@ const POD_UID = "warm";
 const REVISION = "warm";
 const USER_CALLS = 4;
 
-const CODE = `export default async (request, ctx) => new Response((await request.text()) + new URL(request.url).searchParams.get("x") + ctx.requestId);\n${"// warm\\n".repeat(50)}`;
+/** So long that it is loaded as a bundle. */
+const CODE = `export default async (request, ctx) => new Response((await request.text()) + new URL(request.url).searchParams.get("x") + ctx.requestId);\n${"// warm\\n".repeat(1_200)}`;
 
 const SILENT: Log = { write: () => {}, identify: () => {} };
 
@@ -113,6 +114,10 @@ export async function warmUp(serve: typeof Deno.serve, settings: Settings): Prom
     await (await fetch(`${address}/warm?x=1`, { headers: call })).text();
     await (await post("/warm", call, new Uint8Array(BODY_BYTES))).text();
   }
+  // The way of small modules.
+  const file = `${root}/small.js`;
+  Deno.writeTextFileSync(file, "export default () => new Response('warm');\n");
+  await import(`file://${file}`);
   await server.shutdown();
   Deno.removeSync(root, { recursive: true });
   for (const name of Object.keys(Deno.env.toObject())) Deno.env.delete(name);
