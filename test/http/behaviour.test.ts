@@ -790,6 +790,51 @@ describe("pressure", () => {
     expect(digests).toEqual(bodies.map((body) => createHash("sha256").update(body).digest("hex")));
   });
 
+  it("keeps what it has read of an upload that nobody takes yet, and stays awake", async () => {
+    const server = http.createServer((request, response) => {
+      const hash = createHash("sha256");
+      request.on("data", (chunk: Buffer) => hash.update(chunk));
+      request.on("end", () => response.end(hash.digest("hex")));
+    });
+    const port = await listenOn(server);
+    closers.push(
+      () => server.close(),
+      () => server.closeAllConnections(),
+    );
+    const late = { ...PLAN, responseTimeoutMs: 30_000, idleTimeoutMs: 30_000 };
+    // The pod comes late: until then only a small part of the body is held.
+    const core = await coreOf(
+      (exchange, { at }) => {
+        if (exchange.path === "/other") exchange.reply(204, "", undefined);
+        else setTimeout(() => exchange.relay(at(port), "/", "", late), 100);
+      },
+      { limits: { retainBodyBytes: 1000 } },
+    );
+    const body = randomBytes(300_000);
+    for (const framing of ["Transfer-Encoding: chunked", `Content-Length: ${body.length}`]) {
+      const raw = client(core);
+      const chunked = framing.startsWith("Transfer");
+      const parts = Array.from({ length: 30 }, (_, at) => body.subarray(at * 10_000, (at + 1) * 10_000));
+      const bytes = chunked
+        ? Buffer.concat([
+            ...parts.flatMap((part) => [
+              Buffer.from(`${part.length.toString(16)}\r\n`),
+              part,
+              Buffer.from("\r\n"),
+            ]),
+            Buffer.from("0\r\n\r\n"),
+          ])
+        : body;
+      raw.send(`POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n`, bytes);
+      await sleep(30);
+      const other = client(core);
+      other.send("GET /other HTTP/1.1\r\nHost: a\r\n\r\n");
+      await other.until(() => other.statuses().length === 1, 10_000);
+      await raw.until(() => raw.statuses().length === 1, 25_000);
+      expect(raw.text).toContain(createHash("sha256").update(body).digest("hex"));
+    }
+  });
+
   it("sends every byte of uploads side by side to slow upstreams", async () => {
     const server = http.createServer((request, response) => {
       const hash = createHash("sha256");

@@ -162,6 +162,9 @@ export class ClientConnection implements Swept {
   }
 
   updateReading(): void {
+    // What is pending of the body comes before what is still to be read.
+    if (!this.#consuming && this.#pendingLength > 0 && this.#body?.complete === false && this.#wantsBytes())
+      this.#consumePending();
     const wanted = this.#wantsBytes();
     if (this.#exchange !== undefined)
       this.#waitFor(wanted && this.#body?.complete === false ? WAIT_BODY : WAIT_NONE);
@@ -355,8 +358,12 @@ export class ClientConnection implements Swept {
     let at = 0;
     while (at < end && !this.#lingering && !this.#gone) {
       const body = this.#body;
-      if (body !== undefined && !body.complete) at = this.#consumeBody(body, bytes, at, end);
-      else if (this.#exchange !== undefined || this.#socket.writableNeedDrain) break;
+      if (body !== undefined && !body.complete) {
+        const next = this.#consumeBody(body, bytes, at, end);
+        // Nobody wants more of the body for now: the rest is pending until somebody does.
+        if (next === at) break;
+        at = next;
+      } else if (this.#exchange !== undefined || this.#socket.writableNeedDrain) break;
       else {
         const verdict = this.parser.parse(bytes, at, end);
         if (verdict === REJECTED) {
