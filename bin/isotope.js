@@ -7,12 +7,20 @@ import { fileURLToPath } from "node:url";
 
 const WANTED_MAJOR = 24;
 const here = dirname(realpathSync(fileURLToPath(import.meta.url)));
-const main = [join(here, "..", "dist", "cli", "main.js"), join(here, "..", "cli", "main.ts")].find((path) => existsSync(path));
+const main = [join(here, "..", "dist", "cli", "main.js"), join(here, "..", "cli", "main.ts")].find((path) =>
+  existsSync(path),
+);
 
 /** The nearest installed `node` package, from this file upwards. */
 function packagedNode() {
   for (let folder = here; folder !== dirname(folder); folder = dirname(folder)) {
-    const candidate = join(folder, "node_modules", "node", "bin", process.platform === "win32" ? "node.exe" : "node");
+    const candidate = join(
+      folder,
+      "node_modules",
+      "node",
+      "bin",
+      process.platform === "win32" ? "node.exe" : "node",
+    );
     if (existsSync(candidate)) return candidate;
   }
   return undefined;
@@ -22,7 +30,9 @@ const isNewEnough = Number(process.versions.node.split(".")[0]) >= WANTED_MAJOR;
 const node = isNewEnough ? process.execPath : packagedNode();
 if (!main || !node) {
   process.stderr.write(
-    main ? `Cannot run isotope: it needs Node ${WANTED_MAJOR} or newer, got ${process.version}, and the package "node" is not installed; run npm install\n` : "Cannot run isotope: its program is missing; install the package again\n",
+    main
+      ? `Cannot run isotope: it needs Node ${WANTED_MAJOR} or newer, got ${process.version}, and the package "node" is not installed; run npm install\n`
+      : "Cannot run isotope: its program is missing; install the package again\n",
   );
   process.exit(1);
 }
@@ -30,7 +40,9 @@ if (!main || !node) {
 if (isNewEnough) {
   await import(main);
 } else {
-  const child = spawn(node, ["--disable-warning=ExperimentalWarning", main, ...process.argv.slice(2)], { stdio: "inherit" });
+  const child = spawn(node, ["--disable-warning=ExperimentalWarning", main, ...process.argv.slice(2)], {
+    stdio: "inherit",
+  });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("exit", (code, signal) => {
     process.exitCode = code ?? (signal ? 1 : 0);

@@ -13,7 +13,11 @@ const PARTS = [
   ["types of the examples", bin("tsc"), ["-p", "examples/tsconfig.json"]],
   ["lint", bin("oxlint"), ["--type-aware", "--quiet"]],
   ["format", bin("biome"), ["format", "--reporter=summary", "."]],
-  ["import directions", nodeBinary(), [bin("depcruise"), "--config", ".dependency-cruiser.mjs", "--output-type", "err", "."]],
+  [
+    "import directions",
+    nodeBinary(),
+    [bin("depcruise"), "--config", ".dependency-cruiser.mjs", "--output-type", "err", "."],
+  ],
   ["unused code", nodeBinary(), [bin("knip"), "--no-progress"]],
   ["generated files", nodeBinary(), ["scripts/gen.ts", "--check"]],
 ];
@@ -21,12 +25,18 @@ const PARTS = [
 const run = ([name, command, args]) =>
   new Promise((resolve) => {
     const startedAt = Date.now();
-    const child = spawn(command, args, { cwd: ROOT, env: { ...toolEnvironment(), FORCE_COLOR: process.stdout.isTTY ? "1" : "0" }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, {
+      cwd: ROOT,
+      env: { ...toolEnvironment(), FORCE_COLOR: process.stdout.isTTY ? "1" : "0" },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let output = "";
     child.stdout.on("data", (chunk) => (output += chunk));
     child.stderr.on("data", (chunk) => (output += chunk));
     child.on("error", (error) => resolve({ name, ok: false, output: error.message, seconds: 0 }));
-    child.on("exit", (code) => resolve({ name, ok: code === 0, output, seconds: (Date.now() - startedAt) / 1000 }));
+    child.on("exit", (code) =>
+      resolve({ name, ok: code === 0, output, seconds: (Date.now() - startedAt) / 1000 }),
+    );
   });
 
 let failed = 0;

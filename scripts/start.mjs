@@ -5,8 +5,14 @@ import { nodeBinary, ROOT, setUp, toolEnvironment } from "./setup.mjs";
 
 setUp({ tools: false });
 const given = process.argv.slice(2);
-const deploy = given.some((argument) => argument.startsWith("--deploy")) ? [] : ["--deploy", join(ROOT, "examples")];
-const child = spawn(nodeBinary(), ["--disable-warning=ExperimentalWarning", join(ROOT, "local", "main.ts"), ...deploy, ...given], { cwd: ROOT, stdio: "inherit", env: toolEnvironment() });
+const deploy = given.some((argument) => argument.startsWith("--deploy"))
+  ? []
+  : ["--deploy", join(ROOT, "examples")];
+const child = spawn(
+  nodeBinary(),
+  ["--disable-warning=ExperimentalWarning", join(ROOT, "local", "main.ts"), ...deploy, ...given],
+  { cwd: ROOT, stdio: "inherit", env: toolEnvironment() },
+);
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code, signal) => {
   process.exitCode = code ?? (signal ? 1 : 0);

@@ -30,11 +30,23 @@ function findKubectl() {
   if (!existsSync(built) && works("go", "version")) {
     process.stdout.write("Building kubectl, once\n");
     mkdirSync(join(CACHE, "bin"), { recursive: true });
-    spawnSync("go", ["build", "-trimpath", "-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.2 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34", "-o", built, "."], {
-      cwd: join(ROOT, "test", "kubectl", "tool"),
-      stdio: ["ignore", "inherit", "inherit"],
-      env: { ...process.env, CGO_ENABLED: "0" },
-    });
+    spawnSync(
+      "go",
+      [
+        "build",
+        "-trimpath",
+        "-ldflags",
+        "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.2 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34",
+        "-o",
+        built,
+        ".",
+      ],
+      {
+        cwd: join(ROOT, "test", "kubectl", "tool"),
+        stdio: ["ignore", "inherit", "inherit"],
+        env: { ...process.env, CGO_ENABLED: "0" },
+      },
+    );
   }
   return kubectlIsGood(built) ? { path: join(CACHE, "bin") } : undefined;
 }
@@ -46,7 +58,8 @@ function components(redis) {
   const kubectl = findKubectl();
   if (!kubectl) missing.push(`kubectl >= 1.${MIN_KUBECTL_MINOR}: test/kubectl`);
   else if (kubectl.path) env.PATH = `${kubectl.path}:${env.PATH}`;
-  if (process.platform === "linux" && !works("setpriv", "--version") && !installSystemPackage("util-linux")) missing.push("setpriv: tests that kill the supervisor");
+  if (process.platform === "linux" && !works("setpriv", "--version") && !installSystemPackage("util-linux"))
+    missing.push("setpriv: tests that kill the supervisor");
   return { missing, env };
 }
 
@@ -57,14 +70,18 @@ function report() {
   // A file that does not load has no tests of its own that could fail.
   let broken = 0;
   for (const file of results.testResults) {
-    if (file.status === "failed" && file.assertionResults.every(({ status }) => status !== "failed")) broken++;
+    if (file.status === "failed" && file.assertionResults.every(({ status }) => status !== "failed"))
+      broken++;
     for (const { status, fullName } of file.assertionResults) {
       if (status === "passed" || status === "failed") continue;
       const name = relative(ROOT, file.name);
       skipped.set(name, [...(skipped.get(name) ?? []), fullName]);
     }
   }
-  for (const [file, names] of skipped) process.stdout.write(`skipped in ${file}: ${names.length > 3 ? `${names.slice(0, 3).join("; ")}; and ${names.length - 3} more` : names.join("; ")}\n`);
+  for (const [file, names] of skipped)
+    process.stdout.write(
+      `skipped in ${file}: ${names.length > 3 ? `${names.slice(0, 3).join("; ")}; and ${names.length - 3} more` : names.join("; ")}\n`,
+    );
   const count = [...skipped.values()].reduce((sum, names) => sum + names.length, 0);
   return { passed: results.numPassedTests, failed: results.numFailedTests + broken, skipped: count };
 }
@@ -73,7 +90,22 @@ const { redis } = setUp({ tools: true });
 const { missing, env } = components(redis);
 mkdirSync(CACHE, { recursive: true });
 rmSync(RESULTS, { force: true });
-const run = spawnSync(nodeBinary(), [join(BIN, "vitest"), "run", "--reporter=dot", "--reporter=json", `--outputFile.json=${RESULTS}`, ...process.argv.slice(2)], { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"], env: { ...env, NODE_OPTIONS: "--disable-warning=ExperimentalWarning" } });
+const run = spawnSync(
+  nodeBinary(),
+  [
+    join(BIN, "vitest"),
+    "run",
+    "--reporter=dot",
+    "--reporter=json",
+    `--outputFile.json=${RESULTS}`,
+    ...process.argv.slice(2),
+  ],
+  {
+    cwd: ROOT,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...env, NODE_OPTIONS: "--disable-warning=ExperimentalWarning" },
+  },
+);
 const { passed, failed, skipped } = report();
 for (const what of missing) process.stdout.write(`not here: ${what}\n`);
 const lacking = REQUIRED ? missing.length : 0;

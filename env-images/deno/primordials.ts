@@ -26,13 +26,10 @@ export const NativeResponse = Response;
 export const NativeRequest = Request;
 export const NativeHeaders = Headers;
 export const NativePromise = Promise;
-export const NativeError = Error;
 export const NativeAbortController = AbortController;
 export const NativeDOMException = DOMException;
 export const NativeReadableStream = ReadableStream;
 export const NativeDate = Date;
-export const NativeSet = Set;
-export const NativeURL = URL;
 export const NativeUint8Array = Uint8Array;
 
 export const jsonParse = JSON.parse;
@@ -47,7 +44,6 @@ export const isArray = Array.isArray;
 export const defineProperty = Object.defineProperty;
 export const objectKeys = Object.keys;
 export const freeze = Object.freeze;
-export const isSafeInteger = Number.isSafeInteger;
 export const toNumber = Number;
 export const min = Math.min;
 export const max = Math.max;
@@ -67,7 +63,6 @@ export const promiseThen: <T>(
 export const headersGet = uncurryThis(Headers.prototype.get);
 export const headersHas = uncurryThis(Headers.prototype.has);
 export const headersDelete = uncurryThis(Headers.prototype.delete);
-export const headersSet = uncurryThis(Headers.prototype.set);
 export const requestHeaders = getterOf(Request.prototype, "headers");
 export const requestUrl = getterOf(Request.prototype, "url");
 export const requestMethod = getterOf(Request.prototype, "method");
@@ -93,7 +88,6 @@ export const stringIndexOf = uncurryThis(String.prototype.indexOf);
 export const stringSlice = uncurryThis(String.prototype.slice);
 export const stringStartsWith = uncurryThis(String.prototype.startsWith);
 export const stringCharCodeAt = uncurryThis(String.prototype.charCodeAt);
-export const arrayJoin = uncurryThis(Array.prototype.join);
 
 const encoder = new TextEncoder();
 const encode = uncurryThis(TextEncoder.prototype.encode);
