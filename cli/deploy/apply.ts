@@ -1,5 +1,5 @@
 import type { KubeClient } from "../../kube/client.ts";
-import { isAlreadyExists, isConflict, KubeError } from "../../kube/kube-error.ts";
+import { isAlreadyExists, isConflict, isNotFound, KubeError } from "../../kube/kube-error.ts";
 import { CliError } from "../command.ts";
 import { DEPLOYED_TYPES, type LiveObject } from "./live.ts";
 import { mergedSpec, type PlannedObject } from "./plan.ts";
@@ -35,7 +35,8 @@ export async function checkObject(kube: KubeClient, planned: PlannedObject, file
     else if (action === "update" && live)
       await kube.update(typeOf(planned.kind), updated(planned, live), { dryRun: true });
   } catch (error) {
-    if (isConflict(error) || isAlreadyExists(error) || !(error instanceof KubeError)) return;
+    if (isConflict(error) || isAlreadyExists(error) || isNotFound(error) || !(error instanceof KubeError))
+      return;
     throw new CliError(`Cannot deploy ${file}: ${error.message}`, { cause: error });
   }
 }
@@ -54,6 +55,8 @@ export async function applyObject(kube: KubeClient, planned: PlannedObject): Pro
       await kube.update(type, updated(planned, live));
       return;
     } catch (error) {
+      // Deleted meanwhile: it is made anew.
+      if (isNotFound(error)) return void (await kube.create(type, planned.object));
       if (!isConflict(error) || attempt >= MAX_TRIES) throw error;
       live = await kube.get(type, ref);
     }

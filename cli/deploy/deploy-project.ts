@@ -104,5 +104,19 @@ export async function applyPlan(
       for (const action of actions) await applyObject(access.kube, action);
     }),
   );
-  if (options.prune) for (const action of plan.leftover.toReversed()) await applyObject(access.kube, action);
+  if (!options.prune) return;
+  for (const action of plan.leftover.toReversed()) await applyObject(access.kube, action);
+  await untilGone(plan.leftover, access.live);
+}
+
+const GONE_TIMEOUT_MS = 5_000;
+const GONE_POLL_MS = 5;
+
+/** The next plan must not take what was just deleted for something that is there. */
+async function untilGone(deleted: readonly PlannedObject[], live: LiveObjects): Promise<void> {
+  const deadline = performance.now() + GONE_TIMEOUT_MS;
+  const isThere = ({ kind, object }: PlannedObject): boolean =>
+    live.find(kind, object.metadata.name)?.metadata.uid === object.metadata.uid;
+  while (deleted.some(isThere) && performance.now() < deadline)
+    await new Promise((done) => setTimeout(done, GONE_POLL_MS));
 }

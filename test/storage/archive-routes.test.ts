@@ -21,7 +21,8 @@ let store: ArchiveStore;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "isotope-archive-routes-"));
   store = await openLocalArchiveStore({ root, maxArchiveBytes: MAX });
-  app = fastify();
+  // Some tests leave in the middle of an upload: their connections must not hold the close up.
+  app = fastify({ forceCloseConnections: true });
   app.setErrorHandler(
     fastifyErrorHandler({ onUnexpected: () => undefined, debug: true, badRequest: "archive_invalid" }),
   );
