@@ -5,13 +5,14 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { KINDS } from "../../api/kinds/index.ts";
 import { LABEL_POD_STATE } from "../../api/names.ts";
 import { OpsStatus } from "../../api/wire/ops.ts";
+import { PodHealth } from "../../api/wire/pod.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { loadKubeConnection } from "../../kube/connection.ts";
-import { KubeError } from "../../kube/kube-error.ts";
 import { platformType } from "../../kube/kinds.ts";
+import { KubeError } from "../../kube/kube-error.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { resourceType } from "../../kube/resource.ts";
-import { rawZip, type RawZipEntry } from "../archives/hostile-archives.ts";
+import { type RawZipEntry, rawZip } from "../archives/hostile-archives.ts";
 import { startTestPlatform, type TestPlatform } from "../e2e/platform.ts";
 import { deploy } from "../e2e/project.ts";
 import { BAD_COMMANDS } from "./bad-commands.ts";
@@ -76,10 +77,14 @@ beforeAll(async () => {
         namespace: "default",
         labelSelector: `${LABEL_POD_STATE}=generic`,
       });
-      const pod = items.find(({ status }) => status?.podIP);
-      if (!pod?.status?.podIP) throw new Error("No generic pod is ready");
-      expect((await fetch(`http://${pod.status.podIP}:8888/_isotope/healthz`)).status).toBe(200);
-      return { name: pod.metadata.name, uid: pod.metadata.uid ?? "", ip: pod.status.podIP };
+      // The label comes after the claim: the pod itself knows what it is.
+      for (const { metadata, status } of items) {
+        if (!status?.podIP) continue;
+        const health = await fetch(`http://${status.podIP}:8888/_isotope/healthz`);
+        if (PodHealth.parse(await health.json()).state === "generic")
+          return { name: metadata.name, uid: metadata.uid ?? "", ip: status.podIP };
+      }
+      throw new Error("No generic pod is ready");
     },
     { timeout: 30_000, interval: 100 },
   );
