@@ -113,6 +113,18 @@ export interface EndpointSlice extends KubeObject {
   }[];
   ports?: { name?: string; port?: number; protocol?: string }[];
 }
+/** Only what the executor writes and reads; the template is a pod's metadata and spec. */
+export interface ReplicaSet extends KubeObject {
+  spec: {
+    replicas?: number;
+    selector: { matchLabels?: Record<string, string> };
+    template: {
+      metadata?: { labels?: Record<string, string>; annotations?: Record<string, string> };
+      spec: PodSpec;
+    };
+  };
+}
+export const REPLICA_SETS = resourceType<ReplicaSet>("apps/v1", "ReplicaSet", "replicasets");
 export const PODS = resourceType<Pod>("v1", "Pod", "pods");
 export const SECRETS = resourceType<Secret>("v1", "Secret", "secrets");
 export const CONFIG_MAPS = resourceType<ConfigMap>("v1", "ConfigMap", "configmaps");

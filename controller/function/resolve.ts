@@ -289,7 +289,7 @@ function contentOf(
       image: environment.spec.runtime.image,
       version: environment.spec.version,
     },
-    executorType: "poolmgr",
+    executorType: executorType(spec),
     env: (spec.env ?? []).map(({ name, value, valueFrom }) => ({
       name,
       ...(valueFrom?.secretKeyRef

@@ -32,8 +32,8 @@ export function adoptPod({ fleet, environments, owns }: AdoptionParts, object: K
   const pool = environments.pool(pod.environment);
   fleet.observe(object);
   if (pod.phase !== "starting") return;
-  if (pool) pool.adopt(pod);
-  else fleet.discard(pod, "its Environment does not exist");
+  if (pool && pod.replicaSet === "") pool.adopt(pod);
+  else if (!pool) fleet.discard(pod, "its Environment does not exist");
 }
 
 /** The pod says that it is specialised: the truth about a claim that a crash left half done. */

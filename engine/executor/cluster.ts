@@ -62,6 +62,12 @@ export interface KubeSlice {
   }[];
 }
 
+/** A ReplicaSet of a revision, as far as the executor reads it. */
+export interface KubeReplicaSet {
+  readonly metadata: ObjectMeta;
+  readonly replicas: number;
+}
+
 /** A secret or config map: values as text or bytes in base64, as the API has them. */
 export interface KubeData {
   readonly data?: Readonly<Record<string, string>>;
@@ -92,12 +98,29 @@ export interface Cluster {
   readonly environments: Watched<KubeEnvironment>;
   /** Pods labelled as the executor's only. */
   readonly pods: Watched<KubePod>;
+  /** ReplicaSets labelled as the executor's only. */
+  readonly replicaSets: Watched<KubeReplicaSet>;
   readonly getFunction: (namespace: string, name: string) => Promise<KubeFunction | undefined>;
   readonly getSecret: (namespace: string, name: string) => Promise<KubeData | undefined>;
   readonly getConfigMap: (namespace: string, name: string) => Promise<KubeData | undefined>;
   readonly createPod: (manifest: PodManifest) => Promise<KubePod>;
   /** Merge patch of labels; false when the pod is gone. */
   readonly labelPod: (namespace: string, name: string, labels: Record<string, string>) => Promise<boolean>;
+  /** Merge patch of annotations; false when the pod is gone. */
+  readonly annotatePod: (
+    namespace: string,
+    name: string,
+    annotations: Record<string, string>,
+  ) => Promise<boolean>;
+  /**
+   * Gives a pod the labels and annotations that make a ReplicaSet take it, and releases it from its Environment, in one write.
+   * False when the pod is gone.
+   */
+  readonly handOverPod: (pod: HandOver) => Promise<boolean>;
+  /** Creates the ReplicaSet or makes its replicas and template equal to this one's. Resolves to its generation. */
+  readonly applyReplicaSet: (replicaSet: ReplicaSetManifest) => Promise<number>;
+  /** Deletes the ReplicaSet and leaves its pods; one that is gone already is no error. */
+  readonly orphanReplicaSet: (namespace: string, name: string) => Promise<void>;
   /** A pod that is gone already is no error. */
   readonly deletePod: (namespace: string, name: string, options: DeletePodOptions) => Promise<void>;
   /** All EndpointSlices that the executor wrote. */
@@ -140,6 +163,32 @@ export interface PodManifest {
   readonly kind: "Pod";
   readonly metadata: ManifestMeta;
   readonly spec: Record<string, unknown>;
+}
+
+export interface HandOver {
+  readonly namespace: string;
+  readonly name: string;
+  /** Only the pod with this UID. */
+  readonly uid: string;
+  readonly labels: Record<string, string>;
+  readonly annotations: Record<string, string>;
+}
+
+export interface ReplicaSetManifest {
+  readonly apiVersion: "apps/v1";
+  readonly kind: "ReplicaSet";
+  readonly metadata: ManifestMeta;
+  readonly spec: {
+    readonly replicas: number;
+    readonly selector: { readonly matchLabels: Record<string, string> };
+    readonly template: {
+      readonly metadata: {
+        readonly labels: Record<string, string>;
+        readonly annotations: Record<string, string>;
+      };
+      readonly spec: Record<string, unknown>;
+    };
+  };
 }
 
 export interface SliceManifest {

@@ -12,6 +12,8 @@ export interface Environments {
   readonly upsert: (object: KubeEnvironment) => void;
   readonly remove: (object: KubeEnvironment) => void;
   readonly pool: (key: string) => Pool | undefined;
+  /** The newest state of an Environment that is minded here. */
+  readonly find: (key: string) => KubeEnvironment | undefined;
   readonly take: (
     key: string,
     owner: string,
@@ -38,6 +40,7 @@ export interface EnvironmentsOptions {
 
 interface Entry {
   readonly uid: string;
+  environment: KubeEnvironment;
   readonly pool: Pool;
 }
 
@@ -80,7 +83,10 @@ export function createEnvironments(options: EnvironmentsOptions): Environments {
       remove(environment);
     if (metadata.deletionTimestamp !== undefined) return;
     const known = entries.get(key);
-    if (known) return known.pool.configure(environment);
+    if (known) {
+      known.environment = environment;
+      return known.pool.configure(environment);
+    }
     const pool = createPool({
       environment,
       log,
@@ -92,7 +98,7 @@ export function createEnvironments(options: EnvironmentsOptions): Environments {
       maxPods: settings.maxPodsPerEnvironment,
       growth: settings.poolGrowth,
     });
-    entries.set(key, { uid: metadata.uid, pool });
+    entries.set(key, { uid: metadata.uid, environment, pool });
     if (opened) pool.open();
   };
 
@@ -100,6 +106,7 @@ export function createEnvironments(options: EnvironmentsOptions): Environments {
     upsert,
     remove,
     pool: (key) => entries.get(key)?.pool,
+    find: (key) => entries.get(key)?.environment,
     take: (key, owner, deliver, fail) => {
       const entry = entries.get(key);
       if (entry) return entry.pool.take(owner, deliver, fail);

@@ -4,7 +4,14 @@ import type { Cluster, KubeEnvironment, KubePod } from "./cluster.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import { type Pod, podKey } from "./pod.ts";
 import { type PodCalls, podCalls } from "./pod-calls.ts";
-import { LABEL_TEMPLATE, type PodTemplate, podManifest, podName } from "./pod-manifest.ts";
+import {
+  ANNOTATION_MADE_BY,
+  LABEL_TEMPLATE,
+  type PodTemplate,
+  podManifest,
+  podName,
+} from "./pod-manifest.ts";
+import { replicaSetTokenName } from "./replica-set-manifest.ts";
 
 /**
  * All pods of the executor, from the call that creates one to the watch event that says it is gone.
@@ -34,6 +41,8 @@ export interface FleetEvents {
   onGeneric(pod: Pod): void;
   /** A pod that is not leaving stopped existing, or was discarded. `failed`: it ended by itself. */
   onGone(pod: Pod, reason: string, failed: boolean): void;
+  /** The API server says for the first time that the pod is ready. */
+  onReady(pod: Pod): void;
   /** A pod cannot start for now, e.g. because its image cannot be pulled. */
   onTrouble(pod: Pod, reason: string, message: string): void;
   /** A pod that this process does not hold. */
@@ -48,6 +57,8 @@ export interface FleetOptions {
   readonly tokensOf: (namespace: string, name: string) => readonly string[];
   readonly events: FleetEvents;
   readonly startTimeoutMs: number;
+  /** What must be done before a pod that left is deleted; undefined = nothing. It must not reject. */
+  readonly beforeDelete?: (pod: Pod) => Promise<void> | undefined;
   readonly connect?: (address: string, tokens: readonly string[]) => PodCalls;
   readonly now?: () => number;
 }
@@ -113,6 +124,9 @@ function create(state: State, environment: KubeEnvironment, template: PodTemplat
     phase: "starting",
     found: false,
     wasReady: false,
+    replicaSet: "",
+    restarts: 0,
+    ready: false,
   };
   state.pods.set(podKey(namespace, name), pod);
   const [token = ""] = tokensOf(namespace, name);
@@ -157,15 +171,19 @@ function observe(state: State, object: KubePod): void {
   }
   identify(state, pod, object.metadata.uid);
   if (pod.phase === "leaving") return;
-  const ended = endOf(object);
+  const ended = endOfPod(pod, object);
   if (ended !== undefined) {
     leave(state, pod, ended, object.metadata.deletionTimestamp === undefined);
-    deleteUntilGone(state, pod, undefined);
+    deletePod(state, pod, undefined);
     return;
   }
   const trouble = object.status?.containerStatuses?.[0]?.state?.waiting;
   if (pod.phase === "starting" && trouble?.reason !== undefined && isTrouble(trouble.reason))
     events.onTrouble(pod, trouble.reason, trouble.message ?? "");
+  if (!pod.ready && isReady(object)) {
+    pod.ready = true;
+    events.onReady(pod);
+  }
   const address = addressOf(object);
   if (address !== "" && address !== pod.address) connect(state, pod, address);
 }
@@ -177,7 +195,10 @@ function connect(state: State, pod: Pod, address: string): void {
   }
   pod.address = address;
   pod.calls?.close();
-  pod.calls = (state.options.connect ?? podCalls)(address, state.options.tokensOf(pod.namespace, pod.name));
+  pod.calls = (state.options.connect ?? podCalls)(
+    address,
+    state.options.tokensOf(pod.namespace, tokenName(pod)),
+  );
   void probe(state, pod, FIRST_PROBE_MS);
 }
 
@@ -220,13 +241,13 @@ const patienceMs = (state: State, pod: Pod): number =>
 function giveUp(state: State, pod: Pod): void {
   const reason = `the pod did not answer GET /_isotope/healthz as a generic pod within ${patienceMs(state, pod)} ms; only images of the Deno environment can be specialised directly`;
   leave(state, pod, reason, true);
-  deleteUntilGone(state, pod, 0);
+  deletePod(state, pod, 0);
 }
 
 function discard(state: State, pod: Pod, reason: string, graceSeconds?: number): void {
   if (pod.phase === "leaving") return;
   leave(state, pod, reason, false);
-  deleteUntilGone(state, pod, graceSeconds);
+  deletePod(state, pod, graceSeconds);
 }
 
 function leave(state: State, pod: Pod, reason: string, failed: boolean): void {
@@ -235,6 +256,12 @@ function leave(state: State, pod: Pod, reason: string, failed: boolean): void {
   pod.calls?.close();
   state.options.log.debug("pod leaves", { pod: pod.name, namespace: pod.namespace, reason });
   state.options.events.onGone(pod, reason, failed);
+}
+
+function deletePod(state: State, pod: Pod, graceSeconds: number | undefined): void {
+  const before = state.options.beforeDelete?.(pod);
+  if (before) void before.then(() => deleteUntilGone(state, pod, graceSeconds));
+  else deleteUntilGone(state, pod, graceSeconds);
 }
 
 function deleteUntilGone(
@@ -274,8 +301,24 @@ function later(state: State, delayMs: number, run: () => void): void {
   state.timers.add(timer);
 }
 
-/** Why a pod cannot serve any more, or undefined. */
-export function endOf(object: KubePod): string | undefined {
+/**
+ * A generic pod that a ReplicaSet made may restart, as often as the kubelet lets it: it is generic again. Any other pod that restarted
+ * has lost what it was specialised for, so it has ended.
+ */
+function endOfPod(pod: Pod, object: KubePod): string | undefined {
+  const { metadata, status } = object;
+  const over = metadata.deletionTimestamp !== undefined || /^(Failed|Succeeded)$/.test(status?.phase ?? "");
+  if (pod.replicaSet === "" || over) return endOf(object);
+  const restarts = restartsOf(object);
+  if (pod.phase === "claimed" || pod.phase === "specialised") return endOf(object, pod.restarts);
+  pod.restarts = restarts;
+  return undefined;
+}
+
+const restartsOf = ({ status }: KubePod): number => status?.containerStatuses?.[0]?.restartCount ?? 0;
+
+/** Why a pod cannot serve any more, or undefined. `restarts`: so many of its container are known and do no harm. */
+export function endOf(object: KubePod, restarts = 0): string | undefined {
   const { metadata, status } = object;
   const terminated = status?.containerStatuses?.[0]?.state?.terminated;
   const detail = terminated
@@ -286,7 +329,7 @@ export function endOf(object: KubePod): string | undefined {
     return `the pod failed${detail}${status.message ? `: ${status.message}` : ""}`;
   if (status?.phase === "Succeeded") return `the pod ended${detail}`;
   if (terminated) return `the pod's process ended${detail}`;
-  if ((status?.containerStatuses?.[0]?.restartCount ?? 0) > 0) return "the pod's container restarted";
+  if (restartsOf(object) > restarts) return "the pod's container restarted";
   return undefined;
 }
 
@@ -298,11 +341,17 @@ export function addressOf(object: KubePod): string {
   return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 
+const isReady = ({ status }: KubePod): boolean =>
+  status?.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True") ?? false;
+
+const tokenName = ({ name, replicaSet }: Pod): string =>
+  replicaSet === "" ? name : replicaSetTokenName(replicaSet);
+
 const isTrouble = (reason: string): boolean =>
   /^(Err|Invalid|Create\w+Error|Run\w+Error|\w+BackOff)/.test(reason);
 
 function foundPod(object: KubePod, nowMs: number): Pod {
-  const { namespace, name, labels, uid } = object.metadata;
+  const { namespace, name, labels, annotations, uid } = object.metadata;
   return {
     namespace,
     name,
@@ -313,8 +362,10 @@ function foundPod(object: KubePod, nowMs: number): Pod {
     address: "",
     calls: undefined,
     phase: "starting",
+    replicaSet: annotations?.[ANNOTATION_MADE_BY] ?? "",
+    restarts: 0,
+    ready: false,
     found: true,
-    wasReady:
-      object.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false,
+    wasReady: isReady(object),
   };
 }

@@ -1,7 +1,15 @@
 import { API_GROUP_VERSION, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
 import type { Environment } from "../../api/kinds/environment.ts";
 import type { KubeClient } from "../../kube/client.ts";
-import { CONFIG_MAPS, type ConfigMap, ENDPOINT_SLICES, type Pod, PODS, SECRETS } from "../../kube/core.ts";
+import {
+  CONFIG_MAPS,
+  type ConfigMap,
+  ENDPOINT_SLICES,
+  type Pod,
+  PODS,
+  REPLICA_SETS,
+  SECRETS,
+} from "../../kube/core.ts";
 import { createEventRecorder } from "../../kube/events.ts";
 import { createInformer, type Informer } from "../../kube/informer.ts";
 import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
@@ -10,6 +18,7 @@ import type { KubeObject } from "../../kube/object.ts";
 import type {
   Cluster,
   EnvironmentSpec,
+  HandOver,
   KubeData,
   KubeEnvironment,
   KubeFunction,
@@ -17,6 +26,7 @@ import type {
   KubeSlice,
   ObjectMeta,
   PodManifest,
+  ReplicaSetManifest,
   SliceManifest,
   Watched,
 } from "./cluster.ts";
@@ -30,6 +40,7 @@ export interface KubeClusterOptions {
 
 const OWN = `${LABEL_MANAGED_BY}=${MANAGED_BY},${LABEL_COMPONENT}=${COMPONENT}`;
 const PAGE_SIZE = 500;
+const HAND_OVER_TRIES = 5;
 
 /** The executor's view of a Kubernetes API, over `kube/`. */
 export function kubeCluster({ client, log }: KubeClusterOptions): Cluster {
@@ -60,6 +71,15 @@ export function kubeCluster({ client, log }: KubeClusterOptions): Cluster {
       }),
       podOf,
     ),
+    replicaSets: watched(
+      createInformer({
+        client,
+        type: REPLICA_SETS,
+        labelSelector: OWN,
+        onError: onError("ReplicaSets"),
+      }),
+      (object) => ({ metadata: metaOf(object), replicas: object.spec.replicas ?? 1 }),
+    ),
     getFunction: async (namespace, name) => {
       const found = await client.find(FUNCTIONS, { namespace, name });
       return found && { metadata: metaOf(found), status: { serving: found.status?.serving } };
@@ -67,15 +87,12 @@ export function kubeCluster({ client, log }: KubeClusterOptions): Cluster {
     getSecret: async (namespace, name) => dataOf(await client.find(SECRETS, { namespace, name })),
     getConfigMap: async (namespace, name) => dataOf(await client.find(CONFIG_MAPS, { namespace, name })),
     createPod: (manifest) => createPod(client, manifest),
-    labelPod: async (namespace, name, labels) => {
-      try {
-        await client.patch(PODS, { namespace, name }, { metadata: { labels } });
-        return true;
-      } catch (error) {
-        if (isNotFound(error)) return false;
-        throw error;
-      }
-    },
+    labelPod: (namespace, name, labels) => patchPod(client, namespace, name, { labels }),
+    annotatePod: (namespace, name, annotations) => patchPod(client, namespace, name, { annotations }),
+    handOverPod: (pod) => handOverPod(client, pod),
+    applyReplicaSet: (replicaSet) => applyReplicaSet(client, replicaSet),
+    orphanReplicaSet: (namespace, name) =>
+      client.delete(REPLICA_SETS, { namespace, name }, { propagation: "Orphan" }),
     deletePod: async (namespace, name, { uid, graceSeconds }) => {
       try {
         await client.delete(
@@ -102,6 +119,61 @@ export function kubeCluster({ client, log }: KubeClusterOptions): Cluster {
         message,
       ),
   };
+}
+
+async function patchPod(
+  client: KubeClient,
+  namespace: string,
+  name: string,
+  metadata: Record<string, unknown>,
+): Promise<boolean> {
+  try {
+    await client.patch(PODS, { namespace, name }, { metadata });
+    return true;
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
+  }
+}
+
+/** The version that was read is part of the write, so that an owner that came meanwhile is not lost. */
+async function handOverPod(client: KubeClient, given: HandOver): Promise<boolean> {
+  const { namespace, name, uid, labels, annotations } = given;
+  for (let attempt = 1; ; attempt += 1) {
+    const pod = await client.find(PODS, { namespace, name });
+    if (pod?.metadata.uid !== uid) return false;
+    const { ownerReferences = [], resourceVersion } = pod.metadata;
+    const kept = ownerReferences.filter(({ kind }) => kind !== "Environment");
+    try {
+      return await patchPod(client, namespace, name, {
+        uid,
+        resourceVersion,
+        labels,
+        annotations,
+        ownerReferences: kept.length > 0 ? kept : null,
+      });
+    } catch (error) {
+      if (!isConflict(error) || attempt === HAND_OVER_TRIES) throw error;
+    }
+  }
+}
+
+async function applyReplicaSet(client: KubeClient, given: ReplicaSetManifest): Promise<number> {
+  const { name, namespace, labels, ownerReferences = [] } = given.metadata;
+  const ref = { namespace, name };
+  const { replicas, selector, template } = given.spec;
+  const podTemplate = { metadata: template.metadata, spec: { containers: [], ...template.spec } };
+  try {
+    const patched = await client.patch(REPLICA_SETS, ref, { spec: { replicas, template: podTemplate } });
+    return patched.metadata.generation ?? 0;
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+  const created = await client.create(REPLICA_SETS, {
+    metadata: { ...ref, labels, ownerReferences: [...ownerReferences] },
+    spec: { replicas, selector, template: podTemplate },
+  });
+  return created.metadata.generation ?? 0;
 }
 
 /** Patches what exists, creates what does not; both orders of a race end in one slice with this content. */

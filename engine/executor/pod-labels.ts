@@ -1,7 +1,7 @@
-import { LABEL_FUNCTION_NAME, LABEL_FUNCTION_UID, LABEL_POD_STATE, LABEL_REVISION } from "../../api/names.ts";
 import type { Cluster } from "./cluster.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import type { Pod } from "./pod.ts";
+import { servedLabels } from "./replica-set-manifest.ts";
 import type { Revision } from "./revision.ts";
 
 /** Writes on pods what they serve, for people and for the next executor; nothing waits for it. */
@@ -58,14 +58,8 @@ export function createPodLabels(options: PodLabelsOptions): PodLabels {
   };
 
   return {
-    specialised: ({ identity, serving }, pod) => {
-      const labels = {
-        [LABEL_POD_STATE]: "specialised",
-        [LABEL_FUNCTION_NAME]: identity.name,
-        [LABEL_FUNCTION_UID]: identity.uid,
-        [LABEL_REVISION]: serving.revision,
-      };
-      queue.push({ pod, labels, delayMs: RETRY_MS.first });
+    specialised: (revision, pod) => {
+      queue.push({ pod, labels: servedLabels(revision), delayMs: RETRY_MS.first });
       // Nobody waits for labels, but the first request of a cold start does wait for the processor.
       setTimeout(next, DELAY_MS);
     },

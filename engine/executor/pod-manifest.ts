@@ -14,6 +14,8 @@ import type { KubeEnvironment, PodManifest } from "./cluster.ts";
 
 /** Fingerprint of the template that a pod was made from; a pod with another one than its Environment's is replaced. */
 export const LABEL_TEMPLATE = "isotope.dev/pod-template";
+/** On pods that a ReplicaSet made: its name. Pods that it took over do not have it. */
+export const ANNOTATION_MADE_BY = "isotope.dev/made-by";
 /** Value of LABEL_COMPONENT on the executor's pods. */
 export const COMPONENT = "executor";
 export const CONTAINER_NAME = "runtime";
@@ -177,8 +179,8 @@ export function podManifest(
   };
 }
 
-/** The token is each pod's own, so it is no part of the template. */
-function withToken(spec: Record<string, unknown>, token: string): Record<string, unknown> {
+/** The token is each pod's or each ReplicaSet's own, so it is no part of the template. */
+export function withToken(spec: Record<string, unknown>, token: string): Record<string, unknown> {
   const containers = listOf(spec["containers"]).map((entry) => {
     const container = fieldsOf(entry);
     return { ...container, env: [...listOf(container["env"]), { name: POD_ENV.token, value: token }] };

@@ -22,6 +22,12 @@ export interface Pod {
   address: string;
   calls: PodCalls | undefined;
   phase: PodPhase;
+  /** Name of the ReplicaSet that made the pod; empty for a pod that an executor made. */
+  readonly replicaSet: string;
+  /** Restarts of its container that happened while it was generic; a further one makes it unfit. */
+  restarts: number;
+  /** The API server says that it is ready, which may be later than the pod itself does. */
+  ready: boolean;
   /** Made by a process before this one, so it may be specialised. */
   readonly found: boolean;
   /** A found pod that was ready when it was found. */

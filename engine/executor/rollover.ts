@@ -16,7 +16,7 @@ export interface Rollover {
   /** The revision is served (again). */
   current(revision: Revision): void;
   /** Whether the revision's addresses must not be published. */
-  isWithdrawn(revision: Revision): boolean;
+  readonly isWithdrawn: (revision: Revision) => boolean;
   /** A pod joined a revision; a withdrawn one drains it too. */
   joined(revision: Revision, pod: Pod): void;
   /** A specialised pod that belongs to no revision that is known. */

@@ -10,8 +10,10 @@ import type {
   KubeEnvironment,
   KubeFunction,
   KubePod,
+  KubeReplicaSet,
   KubeSlice,
   PodManifest,
+  ReplicaSetManifest,
   SliceManifest,
   Watched,
   WatchEvents,
@@ -100,6 +102,8 @@ export class FarSide {
   readonly environments = new Map<string, KubeEnvironment>();
   readonly secrets = new Map<string, KubeData>();
   readonly configMaps = new Map<string, KubeData>();
+  /** What was written; nothing acts on it here, the tests of ReplicaSets run on a real API server. */
+  readonly replicaSets = new Map<string, ReplicaSetManifest>();
   readonly labels = new Map<string, Record<string, string>>();
   readonly archives = new Map<string, Uint8Array>();
   readonly events: EventAbout[] = [];
@@ -163,6 +167,7 @@ export class FarSide {
       functions: watch(this.#watchers.functions, () => [...this.functions.values()]),
       environments: watch(this.#watchers.environments, () => [...this.environments.values()]),
       pods: watch(this.#watchers.pods, () => [...this.pods.values()].map((pod) => this.#podObject(pod))),
+      replicaSets: watch(new Broadcast<KubeReplicaSet>(), () => []),
       getFunction: (namespace, name) =>
         guard("getFunction", () => this.functions.get(`${namespace}/${name}`)),
       getSecret: (namespace, name) => guard("getSecret", () => this.secrets.get(`${namespace}/${name}`)),
@@ -176,6 +181,21 @@ export class FarSide {
           this.labels.set(pod.uid, { ...this.labels.get(pod.uid), ...labels });
           return true;
         }),
+      annotatePod: (namespace, name) => guard("annotatePod", () => this.pods.has(`${namespace}/${name}`)),
+      handOverPod: ({ namespace, name, uid, labels }) =>
+        guard("handOverPod", () => {
+          const pod = this.pods.get(`${namespace}/${name}`);
+          if (pod?.uid !== uid) return false;
+          this.labels.set(pod.uid, { ...this.labels.get(pod.uid), ...labels });
+          return true;
+        }),
+      applyReplicaSet: (manifest) =>
+        guard("applyReplicaSet", () => {
+          this.replicaSets.set(`${manifest.metadata.namespace}/${manifest.metadata.name}`, manifest);
+          return 1;
+        }),
+      orphanReplicaSet: (namespace, name) =>
+        guard("orphanReplicaSet", () => void this.replicaSets.delete(`${namespace}/${name}`)),
       deletePod: (namespace, name, { uid }) =>
         guard("deletePod", () => {
           const pod = this.pods.get(`${namespace}/${name}`);

@@ -13,6 +13,7 @@ import {
   type SuspectReport,
 } from "../../api/wire/executor.ts";
 import type { Serving } from "../../api/kinds/serving.ts";
+import type { FaultPoint } from "../../engine/executor/executor.ts";
 import {
   createExecutorProcess,
   EXECUTOR_AUDIENCE,
@@ -47,6 +48,8 @@ export interface RealWorld {
 
 export interface RunningExecutor {
   readonly process: ExecutorProcess;
+  /** Ends it at its next visit of that point as kill -9 would: nothing that it writes from then on arrives. Resolves when it has. */
+  dieAt(point: FaultPoint): Promise<void>;
   readonly router: SignedClient;
   suspect(report: SuspectReport): Promise<void>;
   acquire(name: string, uid: string, revision: string, more?: Partial<AcquireRequest>): Promise<Endpoint[]>;
@@ -173,8 +176,15 @@ async function startExecutor(
   settings: Partial<ExecutorSettings>,
   onStop: (executor: RunningExecutor) => void,
 ): Promise<RunningExecutor> {
+  const mortal = mortalClient(client);
+  let deadly: { readonly point: FaultPoint; readonly died: () => void } | undefined;
   const executor = createExecutorProcess({
-    client,
+    client: mortal.client,
+    onFaultPoint: (point) => {
+      if (point !== deadly?.point) return;
+      mortal.cut();
+      deadly.died();
+    },
     keys,
     archives: {
       read: async (digest) => {
@@ -201,6 +211,10 @@ async function startExecutor(
   const running: RunningExecutor = {
     process: executor,
     router,
+    dieAt: (point) =>
+      new Promise<void>((resolve) => {
+        deadly = { point, died: resolve };
+      }),
     suspect: async (report) => void (await router.postJson("/v2/suspect", report, z.unknown())),
     acquire: async (name, uid, revision, more = {}) => {
       const body: AcquireRequest = {
@@ -223,6 +237,22 @@ async function startExecutor(
     },
   };
   return running;
+}
+
+/** A client whose writes arrive until it is cut; later ones neither arrive nor end. */
+function mortalClient(client: KubeClient): { readonly client: KubeClient; readonly cut: () => void } {
+  let dead = false;
+  const sent = <R>(call: () => Promise<R>): Promise<R> => (dead ? new Promise<R>(() => undefined) : call());
+  return {
+    client: {
+      ...client,
+      create: (type, object, options) => sent(() => client.create(type, object, options)),
+      patch: (type, ref, body, options) => sent(() => client.patch(type, ref, body, options)),
+      patchStatus: (type, ref, status, options) => sent(() => client.patchStatus(type, ref, status, options)),
+      delete: (type, ref, options) => sent(() => client.delete(type, ref, options)),
+    },
+    cut: () => void (dead = true),
+  };
 }
 
 /** A user's request as a router sends it to a pod. */
