@@ -61,7 +61,7 @@ const COMMAND_LINES: Record<
     "--kubeconfig-out",
     home.kubeconfig,
     "--crd-dir",
-    join(ROOT, "charts", "isotope", "crds"),
+    join(ROOT, "charts", "isotope", "files", "crds"),
     "--images",
     home.imageTable,
     "--parent-pid",

@@ -27,4 +27,4 @@ for (const folder of CODE) {
   }))
     if (!/\.(ts|md)$/.test(name)) copy(name);
 }
-for (const name of ["charts/isotope/crds", "cli/template", "package.json"]) copy(name);
+for (const name of ["charts/isotope/files/crds", "cli/template", "package.json"]) copy(name);

@@ -64,7 +64,7 @@ export async function builderWorld(): Promise<BuilderWorld> {
   const localkube = await startLocalkube({
     dataDir: folder,
     port: 0,
-    crdDirs: [join(ROOT, "charts/isotope/crds")],
+    crdDirs: [join(ROOT, "charts/isotope/files/crds")],
     parts: [
       kubeletPart({
         nodeName: "local",

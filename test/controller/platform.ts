@@ -12,7 +12,7 @@ import type { KubeObject } from "../../kube/object.ts";
 import { type Localkube, startLocalkube } from "../../localkube/server.ts";
 import { processLog } from "../../net/log.ts";
 
-const CRDS = fileURLToPath(new URL("../../charts/isotope/crds", import.meta.url));
+const CRDS = fileURLToPath(new URL("../../charts/isotope/files/crds", import.meta.url));
 
 /** A real API server in this process, on a folder that `stop` removes. */
 export interface KubeServer {

@@ -79,7 +79,7 @@ export async function realWorld(): Promise<RealWorld> {
   const localkube = await startLocalkube({
     dataDir,
     port: 0,
-    crdDirs: [join(ROOT, "charts/isotope/crds")],
+    crdDirs: [join(ROOT, "charts/isotope/files/crds")],
     parts: [
       kubeletPart({
         nodeName: "local",

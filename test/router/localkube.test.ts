@@ -18,7 +18,7 @@ import { functionObject, type RunningRouter, startRouter } from "./world.ts";
 
 // The router on the API server of local mode, through its outage and return.
 const dataDir = mkdtempSync(join(tmpdir(), "isotope-router-localkube-"));
-const CRDS = resolve(import.meta.dirname, "../../charts/isotope/crds");
+const CRDS = resolve(import.meta.dirname, "../../charts/isotope/files/crds");
 let localkube: Localkube;
 let kube: KubeClient;
 let router: RunningRouter;
