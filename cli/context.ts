@@ -1,9 +1,14 @@
 import type { Readable } from "node:stream";
+import { setTimeout } from "node:timers/promises";
 import { type KubeClient, kubeClientOf } from "../kube/client.ts";
 import { type KubeConnection, loadKubeConnection } from "../kube/connection.ts";
-import { type Connection, findLocalPlatform } from "../net/local-connection.ts";
+import { type Connection, findLocalPlatform, findStartingPlatform } from "../net/local-connection.ts";
 import { CliError, type GlobalValues } from "./command.ts";
 import { type OpsClient, opsClient } from "./ops-client.ts";
+
+/** A platform that was just started is waited for, since `isotope start &` returns at once. */
+const START_TIMEOUT_MS = 60_000;
+const START_POLL_MS = 50;
 
 /** Where a command runs and what it may use; tests build one around buffers. */
 export interface CliContext {
@@ -51,12 +56,27 @@ export function createContext(surroundings: Surroundings, globals: GlobalValues)
     globals.kubeconfig || globals["kube-context"]
       ? undefined
       : findLocalPlatform({ home: globals.home, cwd, env });
-  const connect = (): Promise<KubeConnection> => {
-    connection ??= loadKubeConnection({
-      kubeconfig: globals.kubeconfig ?? platform()?.kubeconfig,
+  const started = async (): Promise<Connection | undefined> => {
+    const deadline = performance.now() + START_TIMEOUT_MS;
+    while (
+      !globals.kubeconfig &&
+      !globals["kube-context"] &&
+      findStartingPlatform({ home: globals.home, cwd, env }) &&
+      performance.now() < deadline
+    ) {
+      surroundings.signal.throwIfAborted();
+      await setTimeout(START_POLL_MS);
+    }
+    return platform();
+  };
+  const load = async (): Promise<KubeConnection> =>
+    loadKubeConnection({
+      kubeconfig: globals.kubeconfig ?? (await started())?.kubeconfig,
       context: globals["kube-context"],
       env: { ...env },
-    }).catch((error: unknown) => {
+    });
+  const connect = (): Promise<KubeConnection> => {
+    connection ??= load().catch((error: unknown) => {
       if (globals.kubeconfig || globals["kube-context"]) throw error;
       throw new CliError(
         "No platform found: start one with `isotope start` or `isotope dev`, or give --kubeconfig for a cluster",
@@ -88,7 +108,7 @@ export function createContext(surroundings: Surroundings, globals: GlobalValues)
       env.FISSION_DEFAULT_NAMESPACE ??
       (await connect()).namespace,
     ops: async () => {
-      const url = env.ISOTOPE_OPS_URL ?? platform()?.opsUrl;
+      const url = env.ISOTOPE_OPS_URL ?? (await started())?.opsUrl;
       if (!url)
         throw new CliError(
           "The operations API is not known: start a local platform, or set ISOTOPE_OPS_URL to its address",

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { SUPERVISOR_FILE } from "../net/local-connection.ts";
 
 /** The folder that holds a local platform's state; every path in it is named here. */
 export interface Home {
@@ -71,7 +72,7 @@ function layOut(root: string): { home: Home; secrets: Secrets } {
     redisPassword: join(root, "keys", "redis"),
     redisFunctionsPassword: join(root, "keys", "redis-functions"),
     imageTable: join(root, "run", "images.json"),
-    lock: join(root, "run", "supervisor.pid"),
+    lock: join(root, SUPERVISOR_FILE),
     localkube: join(root, "localkube"),
     podLogs: join(root, "localkube", "logs", "pods"),
     storage: join(root, "storage"),

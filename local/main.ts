@@ -1,4 +1,4 @@
-import { parseSettings, SettingsError } from "../net/settings.ts";
+import { parseSettings, SettingsError, settingsHelp } from "../net/settings.ts";
 import { onStopSignal } from "../net/stop-signals.ts";
 import { startPlatform } from "./platform.ts";
 import { SETTINGS } from "./settings.ts";
@@ -8,7 +8,12 @@ import { SETTINGS } from "./settings.ts";
  * Exit codes: 0 after SIGINT or SIGTERM, 1 when the platform cannot start, 2 for wrong settings.
  */
 async function main(stopping: AbortController): Promise<void> {
-  const settings = parseSettings(SETTINGS, { argv: process.argv.slice(2), env: process.env });
+  const argv = process.argv.slice(2);
+  if (argv.includes("--help")) {
+    process.stdout.write(`Isotope on this machine\n\n${settingsHelp(SETTINGS)}\n`);
+    return;
+  }
+  const settings = parseSettings(SETTINGS, { argv, env: process.env });
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
   onStopSignal(
     () => {

@@ -15,6 +15,8 @@ export interface Connection {
 
 export const CONNECTION_FILE = "connection.json";
 export const DEFAULT_HOME = ".isotope";
+/** The supervisor's process number, in the home, from the moment it starts. */
+export const SUPERVISOR_FILE = join("run", "supervisor.pid");
 
 /** The connection in a file's text, or undefined when it is not one. */
 export function parseConnection(text: string): Connection | undefined {
@@ -33,9 +35,9 @@ export function parseConnection(text: string): Connection | undefined {
 }
 
 /** Whether the platform's supervisor still runs. */
-export function isRunning(connection: Connection): boolean {
+export function isRunning({ pid }: Pick<Connection, "pid">): boolean {
   try {
-    process.kill(connection.pid, 0);
+    process.kill(pid, 0);
     return true;
   } catch (error) {
     return error instanceof Error && "code" in error && error.code === "EPERM";
@@ -83,4 +85,24 @@ export function findLocalPlatform(options: {
     .map((name) => readConnection(join(announced, name)))
     .filter((connection) => connection !== undefined);
   return running.length === 1 ? running[0] : undefined;
+}
+
+/** Home of the platform that is meant (as `findLocalPlatform` says) and whose supervisor runs but does not answer yet: it starts. */
+export function findStartingPlatform(options: Parameters<typeof findLocalPlatform>[0]): string | undefined {
+  const home = options.home ?? options.env.ISOTOPE_HOME;
+  if (home) return isStarting(resolve(options.cwd, home)) ? resolve(options.cwd, home) : undefined;
+  for (let folder = options.cwd; ; folder = dirname(folder)) {
+    if (isStarting(join(folder, DEFAULT_HOME))) return join(folder, DEFAULT_HOME);
+    if (dirname(folder) === folder) return undefined;
+  }
+}
+
+function isStarting(home: string): boolean {
+  if (readConnection(join(home, CONNECTION_FILE))) return false;
+  try {
+    const pid = Number.parseInt(readFileSync(join(home, SUPERVISOR_FILE), "utf8"), 10);
+    return pid > 0 && isRunning({ pid });
+  } catch {
+    return false;
+  }
 }

@@ -94,6 +94,8 @@ export function bundleOptions(
     define: { __dirname: "__isotopeDirname", __filename: "__isotopeFilename" },
     metafile: true,
     logLevel: "silent",
+    // A module of the reference system's Node form says `module.exports` in a folder of type "module"; it is served as it is.
+    logOverride: { "commonjs-variable-in-esm": "silent" },
     plugins: [...plugins],
     ...compilerOptions(project),
   };
