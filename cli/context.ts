@@ -4,6 +4,7 @@ import { type KubeClient, kubeClientOf } from "../kube/client.ts";
 import { type KubeConnection, loadKubeConnection } from "../kube/connection.ts";
 import { type Connection, findLocalPlatform, findStartingPlatform } from "../net/local-connection.ts";
 import { CliError, type GlobalValues } from "./command.ts";
+import { clusterOps } from "./cluster-ops.ts";
 import { type OpsClient, opsClient } from "./ops-client.ts";
 
 /** A platform that was just started is waited for, since `isotope start &` returns at once. */
@@ -109,11 +110,15 @@ export function createContext(surroundings: Surroundings, globals: GlobalValues)
       (await connect()).namespace,
     ops: async () => {
       const url = env.ISOTOPE_OPS_URL ?? (await started())?.opsUrl;
-      if (!url)
-        throw new CliError(
-          "The operations API is not known: start a local platform, or set ISOTOPE_OPS_URL to its address",
-        );
-      return opsClient(url, (await connect()).authorization);
+      const connection = await connect();
+      if (!url) return clusterOps(connection, env.ISOTOPE_PLATFORM_NAMESPACE);
+      return opsClient({
+        url,
+        headers: async () => {
+          const authorization = await connection.authorization();
+          return authorization ? { authorization } : {};
+        },
+      });
     },
   };
 }

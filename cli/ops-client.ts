@@ -1,6 +1,8 @@
 import type { Readable } from "node:stream";
-import { request } from "undici";
+import { type Dispatcher, request } from "undici";
+import { z } from "zod";
 import { ErrorBody } from "../api/wire/error.ts";
+import { HEADER_OPS_SEALED, SEALED_HEADERS } from "../api/wire/ops.ts";
 import { CliError } from "./command.ts";
 
 export interface OpsRequest {
@@ -28,6 +30,9 @@ export interface OpsClient {
   call(path: string, options?: OpsRequest): Promise<OpsReply>;
 }
 
+/** What the API server says when it does not pass a call on. */
+const KubeStatus = z.object({ kind: z.literal("Status"), message: z.string() });
+
 const queryString = (query: OpsRequest["query"] = {}): string => {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query))
@@ -36,14 +41,23 @@ const queryString = (query: OpsRequest["query"] = {}): string => {
   return text ? `?${text}` : "";
 };
 
-export function opsClient(url: string, authorization: () => Promise<string | undefined>): OpsClient {
+/** Where the operations API is, and what every call to it carries. */
+export interface OpsAccess {
+  readonly url: string;
+  readonly headers: () => Promise<Record<string, string>>;
+  /** For an address that needs certificates of its own. */
+  readonly dispatcher?: Dispatcher;
+}
+
+export function opsClient({ url, headers, dispatcher }: OpsAccess): OpsClient {
   const base = url.replace(/\/+$/, "");
   const send: OpsClient["send"] = async (path, options = {}) => {
-    const token = await authorization();
+    const own = await headers();
     try {
       const reply = await request(`${base}${path}${queryString(options.query)}`, {
         method: options.method ?? "GET",
-        headers: { ...(token ? { authorization: token } : {}), ...options.headers },
+        headers: { ...own, ...options.headers },
+        ...(dispatcher ? { dispatcher } : {}),
         body: options.body ?? null,
         signal: options.signal ?? null,
         bodyTimeout: options.bodyTimeoutMs ?? 300_000,
@@ -51,7 +65,7 @@ export function opsClient(url: string, authorization: () => Promise<string | und
       });
       return {
         status: reply.statusCode,
-        headers: reply.headers,
+        headers: unsealed(reply.headers),
         body: reply.body as unknown as OpsReply["body"],
       };
     } catch (error) {
@@ -77,12 +91,23 @@ export function opsClient(url: string, authorization: () => Promise<string | und
   };
 }
 
+/** The reply's headers as the operations API meant them. */
+function unsealed(headers: OpsReply["headers"]): OpsReply["headers"] {
+  const meant = { ...headers };
+  for (const name of SEALED_HEADERS) {
+    const value = headers[`${HEADER_OPS_SEALED}-${name}`];
+    if (value !== undefined) meant[name] = value;
+    delete meant[`${HEADER_OPS_SEALED}-${name}`];
+  }
+  return meant;
+}
+
 /** The message inside an error reply of the platform. */
 export function errorText(body: string): string | undefined {
   try {
     const parsed = ErrorBody.safeParse(JSON.parse(body));
     if (parsed.success) return parsed.data.message ?? `${parsed.data.component}: ${parsed.data.reason}`;
-    return undefined;
+    return KubeStatus.safeParse(JSON.parse(body)).data?.message;
   } catch {
     return undefined;
   }

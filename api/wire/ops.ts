@@ -14,6 +14,14 @@ import { z } from "zod";
  *   /v1/archive                          the archive store (see engine/storage)
  */
 export const HEADER_INVOKE_AUTHORIZATION = "x-isotope-invoke-authorization";
+/** Stands for `Authorization` where something on the way takes that away, as the API server's proxy does. */
+export const HEADER_OPS_AUTHORIZATION = "x-isotope-authorization";
+/**
+ * The call comes through the API server's proxy, which rewrites the links of HTML and the places of redirects: the reply hides its
+ * `content-type` and `location` under this header's name, a hyphen and theirs.
+ */
+export const HEADER_OPS_SEALED = "x-isotope-sealed";
+export const SEALED_HEADERS = ["content-type", "location"] as const;
 
 export const LOG_LINE_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLineLevel = (typeof LOG_LINE_LEVELS)[number];

@@ -2,6 +2,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { PlatformError } from "../../api/errors.ts";
 import { HEADER_COMPONENT, HEADER_REQUEST_ID } from "../../api/headers.ts";
 import { ErrorBody } from "../../api/wire/error.ts";
+import { HEADER_OPS_AUTHORIZATION, HEADER_OPS_SEALED, SEALED_HEADERS } from "../../api/wire/ops.ts";
 import { errorReply, fastifyErrorHandler } from "../../net/error-reply.ts";
 import type { Log } from "../../net/log.ts";
 import type { Authenticator, Permission } from "./authenticate.ts";
@@ -52,8 +53,11 @@ export function createOpsServer(options: OpsServerOptions): FastifyInstance {
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-content-type-options", "nosniff");
     if (OPEN.has(pathOf(request))) return;
-    const caller = await authenticator.authenticate(request.headers.authorization);
+    const caller = await authenticator.authenticate(authorizationOf(request));
     await authenticator.authorize(caller, permissionFor(request));
+  });
+  app.addHook("onSend", async (request, reply) => {
+    if (request.headers[HEADER_OPS_SEALED] !== undefined) seal(reply);
   });
   app.get("/healthz", () => "ok\n");
   app.get("/readyz", (_request, reply) => {
@@ -98,6 +102,20 @@ function asController(reply: FastifyReply): Reply {
     },
   };
   return shown;
+}
+
+function authorizationOf({ headers }: FastifyRequest): string | undefined {
+  const instead = headers[HEADER_OPS_AUTHORIZATION];
+  return headers.authorization ?? (typeof instead === "string" ? instead : undefined);
+}
+
+function seal(reply: FastifyReply): void {
+  for (const name of SEALED_HEADERS) {
+    const value = reply.getHeader(name);
+    if (value === undefined) continue;
+    reply.removeHeader(name);
+    reply.header(`${HEADER_OPS_SEALED}-${name}`, value);
+  }
 }
 
 function pathOf(request: FastifyRequest): string {

@@ -5,7 +5,14 @@ import { join } from "node:path";
 import { request } from "undici";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ErrorBody } from "../../api/wire/error.ts";
-import { HEADER_INVOKE_AUTHORIZATION, OpsStatus, PodList } from "../../api/wire/ops.ts";
+import {
+  HEADER_INVOKE_AUTHORIZATION,
+  HEADER_OPS_AUTHORIZATION,
+  HEADER_OPS_SEALED,
+  OpsStatus,
+  PodList,
+} from "../../api/wire/ops.ts";
+import { opsClient } from "../../cli/ops-client.ts";
 import { type ControlPlane, createControlPlane } from "../../controller/control-plane.ts";
 import { type NodeLogs, openNodeLogs } from "../../engine/logs/node-logs.ts";
 import { PODS } from "../../kube/core.ts";
@@ -165,6 +172,21 @@ test("invoke passes method, path, query, headers and body through the router, an
   expect(seen.headers).not.toHaveProperty("x-isotope-pod");
   expect(seen.headers).not.toHaveProperty("x-fission-function-name");
   expect((await call("/v1/invoke/default/missing")).statusCode).toBe(404);
+});
+
+test("through the API server's proxy: who calls stands in another header, and what the proxy rewrites is hidden", async () => {
+  const sealed = { [HEADER_OPS_AUTHORIZATION]: authorization, [HEADER_OPS_SEALED]: "1" };
+  const reply = await request(`${url}/v1/invoke/default/hello/page`, { headers: sealed });
+  expect(reply.statusCode).toBe(201);
+  expect(reply.headers["content-type"]).toBeUndefined();
+  expect(reply.headers[`${HEADER_OPS_SEALED}-content-type`]).toContain("application/json");
+  await reply.body.dump();
+  const through = opsClient({ url, headers: () => Promise.resolve(sealed) });
+  const page = await through.call("/v1/invoke/default/hello/page");
+  expect(page.headers["content-type"]).toContain("application/json");
+  expect(page.headers).not.toHaveProperty(`${HEADER_OPS_SEALED}-content-type`);
+  const nobody = await request(`${url}/v1/status`, { headers: { [HEADER_OPS_AUTHORIZATION]: "Bearer no" } });
+  expect(nobody.statusCode).toBe(401);
 });
 
 test("invoke streams, and a caller who leaves frees the function", async () => {
