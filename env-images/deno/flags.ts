@@ -6,8 +6,8 @@ export interface DenoFlagOptions {
   readonly contractDirs?: readonly string[];
   /** What no function may reach: `address`, `address:port`, `[v6]:port` or CIDR. */
   readonly denyNet: readonly string[];
-  /** Upper bound of the JavaScript heap. */
-  readonly memoryMb: number;
+  /** Upper bound of the JavaScript heap; undefined = what the variable DENO_V8_FLAGS says. */
+  readonly memoryMb?: number;
 }
 
 /** Instance metadata services, wherever a pod runs. */
@@ -40,9 +40,18 @@ export function denoFlags(options: DenoFlagOptions): string[] {
     "--deny-sys",
     "--deny-import",
     // Without helper threads for the collector, and with a small nursery, a pod under load has half the memory and no slower replies.
-    `--v8-flags=--max-old-space-size=${memoryMb},--single-threaded-gc,--max-semi-space-size=4`,
+    `--v8-flags=${memoryMb === undefined ? "" : `--max-old-space-size=${memoryMb},`}--single-threaded-gc,--max-semi-space-size=4`,
   ];
 }
+
+/** The flags of a pod on a cluster: the arguments between `deno` and the main module in the image's Containerfile. */
+export const IMAGE_ROOT = "/tmp/isotope";
+export const imageFlags = (): string[] =>
+  denoFlags({
+    root: IMAGE_ROOT,
+    contractDirs: ["/userfunc", "/secrets", "/configs"],
+    denyNet: METADATA_ADDRESSES,
+  });
 
 /** The ways to say a port of the platform on this machine, as entries for `denyNet`. */
 export function loopbackPorts(ports: readonly number[]): string[] {

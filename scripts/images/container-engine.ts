@@ -1,0 +1,150 @@
+import { rmSync } from "node:fs";
+import { hasCommand, runCommand } from "./run-command.ts";
+import { SOURCE_DATE_EPOCH } from "./file-tree.ts";
+
+export const ENGINES = ["buildah", "podman", "docker"] as const;
+export type EngineName = (typeof ENGINES)[number];
+
+export interface BuildInput {
+  readonly context: string;
+  readonly containerfile: string;
+  /** Full name, with registry and tag. */
+  readonly ref: string;
+  readonly args: Readonly<Record<string, string>>;
+}
+
+/** A program that builds images from Containerfiles. */
+export interface ContainerEngine {
+  readonly name: EngineName;
+  /** Builds and names an image; layers that did not change are taken from the engine's cache. */
+  build(input: BuildInput): Promise<void>;
+  /** Whether an image of this name is there. */
+  has(ref: string): Promise<boolean>;
+  /** Writes an image as an archive that `ctr images import`, `podman load` and `docker load` read. */
+  exportArchive(ref: string, file: string): Promise<void>;
+}
+
+/** The engine asked for, or the first that is installed. */
+export async function findEngine(asked?: EngineName): Promise<ContainerEngine> {
+  for (const name of asked ? [asked] : ENGINES) {
+    if (!(await hasCommand(name))) continue;
+    if (
+      name === "docker" &&
+      !(await runCommand("docker", ["info"]).then(
+        () => true,
+        () => false,
+      ))
+    )
+      continue;
+    return name === "docker" ? docker() : name === "podman" ? podman() : buildah();
+  }
+  throw new Error(
+    asked
+      ? `Cannot build images: "${asked}" does not run on this machine`
+      : `Cannot build images: none of ${ENGINES.join(", ")} runs on this machine`,
+  );
+}
+
+const buildArguments = (args: Readonly<Record<string, string>>): string[] =>
+  Object.entries(args).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
+
+const succeeds = (work: Promise<unknown>): Promise<boolean> =>
+  work.then(
+    () => true,
+    () => false,
+  );
+
+/** chroot isolation and overlay work without systemd and without user namespaces. */
+const BUILDAH = ["--storage-driver", "overlay"];
+
+function buildah(): ContainerEngine {
+  return {
+    name: "buildah",
+    build: async ({ context, containerfile, ref, args }) => {
+      await runCommand("buildah", [
+        ...BUILDAH,
+        "build",
+        "--quiet",
+        "--isolation=chroot",
+        "--format=oci",
+        "--layers",
+        "--identity-label=false",
+        `--timestamp=${SOURCE_DATE_EPOCH}`,
+        "--pull=never",
+        ...buildArguments(args),
+        "--file",
+        containerfile,
+        "--tag",
+        ref,
+        context,
+      ]);
+    },
+    has: (ref) => succeeds(runCommand("buildah", [...BUILDAH, "inspect", "--type=image", ref])),
+    exportArchive: async (ref, file) => {
+      rmSync(file, { force: true });
+      await runCommand("buildah", [
+        ...BUILDAH,
+        "push",
+        "--quiet",
+        "--disable-compression",
+        ref,
+        `oci-archive:${file}:${ref}`,
+      ]);
+    },
+  };
+}
+
+function podman(): ContainerEngine {
+  return {
+    name: "podman",
+    build: async ({ context, containerfile, ref, args }) => {
+      await runCommand("podman", [
+        "build",
+        "--quiet",
+        "--format=oci",
+        "--layers",
+        "--identity-label=false",
+        `--timestamp=${SOURCE_DATE_EPOCH}`,
+        "--pull=missing",
+        ...buildArguments(args),
+        "--file",
+        containerfile,
+        "--tag",
+        ref,
+        context,
+      ]);
+    },
+    has: (ref) => succeeds(runCommand("podman", ["image", "exists", ref])),
+    exportArchive: async (ref, file) => {
+      rmSync(file, { force: true });
+      await runCommand("podman", ["save", "--quiet", "--format=oci-archive", "--output", file, ref]);
+    },
+  };
+}
+
+function docker(): ContainerEngine {
+  return {
+    name: "docker",
+    build: async ({ context, containerfile, ref, args }) => {
+      await runCommand(
+        "docker",
+        [
+          "build",
+          "--quiet",
+          "--provenance=false",
+          ...buildArguments({ ...args, SOURCE_DATE_EPOCH: String(SOURCE_DATE_EPOCH) }),
+          "--file",
+          containerfile,
+          "--tag",
+          ref,
+          context,
+        ],
+        { env: { DOCKER_BUILDKIT: "1" } },
+      );
+    },
+    has: (ref) => succeeds(runCommand("docker", ["image", "inspect", ref])),
+    exportArchive: async (ref, file) => {
+      await runCommand("docker", ["save", "--output", file, ref]);
+    },
+  };
+}
