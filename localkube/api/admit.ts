@@ -1,6 +1,6 @@
 import { checkRules } from "../schema/cel-rules.ts";
 import { decodeTyped } from "../schema/decode-typed.ts";
-import { isPlainObject, jsonEqual, type PlainObject, textOf } from "../schema/plain-object.ts";
+import { copyJson, isPlainObject, jsonEqual, type PlainObject, textOf } from "../schema/plain-object.ts";
 import { applyDefaults, dropForbiddenNulls, prune } from "../schema/prune.ts";
 import { definition as schemaDefinition, OBJECT_META } from "../schema/schema.ts";
 import { validateValue } from "../schema/validate.ts";
@@ -49,7 +49,7 @@ export function decodeBody(
 }
 
 function decodeBuiltIn(definition: ResourceDefinition, body: PlainObject, unknown: string[]): PlainObject {
-  if (!definition.schema) return structuredClone(body);
+  if (!definition.schema) return copyJson(body);
   const { apiVersion: _version, kind: _kind, ...fields } = body;
   const decoded = decodeTyped(definition.schema, fields, definition.kind, definition.version);
   unknown.push(...decoded.unknownFields.map((path) => `unknown field "${path}"`));
@@ -57,7 +57,7 @@ function decodeBuiltIn(definition: ResourceDefinition, body: PlainObject, unknow
 }
 
 function decodeCustom(definition: ResourceDefinition, body: PlainObject, unknown: string[]): PlainObject {
-  const copy = structuredClone(body);
+  const copy = copyJson(body);
   const meta = decodeTyped(
     schemaDefinition(OBJECT_META),
     copy.metadata ?? {},

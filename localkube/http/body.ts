@@ -12,14 +12,19 @@ const tooLarge = (): ApiError =>
 /** The whole body. Rejects with 413 beyond 3 MB. */
 export async function readBody(request: IncomingMessage): Promise<Buffer> {
   if (Number(request.headers["content-length"] ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  request.on("data", (chunk: Buffer) => {
     size += chunk.length;
-    if (size > MAX_BODY_BYTES) throw tooLarge();
-    chunks.push(chunk);
-  }
-  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
+    if (size > MAX_BODY_BYTES) {
+      request.removeAllListeners("data");
+      reject(tooLarge());
+    } else chunks.push(chunk);
+  });
+  request.on("end", () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
+  request.on("error", reject);
+  return promise;
 }
 
 /** The media type without its parameters, in lower case; "" when none is given. */

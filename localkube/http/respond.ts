@@ -14,13 +14,13 @@ export function sendWarnings(response: ServerResponse, warnings: readonly string
 }
 
 export function sendText(response: ServerResponse, code: number, type: string, text: string): void {
-  const body = Buffer.from(text);
   response.writeHead(code, {
     "Content-Type": type,
-    "Content-Length": body.length,
+    "Content-Length": Buffer.byteLength(text),
     "Cache-Control": "no-cache, private",
   });
-  response.end(body);
+  // As text it leaves in one piece with the headers.
+  response.end(text);
 }
 
 /** Sends a JSON text or value, as YAML when that was asked for. */

@@ -35,8 +35,6 @@ const encoded = new WeakMap<TableEvent, Map<string, Buffer>>();
 export async function handleWatch(exchange: Exchange, target: ResourceRequest): Promise<void> {
   const { query, response, service } = exchange;
   const { table } = service.core;
-  // What is shown first must be on disk: a version that a crash takes back would be handed out twice.
-  for (let settled = table.pending(); settled; settled = table.pending()) await settled;
   const fieldSelector = [query.get("fieldSelector"), target.name && `metadata.name=${target.name}`]
     .filter((part) => part)
     .join(",");
@@ -57,14 +55,18 @@ export async function handleWatch(exchange: Exchange, target: ResourceRequest): 
   const timeoutSeconds = wholeNumber(query, "timeoutSeconds") || 1800 + Math.floor(Math.random() * 1800);
   table.assertServable(fromRv);
 
+  const initial = start.initialEvents
+    ? [...table.list(target.definition.storage, target.namespace)].filter(
+        (stored) => !stream.test || stream.test(stored.object),
+      )
+    : [];
+  // What is shown first must be on disk: a version that a crash takes back would be handed out twice.
+  await table.pending();
+  if (response.closed) return;
   response.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-cache, private" });
   response.flushHeaders();
-  if (start.initialEvents) {
-    for (const stored of table.list(target.definition.storage, target.namespace)) {
-      if (!stream.test || stream.test(stored.object)) response.write(line(stream, "ADDED", stored));
-    }
-    if (start.marksEnd) response.write(bookmark(stream, fromRv, true));
-  }
+  for (const stored of initial) response.write(line(stream, "ADDED", stored));
+  if (start.marksEnd) response.write(bookmark(stream, fromRv, true));
   const end = table.watch(target.definition.storage, fromRv, (event) => deliver(stream, event));
   const quiet = setInterval(() => {
     // Everything up to the newest version has been delivered, unless a commit is still to come.

@@ -1,6 +1,6 @@
 import { badRequest, unsupportedMediaType } from "../api/api-error.ts";
 import type { ResourceDefinition } from "../api/resource.ts";
-import { isPlainObject } from "../schema/plain-object.ts";
+import { copyJson, isPlainObject } from "../schema/plain-object.ts";
 import type { KubeObject } from "../store/kube-object.ts";
 import { applyJsonPatch } from "./json-patch.ts";
 import { mergePatch } from "./merge-patch.ts";
@@ -29,7 +29,7 @@ export function patchedBody(
       return applyJsonPatch(definition, current, patch);
     case MERGE_PATCH:
       if (!isPlainObject(patch)) throw badRequest("error decoding patch: a merge patch must be an object");
-      return mergePatch(structuredClone(current), patch);
+      return mergePatch(copyJson(current), patch);
     case STRATEGIC_PATCH:
       if (definition.custom || !definition.schema) {
         throw unsupportedMediaType(
@@ -38,7 +38,7 @@ export function patchedBody(
       }
       if (!isPlainObject(patch))
         throw badRequest("error decoding patch: a strategic merge patch must be an object");
-      return strategicMerge(definition.schema, structuredClone(current), patch);
+      return strategicMerge(definition.schema, copyJson(current), patch);
     default:
       throw unsupportedMediaType(
         `the body of the request was in an unknown format - accepted media types include: ${JSON_PATCH}, ${MERGE_PATCH}, ${STRATEGIC_PATCH}, ${APPLY_YAML}`,

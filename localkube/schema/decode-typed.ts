@@ -1,5 +1,5 @@
 import { badRequest } from "../api/api-error.ts";
-import { isPlainObject, type PlainObject } from "./plain-object.ts";
+import { copyJson, isPlainObject, type PlainObject } from "./plain-object.ts";
 import { resolve, type Schema } from "./schema.ts";
 
 export interface DecodeResult {
@@ -38,7 +38,7 @@ function decodeValue(schema: Schema, input: unknown, path: string, decoding: Dec
     );
   }
   if (schema["x-kubernetes-preserve-unknown-fields"] || schema.type === undefined) {
-    return structuredClone(input);
+    return copyJson(input);
   }
   switch (schema.type) {
     case "object":

@@ -1,4 +1,4 @@
-import { childPath, isPlainObject, type PlainObject, setOwn } from "./plain-object.ts";
+import { childPath, copyJson, isPlainObject, type PlainObject, setOwn } from "./plain-object.ts";
 import { resolve, type Schema } from "./schema.ts";
 
 const EMBEDDED_FIELDS = new Set(["apiVersion", "kind", "metadata"]);
@@ -72,8 +72,8 @@ export function applyDefaults(schema: Schema, value: unknown): void {
 function defaultProperty(value: PlainObject, key: string, child: Schema): void {
   const present = Object.hasOwn(value, key) && value[key] !== undefined;
   if (present && value[key] === null && child.nullable !== true && child.default !== undefined) {
-    setOwn(value, key, structuredClone(child.default));
-  } else if (!present && child.default !== undefined) setOwn(value, key, structuredClone(child.default));
+    setOwn(value, key, copyJson(child.default));
+  } else if (!present && child.default !== undefined) setOwn(value, key, copyJson(child.default));
 }
 
 /** Drops nulls in place that the schema does not allow: a typed client's way of saying "absent". */

@@ -1,10 +1,14 @@
 /**
  * Invariants:
- * 1. One transaction per event-loop turn: what is appended in a turn is on disk, or nothing of it is.
- * 2. `flushed` of a batch settles only after COMMIT returned with synchronous=FULL.
- * 3. A failed COMMIT is final: memory would be ahead of the disk, so the owner must stop the process.
+ * 1. One transaction per batch: what is appended in one event-loop turn is on disk whole, or nothing of it is.
+ * 2. A batch is settled only after its COMMIT and a later fdatasync of the write-ahead log, so it survives a power failure too.
+ *    The disk is waited for outside the event loop; what is appended meanwhile is the next batch.
+ * 3. Batches settle in the order of their changes; one is written at a time.
+ * 4. A failed COMMIT or fdatasync is final: memory would be ahead of the disk, so the owner must stop the process.
  */
+import { closeSync, fdatasync, fdatasyncSync, openSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { CHECKPOINT_BYTES, Checkpoints } from "./checkpoints.ts";
 import type { WatchEventType } from "./store.ts";
 
 export interface StoredRow {
@@ -37,11 +41,15 @@ interface Statements {
   meta: StatementSync;
 }
 
+/** Pages that a batch changes beside its bodies: index pages, the end of the history, the version. */
+const BATCH_OVERHEAD_BYTES = 16 * 1024;
+
+// COMMIT itself does not wait for the disk (NORMAL): the fdatasync that follows it does.
 const SCHEMA = `
   PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = FULL;
-  PRAGMA wal_autocheckpoint = 2000;
-  PRAGMA cache_size = -4000;
+  PRAGMA synchronous = NORMAL;
+  PRAGMA wal_autocheckpoint = 0;
+  PRAGMA cache_size = -2000;
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS objects (
     key TEXT PRIMARY KEY, resource TEXT NOT NULL, body TEXT NOT NULL
@@ -51,18 +59,33 @@ const SCHEMA = `
   );
 `;
 
+interface Batch {
+  readonly changes: Change[];
+  readonly settled: PromiseWithResolvers<void>;
+}
+
 /** The durable side of the store: a journal of changes with group commit. */
 export class Database {
   readonly #db: DatabaseSync;
+  readonly #logFd: number;
   readonly #statements: Statements;
+  readonly #checkpoints: Checkpoints;
   readonly #onFatal: (error: unknown) => void;
-  #batch: Change[] = [];
-  #flushed: PromiseWithResolvers<void> | undefined;
+  /** Appended, not yet committed. */
+  #batch: Batch | undefined;
+  /** Committed; the disk is being waited for. */
+  #syncing: Batch | undefined;
+  #turn: NodeJS.Immediate | undefined;
   #sinceTrim = 0;
+  #isClosed = false;
 
-  constructor(file: string, onFatal: (error: unknown) => void) {
+  /** @param onFatal Memory and disk differ for good. @param checkpointBytes About how long the write-ahead log may become. */
+  constructor(file: string, onFatal: (error: unknown) => void, checkpointBytes = CHECKPOINT_BYTES) {
     this.#db = new DatabaseSync(file);
     this.#db.exec(SCHEMA);
+    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    this.#logFd = openSync(`${file}-wal`, "r+");
+    this.#checkpoints = new Checkpoints(file, checkpointBytes, () => this.#schedule(), onFatal);
     this.#onFatal = onFatal;
     this.#statements = {
       put: this.#db.prepare(
@@ -102,51 +125,79 @@ export class Database {
     return typeof row?.value === "string" ? row.value : undefined;
   }
 
-  writeMeta(name: string, value: string): void {
-    this.#statements.meta.run(name, value);
-  }
-
   /** Adds a change to the batch of this turn; resolves when it is on disk. */
   append(change: Change): Promise<void> {
-    this.#batch.push(change);
-    if (!this.#flushed) {
-      this.#flushed = Promise.withResolvers<void>();
-      setImmediate(() => this.flush());
-    }
-    return this.#flushed.promise;
+    this.#batch ??= { changes: [], settled: Promise.withResolvers<void>() };
+    this.#batch.changes.push(change);
+    this.#schedule();
+    return this.#batch.settled.promise;
   }
 
   /** Resolves once everything appended so far is on disk; undefined when it is already. */
   pending(): Promise<void> | undefined {
-    return this.#flushed?.promise;
+    return (this.#batch ?? this.#syncing)?.settled.promise;
   }
 
-  /** Commits the batch now. */
-  flush(): void {
+  #schedule(): void {
+    if (!this.#batch || this.#syncing || this.#turn || this.#checkpoints.holdsWrites) return;
+    this.#turn = setImmediate(() => {
+      this.#turn = undefined;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    const batch = this.#commit();
+    if (!batch) return;
+    this.#syncing = batch;
+    fdatasync(this.#logFd, (error) => {
+      // Closing has waited for the disk itself.
+      if (this.#isClosed) return;
+      this.#syncing = undefined;
+      if (error) this.#fail(batch, error);
+      else this.#settle(batch);
+      this.#schedule();
+    });
+  }
+
+  /** Writes the batch as one transaction and returns it; undefined without one, and when writing failed. */
+  #commit(): Batch | undefined {
     const batch = this.#batch;
-    const flushed = this.#flushed;
-    if (!flushed) return;
-    this.#batch = [];
-    this.#flushed = undefined;
+    if (!batch) return undefined;
+    this.#batch = undefined;
+    const { changes } = batch;
     try {
       this.#db.exec("BEGIN IMMEDIATE");
-      for (const change of batch) this.#write(change);
-      const last = batch.at(-1)?.rv ?? 0;
+      let bytes = BATCH_OVERHEAD_BYTES;
+      for (const change of changes) {
+        this.#write(change);
+        bytes += 2 * change.body.length;
+      }
+      const last = changes.at(-1)?.rv ?? 0;
       this.#statements.meta.run("resourceVersion", String(last));
-      this.#sinceTrim += batch.length;
+      this.#sinceTrim += changes.length;
       if (this.#sinceTrim >= 1_000) {
         this.#sinceTrim = 0;
         this.#statements.trim.run(last - HISTORY_KEPT);
       }
       this.#db.exec("COMMIT");
+      this.#checkpoints.written(bytes);
+      return batch;
     } catch (error) {
-      flushed.promise.catch(() => undefined);
-      flushed.reject(error);
-      this.#onFatal(error);
-      return;
+      this.#fail(batch, error);
+      return undefined;
     }
-    flushed.resolve();
-    for (const change of batch) change.afterCommit();
+  }
+
+  #settle(batch: Batch): void {
+    batch.settled.resolve();
+    for (const change of batch.changes) change.afterCommit();
+  }
+
+  #fail({ settled }: Batch, error: unknown): void {
+    settled.promise.catch(() => undefined);
+    settled.reject(error);
+    this.#onFatal(error);
   }
 
   #write(change: Change): void {
@@ -155,8 +206,16 @@ export class Database {
     this.#statements.history.run(change.rv, change.type, change.resource, change.key, change.body);
   }
 
+  /** Waits for the disk, in this turn, and ends. */
   close(): void {
-    this.flush();
+    const syncing = this.#syncing;
+    const last = this.#commit();
+    this.#isClosed = true;
+    clearImmediate(this.#turn);
+    if (syncing ?? last) fdatasyncSync(this.#logFd);
+    for (const batch of [syncing, last]) if (batch) this.#settle(batch);
+    this.#checkpoints.stop();
+    closeSync(this.#logFd);
     this.#db.close();
   }
 }

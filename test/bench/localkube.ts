@@ -132,7 +132,7 @@ const server = await spawnLocalkube();
 try {
   const connection = openConnection(server.kubeconfig);
   console.log(
-    `localkube, ${cpus().length} cores, Node ${process.versions.node}, synchronous=FULL, objects of ~0.8 kB, client and server on one machine\n`,
+    `localkube, ${cpus().length} cores, Node ${process.versions.node}, every write synced to disk, objects of ~0.8 kB, client and server on one machine\n`,
   );
   row("memory, idle, API alone", rss(server.pid), "≤ 90 MB");
   let usedMs = cpuMs(server.pid);
