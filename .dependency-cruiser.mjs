@@ -10,6 +10,8 @@ const ALLOWED = {
   "env-images/deno": ["api"],
   // Runs on Node: reads archives and settings with the platform's own modules.
   "env-images/builder": ["api", "net"],
+  // Takes a foreign image's requests in its place, with the HTTP core of the router and the message reader of our own runtime.
+  "env-images/fetcher": ["api", "net", "engine/router/http", "env-images/deno"],
 };
 const ENGINE_PARTS = ["router", "executor", "builder", "storage", "logs"];
 /** Processes are put together here, from whatever they need. */

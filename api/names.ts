@@ -22,6 +22,8 @@ export const ANNOTATION_HOST_PORT = "localkube.dev/host-port";
 
 /** The port of the environment contract: user requests and control calls. */
 export const FUNCTION_PORT = 8888;
+/** The port of the fetcher beside a runtime or builder of a foreign image: control calls, and requests of functions. */
+export const FETCHER_PORT = 8000;
 
 /** Set by `isotope deploy`: the folder deployment that owns a resource, for pruning. */
 export const LABEL_DEPLOYMENT = "isotope.dev/deployment";

@@ -11,15 +11,16 @@ import { z } from "zod";
  *   POST /_isotope/retire    body `RetireRequest`; 200 `PodStatus` with state "retired" when the pod was idle for that long and now
  *                            refuses everything (header x-isotope-refused: retired); 409 `PodStatus` when it is in use.
  *   POST /_isotope/drain     200: refuses new requests (refused: retired), finishes the running ones, then exits 0.
+ *
+ * A pod of a foreign image is asked the same at its fetcher (port FETCHER_PORT), which also takes the requests. Where such a pod takes any
+ * number of functions, `?function=<uid>` names one: status, retire and drain are then of this function alone.
  */
 export const POD_STATES = ["generic", "specialising", "specialised", "retired", "failed"] as const;
 
 export const PodHealth = z.object({ podUid: z.string(), state: z.enum(POD_STATES) });
 export type PodHealth = z.infer<typeof PodHealth>;
 
-export const PodStatus = z.object({
-  podUid: z.string(),
-  state: z.enum(POD_STATES),
+const ServedFunction = z.object({
   revision: z.string().nullable(),
   function: z.object({ namespace: z.string(), name: z.string(), uid: z.string() }).nullable(),
   inFlight: z.number().int(),
@@ -27,6 +28,13 @@ export const PodStatus = z.object({
   started: z.number().int(),
   /** Milliseconds since the last request ended (or since specialisation); 0 while one runs (waitUntil and sockets count). */
   idleMs: z.number(),
+});
+
+export const PodStatus = ServedFunction.extend({
+  podUid: z.string(),
+  state: z.enum(POD_STATES),
+  /** All functions of a pod that takes any number of them; the fields above are then those of the one that was asked for. */
+  functions: z.array(ServedFunction).max(10_000).optional(),
 });
 export type PodStatus = z.infer<typeof PodStatus>;
 
