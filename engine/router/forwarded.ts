@@ -1,4 +1,5 @@
 import { BlockList, isIPv6 } from "node:net";
+import { flatText } from "./flat-text.ts";
 import type { Exchange } from "./http/types.ts";
 
 /** Request headers that only a trusted proxy may set. They are stripped from every request and written anew. */
@@ -40,7 +41,26 @@ function blockList(ranges: readonly string[]): BlockList {
   return result;
 }
 
-function ownLines({ clientAddress, host }: Exchange): string {
+/** Forwarding lines of a client connection; they change with the host alone. */
+class OwnLines {
+  readonly host: string;
+  readonly lines: string;
+
+  constructor(host: string, lines: string) {
+    this.host = host;
+    this.lines = lines;
+  }
+}
+
+function ownLines(exchange: Exchange): string {
+  const { clientMemo, host } = exchange;
+  if (clientMemo instanceof OwnLines && clientMemo.host === host) return clientMemo.lines;
+  const lines = flatText(ownLinesOf(exchange));
+  exchange.clientMemo = new OwnLines(host, lines);
+  return lines;
+}
+
+function ownLinesOf({ clientAddress, host }: Exchange): string {
   return `x-forwarded-for: ${clientAddress}\r\nx-forwarded-host: ${host}\r\nx-forwarded-proto: http\r\nforwarded: ${node(clientAddress)};host=${quoted(host)};proto=http\r\n`;
 }
 

@@ -31,9 +31,13 @@ export class Invocation implements Waiter {
   code: ErrorCode | "" = "";
   readonly #replyError: (invocation: Invocation, error: PlatformError) => void;
 
-  constructor(facts: InvocationFacts, replyError: (invocation: Invocation, error: PlatformError) => void) {
+  constructor(
+    facts: InvocationFacts,
+    revision: Revision,
+    replyError: (invocation: Invocation, error: PlatformError) => void,
+  ) {
     this.exchange = facts.exchange;
-    this.revision = facts.revision;
+    this.revision = revision;
     this.requestId = facts.requestId;
     this.traceparent = facts.traceparent;
     this.lines = facts.lines;
@@ -74,7 +78,6 @@ export class Invocation implements Waiter {
 
 export interface InvocationFacts {
   readonly exchange: Exchange;
-  readonly revision: Revision;
   readonly requestId: string;
   readonly traceparent: string;
   readonly lines: string;

@@ -35,11 +35,9 @@ export interface InvokeDeps {
   readonly logEnd: (exchange: Exchange, facts: { code: string; requestId: string; function: string }) => void;
 }
 
-type CallFacts = Omit<InvocationFacts, "revision">;
-
 export interface Invoker extends Omit<Handler, "onRequest"> {
   /** Calls the function of a slot. */
-  call(slot: FunctionSlot, facts: CallFacts): void;
+  call(slot: FunctionSlot, facts: InvocationFacts): void;
   /** Answers a request that reaches no function. `lines` = further header lines. */
   refuse(exchange: Exchange, error: PlatformError, lines?: string): void;
 }
@@ -70,7 +68,7 @@ export function createInvoker(deps: InvokeDeps): Invoker {
       const revision = slot.current;
       if (revision === undefined)
         return reply(deps, facts.exchange, whyNotServed(slot), facts.corsLines ?? "", facts);
-      const invocation = new Invocation({ ...facts, revision }, replyError);
+      const invocation = new Invocation(facts, revision, replyError);
       facts.exchange.context = invocation;
       revision.admit(invocation);
     },
@@ -226,7 +224,7 @@ function ended(deps: InvokeDeps, exchange: Exchange): void {
     context.endpoint = undefined;
     if (exchange.outcome === "upstream-broken") deps.suspect(endpoint, "reset");
     if (exchange.outcome === "timeout" && plan) context.code = cutCode(exchange, plan);
-    revision.release(endpoint, exchange.respondedAt > 0);
+    revision.release(endpoint, exchange.responded);
   }
   deps.logEnd(exchange, { code: context.code, requestId: context.requestId, function: plan?.slot.key ?? "" });
 }

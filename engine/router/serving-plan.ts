@@ -10,6 +10,7 @@ import {
 } from "../../api/headers.ts";
 import type { Serving } from "../../api/kinds/serving.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { flatText } from "./flat-text.ts";
 import type { FunctionSlot } from "./function-table.ts";
 import type { HeaderFilter, RelayPlan } from "./http/types.ts";
 import type { RevisionStats } from "./router-metrics.ts";
@@ -114,7 +115,7 @@ function relayPlans({ limits }: Serving, settings: PlanSettings, refusalHeader: 
 /** Prepares a pod for requests of the function that its revision serves. */
 export function equipEndpoint(endpoint: Endpoint, plan: ServingPlan): void {
   const podLine = `${HEADER_POD}: ${endpoint.podUid}\r\n`;
-  endpoint.headers = endpoint.direct ? plan.directLines + podLine : plan.referenceLines;
+  endpoint.headers = flatText(endpoint.direct ? plan.directLines + podLine : plan.referenceLines);
   endpoint.tunnelHeaders = endpoint.direct ? plan.directTunnelLines + podLine : plan.referenceLines;
   endpoint.plans = endpoint.direct ? plan.directPlans : plan.referencePlans;
 }

@@ -61,6 +61,8 @@ export class ClientConnection implements Swept {
   readonly parser: HeadParser;
   readonly address: string;
   readonly port: number;
+  /** Of the handler: what holds for all requests of this connection. */
+  memo: unknown = undefined;
   /** Text that leaves with the next write. */
   text = "";
   tunnelBytes = 0;
@@ -93,7 +95,7 @@ export class ClientConnection implements Swept {
     const socket = shared ?? accepted;
     this.#socket = socket;
     if (shared === undefined) {
-      socket.on("data", (chunk: Buffer) => this.#data(chunk));
+      socket.on("data", (chunk: Buffer) => this.#data(chunk, chunk.length));
       socket.resume();
     }
     socket.on("end", () => this.#ended());
@@ -270,7 +272,7 @@ export class ClientConnection implements Swept {
 
   #read(count: number): boolean {
     const own = this.#readBuffer;
-    this.#data(own.subarray(0, count));
+    this.#data(own, count);
     const streams =
       this.#exchange !== undefined && (this.#exchange.isTunnel || this.#body?.complete === false);
     if (!streams) this.#readBuffer = SHARED;
@@ -286,20 +288,20 @@ export class ClientConnection implements Swept {
     return bytes.buffer === SHARED.buffer ? Buffer.from(part) : part;
   }
 
-  #data(chunk: Buffer): void {
+  #data(bytes: Buffer, end: number): void {
     if (this.#lingering && this.#waitAt !== 0 && !this.queued) {
       this.#waitAt = Math.min(this.#host.now + LINGER_MS, this.#lingerUntil);
     }
     if (this.#lingering || this.#gone) return;
     if (this.#exchange?.isTunnel === true) {
-      this.#tunnelData(chunk);
+      this.#tunnelData(bytes.subarray(0, end));
       return;
     }
     if (this.#pendingLength === 0) {
-      const used = this.#consume(chunk, chunk.length);
-      if (used < chunk.length) this.#keep(chunk, used);
+      const used = this.#consume(bytes, end);
+      if (used < end) this.#keep(bytes, used, end);
     } else {
-      this.#keep(chunk, 0);
+      this.#keep(bytes, 0, end);
       this.#consumePending();
     }
     this.#settle();
@@ -324,14 +326,14 @@ export class ClientConnection implements Swept {
     }
   }
 
-  #keep(chunk: Buffer, from: number): void {
-    const needed = this.#pendingLength + chunk.length - from;
+  #keep(bytes: Buffer, from: number, end: number): void {
+    const needed = this.#pendingLength + end - from;
     if (needed > this.#pending.length) {
       const larger = Buffer.allocUnsafe(Math.max(needed, this.#pending.length * 2, 1024));
       this.#pending.copy(larger, 0, 0, this.#pendingLength);
       this.#pending = larger;
     }
-    chunk.copy(this.#pending, this.#pendingLength, from);
+    bytes.copy(this.#pending, this.#pendingLength, from, end);
     this.#pendingLength = needed;
   }
 

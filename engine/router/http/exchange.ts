@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import { BodyError } from "./body-error.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import { findHeader, type HeadParser, headerValue } from "./head-parser.ts";
@@ -60,10 +61,8 @@ export class ExchangeImpl implements Exchange, RequestFacts {
   outcome: Outcome = "client-gone";
   status = 0;
   bytesOut = 0;
-  relayedAt = 0;
-  sentAt = 0;
-  respondedAt = 0;
   endedAt = 0;
+  responded = false;
   attempts = 0;
 
   method = "";
@@ -116,6 +115,14 @@ export class ExchangeImpl implements Exchange, RequestFacts {
 
   get clientPort(): number {
     return this.client.port;
+  }
+
+  get clientMemo(): unknown {
+    return this.client.memo;
+  }
+
+  set clientMemo(memo: unknown) {
+    this.client.memo = memo;
   }
 
   get bytesIn(): number {
@@ -210,7 +217,6 @@ export class ExchangeImpl implements Exchange, RequestFacts {
     this.target = target;
     this.headers = headers;
     this.attempts++;
-    this.relayedAt = performance.now();
     this.state = "relaying";
     this.sent = false;
     this.upgrading = this.upgrade && plan.allowUpgrade;

@@ -29,7 +29,25 @@ export const KEEP_ALIVE = 8;
 export const HOP = 9;
 const KINDS = 10;
 
-const KNOWN: ReadonlyArray<ReadonlyArray<readonly [string, number]>> = knownByLength();
+const KNOWN: ReadonlyArray<readonly [string, number]> = [
+  ["host", HOST],
+  ["date", DATE],
+  ["content-length", CONTENT_LENGTH],
+  ["transfer-encoding", TRANSFER_ENCODING],
+  ["connection", CONNECTION],
+  ["upgrade", UPGRADE],
+  ["expect", EXPECT],
+  ["keep-alive", KEEP_ALIVE],
+  ["te", HOP],
+  ["trailer", HOP],
+  ["proxy-connection", HOP],
+  ["proxy-authenticate", HOP],
+  ["proxy-authorization", HOP],
+  ["http2-settings", HOP],
+];
+const LONGEST_KNOWN = 19;
+/** Index + 1 in KNOWN by length and lower-case first letter (`length << 8 | letter`), which no two of them share; 0 for none. */
+const KNOWN_BY_START: Uint8Array = knownByStart();
 
 const S_START = 0;
 const S_START_LF = 1;
@@ -125,6 +143,7 @@ export class HeadParser {
     const limit = base + this.#limits.maxHeaderBytes;
     const stop = end > limit ? limit : end;
     let i = base + this.#pos;
+    if (this.#response && this.#state === S_VERSION) i = this.#statusVersion(bytes, base, i, stop);
     while (i < stop) {
       const state = this.#state;
       let next: number;
@@ -245,7 +264,7 @@ export class HeadParser {
       return this.#fail(bytes[i] === 10 ? REJECTS.lineEnd : REJECTS.headerName);
     }
     this.spans[at + 1] = i - base;
-    const kind = length < KNOWN.length ? kindOf(bytes, base + start, length) : OTHER;
+    const kind = length <= LONGEST_KNOWN ? kindOf(bytes, base + start, length) : OTHER;
     this.kinds[this.count] = kind;
     if (kind !== OTHER) {
       if (this.first[kind] === 0) this.first[kind] = this.count + 1;
@@ -271,6 +290,10 @@ export class HeadParser {
     while (last > start && (bytes[last - 1] === 32 || bytes[last - 1] === 9)) last--;
     this.spans[(this.count << 2) + 3] = last - base;
     this.count++;
+    if (i + 1 < stop && bytes[i + 1] === 10) {
+      this.#state = S_LINE_START;
+      return i + 2;
+    }
     this.#state = S_VALUE_LF;
     return i + 1;
   }
@@ -298,6 +321,17 @@ export class HeadParser {
       default:
         return this.#statusLine(byte, base, i);
     }
+  }
+
+  /** Skips `HTTP/1.1 ` of a status line that is here whole; in any other case its bytes are judged one by one. */
+  #statusVersion(bytes: Uint8Array, base: number, i: number, stop: number): number {
+    if (i !== base || stop - i <= VERSION_LINE.length) return i;
+    for (let k = 0; k < VERSION_LINE.length - 2; k++) if (bytes[i + k] !== VERSION_LINE[k]) return i;
+    if (bytes[i + 8] !== 32) return i;
+    this.minorVersion = 1;
+    this.#mark = 9;
+    this.#state = S_STATUS;
+    return i + 9;
   }
 
   #version(byte: number, base: number, i: number): number {
@@ -385,32 +419,16 @@ function isVersionLine(bytes: Uint8Array, start: number): boolean {
 }
 
 function kindOf(bytes: Uint8Array, start: number, length: number): number {
-  for (const [name, kind] of KNOWN[length]!) {
-    let k = 0;
-    while (k < length && NAME_BYTE[bytes[start + k]!] === name.charCodeAt(k)) k++;
-    if (k === length) return kind;
-  }
-  return OTHER;
+  const index = KNOWN_BY_START[(length << 8) | NAME_BYTE[bytes[start]!]!]!;
+  if (index === 0) return OTHER;
+  const [name, kind] = KNOWN[index - 1]!;
+  let k = 1;
+  while (k < length && NAME_BYTE[bytes[start + k]!] === name.charCodeAt(k)) k++;
+  return k === length ? kind : OTHER;
 }
 
-function knownByLength(): Array<Array<readonly [string, number]>> {
-  const known: ReadonlyArray<readonly [string, number]> = [
-    ["host", HOST],
-    ["date", DATE],
-    ["content-length", CONTENT_LENGTH],
-    ["transfer-encoding", TRANSFER_ENCODING],
-    ["connection", CONNECTION],
-    ["upgrade", UPGRADE],
-    ["expect", EXPECT],
-    ["keep-alive", KEEP_ALIVE],
-    ["te", HOP],
-    ["trailer", HOP],
-    ["proxy-connection", HOP],
-    ["proxy-authenticate", HOP],
-    ["proxy-authorization", HOP],
-    ["http2-settings", HOP],
-  ];
-  const out: Array<Array<readonly [string, number]>> = Array.from({ length: 20 }, () => []);
-  for (const entry of known) out[entry[0].length]!.push(entry);
+function knownByStart(): Uint8Array {
+  const out = new Uint8Array((LONGEST_KNOWN + 1) << 8);
+  for (const [index, [name]] of KNOWN.entries()) out[(name.length << 8) | name.charCodeAt(0)] = index + 1;
   return out;
 }

@@ -180,7 +180,7 @@ export function relayWhole(
   const text = responseHead(exchange, connection);
   exchange.bytesOut += end - start;
   if (end - start <= SMALL_BODY_BYTES) {
-    client.write(end === start ? text : text + bytes.toString("latin1", start, end));
+    client.write(end === start ? text : text + connection.bodyText(bytes, start, end));
   } else {
     client.text = text;
     client.writeBytes(connection.keepable(bytes, start, end));
@@ -307,7 +307,7 @@ function responseHead(exchange: ExchangeImpl, connection: UpstreamConnection): s
   const { status, framing } = connection;
   exchange.state = "replying";
   exchange.status = status;
-  exchange.respondedAt = performance.now();
+  exchange.responded = true;
   const added = exchange.handler.onResponse(exchange, connection);
   const lines = passingLines(connection.parser, connection.head, exchange.responseFilter, connection.named);
   let text = statusLine(status) + lines + added;

@@ -48,6 +48,9 @@ export interface ConnectionOptions {
 
 const MAX_REMEMBERED_HOSTS = 1024;
 const remembered = new Map<string, Authority>();
+/** Looking a string up hashes it; comparing it with the one before does not. */
+let lastValue = "";
+let lastAuthority: Authority | undefined;
 
 /**
  * Judges a parsed head by the rules that concern several of its parts.
@@ -203,12 +206,15 @@ function interpretConnection(parser: HeadParser, head: string, facts: RequestFac
 
 /** Clients repeat few names, so that checking each once is enough. */
 function authorityOf(value: string): Authority | undefined {
-  const known = remembered.get(value);
-  if (known !== undefined) return known;
-  const authority = parseAuthority(value);
-  if (authority !== undefined) {
+  if (value === lastValue) return lastAuthority;
+  let authority = remembered.get(value);
+  if (authority === undefined) {
+    authority = parseAuthority(value);
+    if (authority === undefined) return undefined;
     if (remembered.size >= MAX_REMEMBERED_HOSTS) remembered.clear();
     remembered.set(value, authority);
   }
+  lastValue = value;
+  lastAuthority = authority;
   return authority;
 }

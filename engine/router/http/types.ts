@@ -64,6 +64,8 @@ export interface Exchange {
   readonly state: ExchangeState;
   /** Yours: set it in `onRequest`, read it in the other hooks. */
   context: unknown;
+  /** Yours too, and the same for all exchanges of one client connection: what need not be worked out again for each. */
+  clientMemo: unknown;
   /** Number of this exchange, rising within the process. */
   readonly id: number;
 
@@ -143,11 +145,9 @@ export interface Exchange {
   readonly bytesOut: number;
   /** `performance.now()` values; 0 where that point was not reached. */
   readonly startedAt: number;
-  /** When the last relay was asked for, when its request was on the wire, when the response head had come. */
-  readonly relayedAt: number;
-  readonly sentAt: number;
-  readonly respondedAt: number;
   readonly endedAt: number;
+  /** Whether the head of a pod's response came and was passed on. */
+  readonly responded: boolean;
   /** How often `relay` was called. */
   readonly attempts: number;
 }

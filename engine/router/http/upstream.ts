@@ -114,8 +114,9 @@ export class UpstreamPool implements Upstream, ConnectionOwner, Swept {
   }
 
   released(connection: UpstreamConnection): void {
-    const [next] = this.#queue;
-    if (next !== undefined) {
+    if (this.#queue.size > 0) {
+      const [next] = this.#queue;
+      if (next === undefined) return;
       this.#queue.delete(next);
       if (connection.served > 0) this.#counters.reused++;
       this.#give(connection, next);
