@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import {
   type FileHandle,
   link,
@@ -13,17 +13,16 @@ import {
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
-import { PlatformError } from "../../api/errors.ts";
 import {
   type ArchiveStore,
-  archiveId,
   type ByteRange,
   DEFAULT_MAX_ARCHIVE_BYTES,
   digestOf,
   type PutOptions,
   type StoredArchive,
 } from "./archive-store.ts";
-import { verifiedContent } from "./verified-content.ts";
+import { type ContentSource, verifiedContent } from "./verified-content.ts";
+import { archiveNotFound, diskError, errno, writeUpload } from "./write-upload.ts";
 
 /*
  * Archives in a folder: `archives/<first two digits>/<digest>`, with `tmp/` and `trash/` on the same file system.
@@ -89,61 +88,15 @@ async function put(
   content: AsyncIterable<Uint8Array>,
   expected: PutOptions,
 ): Promise<{ archive: StoredArchive; created: boolean }> {
-  if ((expected.sizeBytes ?? 0) > context.maxBytes) throw tooLarge(context.maxBytes);
   const temporary = join(context.folders.tmp, randomUUID());
   try {
-    const written = await write(context, temporary, content);
-    checkExpected(written, expected);
+    const written = await writeUpload(context, temporary, content, expected);
     const created = await commit(context, temporary, written.digest);
     return { archive: { ...written, uploadedAtMs: context.now() }, created };
   } catch (error) {
-    throw storageError(error);
+    throw diskError(error);
   } finally {
     await rm(temporary, { force: true });
-  }
-}
-
-async function write(
-  context: PutContext,
-  path: string,
-  content: AsyncIterable<Uint8Array>,
-): Promise<{ digest: string; sizeBytes: number }> {
-  const hash = createHash("sha256");
-  let sizeBytes = 0;
-  const file = await context.openFile(path, "wx", 0o600);
-  try {
-    for await (const chunk of content) {
-      sizeBytes += chunk.byteLength;
-      if (sizeBytes > context.maxBytes) throw tooLarge(context.maxBytes);
-      hash.update(chunk);
-      await writeAll(file, chunk);
-    }
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  return { digest: hash.digest("hex"), sizeBytes };
-}
-
-async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
-  for (let at = 0; at < chunk.byteLength; ) {
-    const { bytesWritten } = await file.write(chunk, at, chunk.byteLength - at);
-    at += bytesWritten;
-  }
-}
-
-function checkExpected(written: { digest: string; sizeBytes: number }, expected: PutOptions): void {
-  if (expected.sizeBytes !== undefined && expected.sizeBytes !== written.sizeBytes) {
-    throw new PlatformError(
-      "archive_invalid",
-      `Cannot store the archive: ${expected.sizeBytes} bytes were announced, ${written.sizeBytes} arrived`,
-    );
-  }
-  if (expected.sha256 !== undefined && expected.sha256 !== written.digest) {
-    throw new PlatformError(
-      "archive_invalid",
-      `Cannot store the archive: its sha256 is ${written.digest}, announced was ${expected.sha256}`,
-    );
   }
 }
 
@@ -189,7 +142,7 @@ async function find(folders: Folders, digest: string): Promise<StoredArchive | u
 async function openArchive(folders: Folders, digest: string, range?: ByteRange): Promise<Readable> {
   const path = pathOf(folders, digest);
   const file = await open(path, "r").catch((error: unknown) => {
-    throw errno(error) === "ENOENT" ? notFound(digest) : storageError(error);
+    throw errno(error) === "ENOENT" ? archiveNotFound(digest) : diskError(error);
   });
   const onCorrupt = async (): Promise<void> => {
     // Out of the way, so that an upload of the right content heals it.
@@ -197,11 +150,31 @@ async function openArchive(folders: Folders, digest: string, range?: ByteRange):
   };
   try {
     const { size } = await file.stat();
-    return Readable.from(verifiedContent(file, digest, size, range, onCorrupt), { objectMode: false });
+    return Readable.from(verifiedContent(fileSource(file, size), digest, range, onCorrupt), {
+      objectMode: false,
+    });
   } catch (error) {
     await file.close();
-    throw storageError(error);
+    throw diskError(error);
   }
+}
+
+const CHUNK_BYTES = 256 * 1024;
+
+function fileSource(file: FileHandle, sizeBytes: number): ContentSource {
+  return {
+    sizeBytes,
+    bytes: async function* (start, end) {
+      for (let at = start; at < end; ) {
+        const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, end - at));
+        const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
+        if (bytesRead === 0) return;
+        yield buffer.subarray(0, bytesRead);
+        at += bytesRead;
+      }
+    },
+    close: () => file.close(),
+  };
 }
 
 async function list(folders: Folders): Promise<StoredArchive[]> {
@@ -243,21 +216,4 @@ async function restoreTrash(folders: Folders): Promise<void> {
     }
     await unlink(trashed);
   }
-}
-
-const errno = (error: unknown): unknown =>
-  error instanceof Error && "code" in error ? error.code : undefined;
-
-const notFound = (digest: string): PlatformError =>
-  new PlatformError("archive_not_found", `Archive "${archiveId(digest)}" does not exist`);
-
-const tooLarge = (maxBytes: number): PlatformError =>
-  new PlatformError("archive_too_large", `Cannot store the archive: at most ${maxBytes} bytes are allowed`);
-
-function storageError(error: unknown): unknown {
-  const code = errno(error);
-  if (code === "ENOSPC" || code === "EDQUOT") {
-    return new PlatformError("storage_full", undefined, { cause: error });
-  }
-  return error;
 }

@@ -1,37 +1,43 @@
 import { createHash } from "node:crypto";
-import type { FileHandle } from "node:fs/promises";
 import { PlatformError } from "../../api/errors.ts";
 import { archiveId, type ByteRange } from "./archive-store.ts";
 
 /** Archives up to this size are read whole and verified before the first byte leaves. */
 export const VERIFY_FIRST_BYTES = 8 * 2 ** 20;
-const CHUNK_BYTES = 256 * 1024;
+
+/** Where a stored archive's bytes are read from. */
+export interface ContentSource {
+  readonly sizeBytes: number;
+  /** Bytes from `start` up to, not including, `end`. */
+  bytes(start: number, end: number): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}
 
 /**
- * Streams an archive's file and closes it. A content that does not have its digest ends in `archive_unavailable` before the last
+ * Streams an archive and closes its source. A content that does not have its digest ends in `archive_unavailable` before the last
  * chunk (large) or before any (small), after `onCorrupt` ran.
  */
 export async function* verifiedContent(
-  file: FileHandle,
+  source: ContentSource,
   digest: string,
-  sizeBytes: number,
   range: ByteRange | undefined,
   onCorrupt: () => Promise<void>,
-): AsyncGenerator<Buffer> {
+): AsyncGenerator<Uint8Array> {
+  const { sizeBytes } = source;
   try {
     if (sizeBytes <= VERIFY_FIRST_BYTES) {
-      const whole = await file.readFile();
+      const whole = await readWhole(source);
       if (createHash("sha256").update(whole).digest("hex") !== digest) throw await corrupt(digest, onCorrupt);
       yield range ? whole.subarray(range.start, range.end + 1) : whole;
       return;
     }
     if (range) {
-      yield* chunks(file, range.start, range.end + 1);
+      yield* source.bytes(range.start, range.end + 1);
       return;
     }
     const hash = createHash("sha256");
-    let held: Buffer | undefined;
-    for await (const chunk of chunks(file, 0, sizeBytes)) {
+    let held: Uint8Array | undefined;
+    for await (const chunk of source.bytes(0, sizeBytes)) {
       if (held) yield held;
       hash.update(chunk);
       held = chunk;
@@ -39,18 +45,14 @@ export async function* verifiedContent(
     if (hash.digest("hex") !== digest) throw await corrupt(digest, onCorrupt);
     if (held) yield held;
   } finally {
-    await file.close();
+    await source.close();
   }
 }
 
-async function* chunks(file: FileHandle, start: number, end: number): AsyncGenerator<Buffer> {
-  for (let at = start; at < end; ) {
-    const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, end - at));
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
-    if (bytesRead === 0) return;
-    yield buffer.subarray(0, bytesRead);
-    at += bytesRead;
-  }
+async function readWhole(source: ContentSource): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of source.bytes(0, source.sizeBytes)) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
 
 async function corrupt(digest: string, onCorrupt: () => Promise<void>): Promise<PlatformError> {
