@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { type KubeConnection, loadKubeConnection } from "./connection.ts";
+import type { NamespaceScope } from "./scope.ts";
 import { isNotFound, KubeError, kubeErrorOf } from "./kube-error.ts";
 import type { KubeObject, ObjectRef } from "./object.ts";
 import { collectionPath, objectPath, type ResourceType } from "./resource.ts";
@@ -56,6 +57,8 @@ export interface RawRequest {
 export interface KubeClient {
   readonly namespace: string;
   readonly server: string;
+  /** The namespaces that lists and informers over all namespaces are limited to (`scopedClient`); absent = no limit. */
+  readonly scope?: NamespaceScope;
   get<T extends KubeObject>(type: ResourceType<T>, ref: ObjectRef, options?: CallOptions): Promise<T>;
   /** Like `get`, but nothing instead of NotFound. */
   find<T extends KubeObject>(

@@ -6,10 +6,13 @@
  * I2. Handlers see changes in the cache's order, after the cache holds them, and never after `stop`.
  * I3. A handler that throws is reported and does not disturb the informer or the other handlers.
  * I4. `synced` resolves when the first list is in the cache and handlers have seen it, or on `stop`; `hasSynced()` tells which.
+ * I5. With a client that has a scope, an informer over all namespaces holds the objects of the scope's namespaces: one that comes into it
+ *     brings adds, one that leaves it brings deletes.
  */
 import { type KubeObject, keyOf } from "./object.ts";
 import { type Change, type IndexFunctions, ObjectCache } from "./object-cache.ts";
 import { type ListWatch, type ListWatchOptions, runListWatch } from "./list-watch.ts";
+import { runScopedListWatch } from "./scoped-list-watch.ts";
 
 export interface InformerHandler<T> {
   onAdd?: (object: T) => void;
@@ -67,8 +70,9 @@ export function createInformer<T extends KubeObject>(options: InformerOptions<T>
   };
   const sink = {
     keep: options.transform ?? ((object: T) => object),
-    onList: (objects: T[]) => {
-      notify(cache.replaceAll(objects));
+    onList: (objects: T[], namespace?: string) => notify(cache.replaceAll(objects, namespace)),
+    onGone: (namespace: string) => notify(cache.replaceAll([], namespace)),
+    onSynced: () => {
       hasSynced = true;
       synced.resolve();
     },
@@ -78,9 +82,20 @@ export function createInformer<T extends KubeObject>(options: InformerOptions<T>
     onError: (error: unknown, failures: number) => options.onError?.(error, failures),
   };
 
+  const run = (): ListWatch => {
+    const { client, type, namespace } = options;
+    if (client.scope && type.namespaced && namespace === undefined)
+      return runScopedListWatch(options, client.scope, sink, stopped.signal);
+    const onList = (objects: T[]) => {
+      sink.onList(objects);
+      sink.onSynced();
+    };
+    return runListWatch(options, { ...sink, onList }, stopped.signal);
+  };
+
   return {
     start: () => {
-      if (!stopped.signal.aborted) listWatch ??= runListWatch(options, sink, stopped.signal);
+      if (!stopped.signal.aborted) listWatch ??= run();
     },
     stop: async () => {
       stopped.abort();

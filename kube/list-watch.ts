@@ -15,7 +15,7 @@ import type { ResourceType } from "./resource.ts";
 import { sleep } from "./sleep.ts";
 
 export interface ListWatchOptions<T extends KubeObject> {
-  client: Pick<KubeClient, "list" | "watch">;
+  client: Pick<KubeClient, "list" | "watch" | "scope">;
   type: ResourceType<T>;
   namespace?: string | undefined;
   labelSelector?: string | undefined;

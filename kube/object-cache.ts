@@ -66,11 +66,14 @@ export class ObjectCache<T extends KubeObject> {
     this.#unindex(key, previous);
     return [{ type: "delete", key, previous }];
   }
-  /** Makes the cache equal to `objects` and tells what that changed: deletions first. */
-  replaceAll(objects: readonly T[]): Change<T>[] {
+  /**
+   * Makes the cache (or its part of one namespace) equal to `objects` and tells what that changed: deletions first.
+   */
+  replaceAll(objects: readonly T[], namespace?: string): Change<T>[] {
     const present = new Set(objects.map(keyOf));
+    const inPart = (key: string) => namespace === undefined || key.startsWith(`${namespace}/`);
     const changes = [...this.#objects.keys()]
-      .filter((key) => !present.has(key))
+      .filter((key) => !present.has(key) && inPart(key))
       .flatMap((key) => this.remove(key));
     for (const object of objects) changes.push(...this.put(object));
     return changes;
