@@ -1,5 +1,6 @@
+import { startTestPlatform } from "../e2e/platform.ts";
 import { deploy } from "../e2e/project.ts";
-import { startTestPlatform, type TestPlatform } from "../e2e/platform.ts";
+import type { TestPlatform } from "../e2e/test-platform.ts";
 import { descendants, sharePriority } from "./process-usage.ts";
 
 export type Part =

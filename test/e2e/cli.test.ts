@@ -1,13 +1,15 @@
 import { createHash, randomBytes } from "node:crypto";
-import { createServer } from "node:http";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 import { writeZip } from "../../net/archive/write-zip.ts";
-import { type CliResult, runCli, startTestPlatform, type TestPlatform } from "./platform.ts";
+import { startTestPlatform } from "./platform.ts";
+import { type CliResult, runCli } from "./run-cli.ts";
+import type { TestPlatform } from "./test-platform.ts";
 
 /** The verbs and flags of the CLI against a running platform; each test looks at what the platform then holds or answers. */
 let platform: TestPlatform;
@@ -92,7 +94,7 @@ describe("usage", () => {
     ["fn rollback x", "comes in a later release"],
     ["fn run-local x", "`isotope dev` runs functions on this machine"],
     ["fn create x --code a.ts --state", "--state comes in a later release"],
-    ["fn get none", 'Function "none" not found in namespace "default"'],
+    ["fn get none", 'Function "none" not found in namespace "NAMESPACE"'],
     ["fn delete none", "not found"],
     ["fn test none", ""],
     ["fn create x --code no-such-file.ts", "no-such-file.ts"],
@@ -103,7 +105,7 @@ describe("usage", () => {
   ])("isotope %s fails", async (args, text) => {
     const result = await cli(args);
     expect([1, 2]).toContain(result.code);
-    expect(result.err).toContain(text);
+    expect(result.err).toContain(text.replace("NAMESPACE", platform.namespace));
   });
 
   it("says how to get a platform where there is none", async () => {
@@ -140,7 +142,7 @@ describe("fn", () => {
     expect(await ok("fn pods one")).toMatch(/POD|NAME/);
     expect(await ok("fn list -o name")).toContain("functions/one\n");
     expect(await ok("fn list -l team=a -o wide")).toMatch(/CONCURRENCY[\s\S]*one/);
-    expect(await ok("fn list -A")).toMatch(/NAMESPACE[\s\S]*default +one/);
+    expect(await ok("fn list -A")).toMatch(new RegExp(`NAMESPACE[\\s\\S]*${platform.namespace} +one`));
     expect(jsonOf(await ok("fn list -o json"))).toMatchObject({ kind: "List" });
     await ok("route delete --function one");
     await ok("fn delete one");

@@ -2,8 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startTestPlatform, type TestPlatform } from "./platform.ts";
+import { startTestPlatform } from "./platform.ts";
 import { processesWith, processWith } from "./processes.ts";
+import type { TestPlatform } from "./test-platform.ts";
 
 const onLinux = process.platform === "linux";
 const project = mkdtempSync(join(tmpdir(), "isotope-crashes-"));

@@ -2,7 +2,8 @@ import { createHmac } from "node:crypto";
 import { resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findRedisServer } from "../../local/redis.ts";
-import { startTestPlatform, type TestPlatform } from "./platform.ts";
+import { startTestPlatform } from "./platform.ts";
+import type { TestPlatform } from "./test-platform.ts";
 
 const EXAMPLES = resolve(import.meta.dirname, "../../examples");
 const hasRedis = findRedisServer() !== undefined;
@@ -63,7 +64,7 @@ describe("examples", () => {
     const { resourceType } = await import("../../kube/resource.ts");
     const kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
     await kube.create(resourceType("v1", "Secret", "secrets"), {
-      metadata: { name: "github-webhook", namespace: "default" },
+      metadata: { name: "github-webhook", namespace: platform.namespace },
       stringData: { secret },
     } as never);
     await kube.close();

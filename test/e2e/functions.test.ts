@@ -1,7 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { request } from "undici";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { LABEL_FUNCTION_NAME } from "../../api/names.ts";
@@ -9,8 +7,9 @@ import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { FUNCTIONS, HTTP_TRIGGERS, PACKAGES } from "../../kube/kinds.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { resourceType } from "../../kube/resource.ts";
-import { startTestPlatform, type TestPlatform } from "./platform.ts";
+import { startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
+import type { TestPlatform } from "./test-platform.ts";
 
 interface Data extends KubeObject {
   stringData?: Record<string, string>;
@@ -81,55 +80,19 @@ export default (request: Request) => Response.json({ path: new URL(request.url).
 
 let platform: TestPlatform;
 let kube: KubeClient;
-let second: ChildProcess;
-let secondUrl = "";
-
-const freePort = (): Promise<number> =>
-  new Promise((done, fail) => {
-    const server = createServer();
-    server.once("error", fail);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => done(typeof address === "object" && address ? address.port : 0));
-    });
-  });
-
-/** A router of its own beside the platform's, for the same functions. */
-async function startRouter(): Promise<void> {
-  const port = await freePort();
-  const executor = Number(new URL(platform.connection.routerUrl).port) + 4;
-  second = spawn(
-    process.execPath,
-    [
-      "--disable-warning=ExperimentalWarning",
-      resolve(import.meta.dirname, "../../engine/router/main.ts"),
-      `--port=${port}`,
-      `--internal-port=${await freePort()}`,
-      "--metrics-port=0",
-      `--kubeconfig=${platform.connection.kubeconfig}`,
-      `--executor-url=http://127.0.0.1:${executor}`,
-      `--internal-key-file=${join(platform.home, "keys", "internal")}`,
-    ],
-    { stdio: "ignore" },
-  );
-  secondUrl = `http://127.0.0.1:${port}`;
-  await vi.waitFor(async () => expect((await fetch(`${secondUrl}/readyz`)).status).toBe(200), {
-    timeout: 20_000,
-    interval: 100,
-  });
-}
+let second: { url: string; stop(): void };
 
 beforeAll(async () => {
   platform = await startTestPlatform();
   kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
-  const app = { name: "app", namespace: "default" };
+  const app = { name: "app", namespace: platform.namespace };
   await kube.create(SECRETS, { metadata: app, stringData: { key: "one" } });
   await kube.create(CONFIG_MAPS, { metadata: app, data: { mode: "fast" } });
   await deploy(platform, PROJECT);
-  await startRouter();
+  second = await platform.otherRouter();
 }, 150_000);
 afterAll(async () => {
-  second?.kill("SIGKILL");
+  second?.stop();
   await kube?.close();
   await platform?.stop();
 });
@@ -140,7 +103,9 @@ const json = async (reply: Response): Promise<Record<string, unknown>> =>
   (await reply.json()) as Record<string, unknown>;
 const reasonOf = async (reply: Response): Promise<unknown> => (await json(reply))["reason"];
 const podsOf = async (name: string): Promise<string[]> =>
-  (await kube.list(PODS, { namespace: "default", labelSelector: `${LABEL_FUNCTION_NAME}=${name}` })).items
+  (
+    await kube.list(PODS, { namespace: platform.namespace, labelSelector: `${LABEL_FUNCTION_NAME}=${name}` })
+  ).items
     .filter(({ metadata }) => !metadata.deletionTimestamp)
     .map(({ metadata }) => metadata.name);
 
@@ -167,11 +132,19 @@ describe("what a function is given", () => {
       }),
     );
     try {
-      await kube.patch(SECRETS, { name: "app", namespace: "default" }, { stringData: { key: "two" } });
+      await kube.patch(
+        SECRETS,
+        { name: "app", namespace: platform.namespace },
+        { stringData: { key: "two" } },
+      );
       await eventually(async () =>
         expect(await json(await platform.get("/data"))).toMatchObject({ key: "two", secretFile: "two" }),
       );
-      await kube.patch(CONFIG_MAPS, { name: "app", namespace: "default" }, { data: { mode: "slow" } });
+      await kube.patch(
+        CONFIG_MAPS,
+        { name: "app", namespace: platform.namespace },
+        { data: { mode: "slow" } },
+      );
       await eventually(async () =>
         expect(await json(await platform.get("/data"))).toMatchObject({ mode: "slow", configFile: "slow" }),
       );
@@ -268,7 +241,7 @@ describe("the life of a request", () => {
 });
 
 describe("limits, with two routers side by side", () => {
-  const both = () => [platform.connection.routerUrl, secondUrl];
+  const both = () => [platform.connection.routerUrl, second.url];
   interface Count {
     readonly pod: string;
     readonly most: number;
@@ -360,7 +333,7 @@ describe("routes", () => {
       kube.create(HTTP_TRIGGERS, {
         apiVersion: "fission.io/v1",
         kind: "HTTPTrigger",
-        metadata: { name, namespace: "default" },
+        metadata: { name, namespace: platform.namespace },
         spec: spec(fn),
       });
     await create("claim-b", "brief");
@@ -369,15 +342,15 @@ describe("routes", () => {
     await new Promise((go) => setTimeout(go, 1_000));
     await create("claim-a", "loop");
     await eventually(async () => {
-      const { status } = await kube.get(HTTP_TRIGGERS, { name: "claim-a", namespace: "default" });
+      const { status } = await kube.get(HTTP_TRIGGERS, { name: "claim-a", namespace: platform.namespace });
       const condition = status?.conditions?.find(({ type }) => type === "RouteAdmitted");
       expect([condition?.status, condition?.reason]).toEqual(["False", "RouteConflict"]);
       expect(condition?.message).toContain("claim-b");
     });
     expect(await (await platform.get("/claimed")).text()).toBe("brief");
-    await kube.delete(HTTP_TRIGGERS, { name: "claim-b", namespace: "default" });
+    await kube.delete(HTTP_TRIGGERS, { name: "claim-b", namespace: platform.namespace });
     await eventually(async () => expect(await (await platform.get("/claimed")).text()).not.toBe("brief"));
-    await kube.delete(HTTP_TRIGGERS, { name: "claim-a", namespace: "default" });
+    await kube.delete(HTTP_TRIGGERS, { name: "claim-a", namespace: platform.namespace });
   });
 });
 
@@ -390,7 +363,7 @@ describe("deleting", () => {
       expect(await podsOf("brief")).toEqual([]);
       const slices = await kube.list(SLICES, { labelSelector: `${LABEL_FUNCTION_NAME}=brief` });
       expect(slices.items).toEqual([]);
-      expect(await kube.find(FUNCTIONS, { name: "brief", namespace: "default" })).toBeUndefined();
+      expect(await kube.find(FUNCTIONS, { name: "brief", namespace: platform.namespace })).toBeUndefined();
     });
     const reply = await platform.get("/brief");
     expect([reply.status, await reasonOf(reply)]).toEqual([404, "function_not_found"]);
@@ -405,7 +378,7 @@ describe("deleting", () => {
     rmSync(join(folder, "functions", "gone.ts"));
     expect((await platform.cli(["deploy", folder, "--prune"])).code).toBe(0);
     await eventually(async () => {
-      const ref = { name: "gone", namespace: "default" };
+      const ref = { name: "gone", namespace: platform.namespace };
       expect(
         await Promise.all(
           [FUNCTIONS, PACKAGES, HTTP_TRIGGERS].map((type) => kube.find<KubeObject>(type, ref)),

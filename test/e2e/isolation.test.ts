@@ -8,8 +8,9 @@ import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { resourceType } from "../../kube/resource.ts";
 import { portsFrom } from "../../local/ports.ts";
-import { startTestPlatform, type TestPlatform } from "./platform.ts";
+import { startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
+import type { TestPlatform } from "./test-platform.ts";
 
 /** Runs the text of each request inside the function and replies with what it came to. */
 const PROBE = `

@@ -3,37 +3,19 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { PassThrough, Readable } from "node:stream";
-import { run } from "../../cli/run.ts";
-import { CONNECTION_FILE, type Connection, parseConnection } from "../../net/local-connection.ts";
+import { CONNECTION_FILE, parseConnection } from "../../net/local-connection.ts";
+import { clusterTestPlatform } from "./cluster-platform.ts";
+import { installedPlatform } from "./installed-platform.ts";
+import { runCli } from "./run-cli.ts";
+import { startSecondRouter } from "./second-router.ts";
+import type { TestPlatform } from "./test-platform.ts";
+
+/** For tests of what only a local platform has: its processes, its files. */
+export const onCluster = installedPlatform() !== undefined;
 
 const ROOT = resolve(import.meta.dirname, "..", "..");
 const START_TIMEOUT_MS = 60_000;
 const PORTS_IN_A_ROW = 8;
-
-export interface CliResult {
-  code: number;
-  out: string;
-  err: string;
-}
-
-/** A platform of the test's own: the real supervisor with its children, on free ports, in a folder of its own. */
-export interface TestPlatform {
-  readonly home: string;
-  readonly connection: Connection;
-  readonly supervisor: ChildProcess;
-  /** Runs a command of the CLI in this process against the platform. */
-  cli(
-    args: string[],
-    options?: { cwd?: string; stdin?: string; signal?: AbortSignal; onOut?: (text: string) => void },
-  ): Promise<CliResult>;
-  /** GET on the public listener. */
-  get(path: string, init?: RequestInit): Promise<Response>;
-  /** What the supervisor has said. */
-  said(): string;
-  /** Stops everything (SIGTERM) and, unless told to keep it, removes the home. */
-  stop(options?: { keepHome?: boolean }): Promise<void>;
-}
 
 const isFree = (port: number): Promise<boolean> =>
   new Promise((done) => {
@@ -61,6 +43,8 @@ const exited = (child: ChildProcess): Promise<void> =>
 export async function startTestPlatform(
   options: { home?: string; portBase?: number; deploy?: string; env?: Record<string, string> } = {},
 ): Promise<TestPlatform> {
+  const installed = installedPlatform();
+  if (installed) return clusterTestPlatform(installed, options);
   const home = options.home ?? mkdtempSync(join(tmpdir(), "isotope-e2e-"));
   const portBase = options.portBase ?? (await freePortBase());
   const args = [
@@ -91,48 +75,18 @@ export async function startTestPlatform(
   if (!connection) throw new Error("The platform wrote no connection.json");
   return {
     home,
+    namespace: "default",
     connection,
     supervisor,
     said: () => said,
     cli: (cliArgs, { cwd = home, stdin, signal, onOut } = {}) =>
       runCli([...cliArgs, "--home", home], { cwd, stdin, signal, onOut }),
     get: (path, init) => fetch(`${connection.routerUrl}${path}`, init),
+    otherRouter: () => startSecondRouter({ connection, home }),
     stop: async ({ keepHome = false } = {}) => {
       supervisor.kill("SIGTERM");
       await exited(supervisor);
       if (!keepHome) rmSync(home, { recursive: true, force: true });
     },
   };
-}
-
-/** Runs the CLI in this process. */
-export async function runCli(
-  args: string[],
-  options: {
-    cwd: string;
-    stdin?: string | undefined;
-    signal?: AbortSignal | undefined;
-    onOut?: ((text: string) => void) | undefined;
-    env?: Record<string, string | undefined>;
-  },
-): Promise<CliResult> {
-  let out = "";
-  let err = "";
-  const stdin =
-    options.stdin === undefined ? new PassThrough().end() : Readable.from([Buffer.from(options.stdin)]);
-  const code = await run(args, {
-    cwd: options.cwd,
-    env: { ...process.env, ISOTOPE_STATE_DIR: join(options.cwd, "announced"), ...options.env },
-    stdin,
-    interactive: false,
-    signal: options.signal ?? new AbortController().signal,
-    write: (text) => {
-      out += text;
-      options.onOut?.(text);
-    },
-    writeError: (text) => {
-      err += text;
-    },
-  });
-  return { code, out, err };
 }

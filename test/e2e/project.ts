@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { TestPlatform } from "./platform.ts";
+import type { TestPlatform } from "./test-platform.ts";
 
 /** A folder of functions under the platform's home (so that it goes with it): `{ "hello.ts": "export default …" }`. */
 export function writeProject(platform: TestPlatform, files: Readonly<Record<string, string>>): string {

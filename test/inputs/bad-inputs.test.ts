@@ -13,7 +13,8 @@ import { KubeError } from "../../kube/kube-error.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { resourceType } from "../../kube/resource.ts";
 import { type RawZipEntry, rawZip } from "../archives/hostile-archives.ts";
-import { startTestPlatform, type TestPlatform } from "../e2e/platform.ts";
+import { startTestPlatform } from "../e2e/platform.ts";
+import type { TestPlatform } from "../e2e/test-platform.ts";
 import { deploy } from "../e2e/project.ts";
 import { BAD_COMMANDS } from "./bad-commands.ts";
 import { BAD_OBJECTS, VALID_SPECS } from "./bad-objects.ts";
@@ -208,7 +209,7 @@ describe("the CLI refuses", () => {
 });
 
 async function runBare(args: readonly string[], cwd: string) {
-  const { runCli } = await import("../e2e/platform.ts");
+  const { runCli } = await import("../e2e/run-cli.ts");
   return await runCli([...args], { cwd });
 }
 

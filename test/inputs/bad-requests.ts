@@ -8,7 +8,7 @@ import { messageHead } from "../../api/wire/frames.ts";
 import { podTokens } from "../../engine/executor/pod-token.ts";
 import { keyRing } from "../../net/keys.ts";
 import { sha256Hex, type SignOptions, signer } from "../../net/sign.ts";
-import type { TestPlatform } from "../e2e/platform.ts";
+import type { TestPlatform } from "../e2e/test-platform.ts";
 
 /** Where bad requests go, and what a caller with or without the right to call knows. */
 export interface Targets {

@@ -1,0 +1,17 @@
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+
+/** What the test run tells about the platform that it installed on a cluster: the file that ISOTOPE_TEST_CLUSTER names. */
+export const InstalledPlatform = z.object({
+  kubeconfig: z.string(),
+  /** Of the public listener, reachable from this machine. */
+  routerUrl: z.string(),
+  /** Where the chart is installed. */
+  platformNamespace: z.string(),
+});
+export type InstalledPlatform = z.infer<typeof InstalledPlatform>;
+
+export const installedPlatform = (): InstalledPlatform | undefined => {
+  const file = process.env.ISOTOPE_TEST_CLUSTER;
+  return file ? InstalledPlatform.parse(JSON.parse(readFileSync(file, "utf8"))) : undefined;
+};
