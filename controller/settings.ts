@@ -1,4 +1,15 @@
-import { bytes, integer, list, optionalText, origin, port, type SettingsOf, text } from "../net/settings.ts";
+import {
+  bytes,
+  FUNCTION_NAMESPACES_HELP,
+  integer,
+  list,
+  namespaceLabels,
+  optionalText,
+  origin,
+  port,
+  type SettingsOf,
+  text,
+} from "../net/settings.ts";
 
 const flag = <F extends string>(name: F, help: string) => ({
   flag: name,
@@ -22,6 +33,7 @@ export const CONTROLLER_SETTINGS = {
     flag("kubeconfig", "Kubeconfig file; default: $KUBECONFIG, service account, ~/.kube/config"),
   ),
   namespace: text({ ...flag("namespace", "Namespace of the leader's Lease"), fallback: "isotope" }),
+  functionNamespaces: namespaceLabels(flag("function-namespaces", FUNCTION_NAMESPACES_HELP)),
   internalKeyFile: text(
     flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),
   ),

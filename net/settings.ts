@@ -234,6 +234,19 @@ export function list(
   };
 }
 
+export const FUNCTION_NAMESPACES_HELP =
+  "Labels (key=value) of the namespaces that hold functions, one of them is enough; * = all namespaces";
+
+/** Labels by which a process chooses the namespaces that it minds; by default all. */
+export function namespaceLabels(given: Omit<Named<readonly string[]>, "fallback">): Setting<readonly string[]> {
+  return list({
+    ...given,
+    fallback: ["*"],
+    item: /^(\*|[^=,\s]+=[^=,\s]*)$/,
+    allowed: "* or a comma-separated list of key=value",
+  });
+}
+
 /** An http or https URL without a path, e.g. `http://127.0.0.1:8892`; the value is its origin. */
 export function origin(given: Named<string>): Setting<string> {
   return {

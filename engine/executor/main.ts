@@ -1,4 +1,5 @@
 import { createKubeClient } from "../../kube/client.ts";
+import { scopedClient } from "../../kube/namespace-scope.ts";
 import { drainOnSignal } from "../../net/drain.ts";
 import { keyRingFromFile } from "../../net/keys.ts";
 import { processLog } from "../../net/log.ts";
@@ -27,7 +28,11 @@ async function main(): Promise<void> {
   });
   const log = processLog("executor");
   const keys = keyRingFromFile(settings.internalKeyFile);
-  const client = await createKubeClient({ kubeconfig: settings.kubeconfig });
+  const client = scopedClient(
+    await createKubeClient({ kubeconfig: settings.kubeconfig }),
+    settings.functionNamespaces,
+    (error, failures) => log.warn("cannot watch namespaces; what is known stays in force", { failures, error }),
+  );
   const storage = signedClient({
     keys,
     origin: settings.storageUrl,

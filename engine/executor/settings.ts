@@ -1,7 +1,9 @@
 import {
   bytes,
   durationMs,
+  FUNCTION_NAMESPACES_HELP,
   integer,
+  namespaceLabels,
   optionalText,
   origin,
   port,
@@ -25,6 +27,7 @@ export const EXECUTOR_SETTINGS = {
   kubeconfig: optionalText(
     flag("kubeconfig", "Kubeconfig file; default: $KUBECONFIG, service account, ~/.kube/config"),
   ),
+  functionNamespaces: namespaceLabels(flag("function-namespaces", FUNCTION_NAMESPACES_HELP)),
   internalKeyFile: text(
     flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),
   ),

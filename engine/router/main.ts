@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createKubeClient } from "../../kube/client.ts";
+import { scopedClient } from "../../kube/namespace-scope.ts";
 import { drainOnSignal } from "../../net/drain.ts";
 import { keyRingFromFile } from "../../net/keys.ts";
 import { processLog } from "../../net/log.ts";
@@ -14,7 +15,11 @@ async function start(settings: RouterSettings): Promise<void> {
   const log = processLog("router", { level: settings.logLevel });
   const registry = metricsRegistry();
   const keys = keyRingFromFile(settings.internalKeyFile);
-  const kube = await createKubeClient({ kubeconfig: settings.kubeconfig });
+  const kube = scopedClient(
+    await createKubeClient({ kubeconfig: settings.kubeconfig }),
+    settings.functionNamespaces,
+    (error, failures) => log.warn("Cannot watch namespaces; what is known stays in force", { failures, error }),
+  );
   const router = createRouter({ settings, kube, keys, log, registry, version: versionFacts() });
   const metrics = await serveMetrics({
     host: settings.metricsHost,

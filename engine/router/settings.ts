@@ -1,8 +1,10 @@
 import {
   bytes,
   durationMs,
+  FUNCTION_NAMESPACES_HELP,
   integer,
   list,
+  namespaceLabels,
   oneOf,
   optionalText,
   origin,
@@ -44,6 +46,7 @@ export const ROUTER_SETTINGS = {
   kubeconfig: optionalText(
     flag("kubeconfig", "Kubeconfig file; default: $KUBECONFIG, service account, ~/.kube/config"),
   ),
+  functionNamespaces: namespaceLabels(flag("function-namespaces", FUNCTION_NAMESPACES_HELP)),
   executorUrl: origin({
     ...flag("executor-url", "Address of the executor's API"),
     fallback: "http://127.0.0.1:8892",
