@@ -1,0 +1,74 @@
+import { existsSync, globSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { runCommand } from "../../scripts/images/run-command.ts";
+import { CGROUP } from "./configuration.ts";
+
+/** Folders outside the cluster's own that the kubelet, containerd and CNI plugins make, wherever they are told to work. */
+const SYSTEM_FOLDERS = [
+  "/var/log/pods",
+  "/var/log/containers",
+  "/var/lib/cni",
+  "/var/lib/kubelet",
+  "/run/containerd",
+];
+const RECORD = "made-folders.json";
+
+/** Notes which of the system's folders are not there yet: those are the cluster's, and go with it. */
+export function recordSystemFolders(state: string): void {
+  const made = SYSTEM_FOLDERS.filter((folder) => !existsSync(folder));
+  writeFileSync(join(state, RECORD), JSON.stringify(made));
+}
+
+export function removeSystemFolders(state: string): void {
+  const record = join(state, RECORD);
+  if (!existsSync(record)) return;
+  const made: string[] = JSON.parse(readFileSync(record, "utf8"));
+  for (const folder of made.filter((name) => SYSTEM_FOLDERS.includes(name)))
+    rmSync(folder, { recursive: true, force: true });
+}
+
+/** Hierarchies of cgroup v1, or the one of v2. */
+const hierarchies = (): string[] =>
+  existsSync("/sys/fs/cgroup/cgroup.controllers")
+    ? ["/sys/fs/cgroup"]
+    : globSync("/sys/fs/cgroup/*/cgroup.procs").map((file) => file.replace(/\/cgroup\.procs$/, ""));
+
+export function makeCgroups(): void {
+  for (const root of hierarchies()) mkdirSync(join(root, CGROUP), { recursive: true });
+}
+
+const cgroups = (): string[] =>
+  hierarchies()
+    .map((root) => join(root, CGROUP))
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) => [folder, ...globSync("**/", { cwd: folder }).map((name) => join(folder, name))])
+    .toSorted((a, b) => b.length - a.length);
+
+/** Pids of everything that runs in pods. */
+export const podPids = (): number[] => [
+  ...new Set(
+    cgroups().flatMap((folder) =>
+      readFileSync(join(folder, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number),
+    ),
+  ),
+];
+
+export function removeCgroups(): void {
+  for (const folder of cgroups()) rmdirSync(folder);
+}
+
+const mountsUnder = (folder: string): string[] =>
+  readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) =>
+      (line.split(" ")[1] ?? "").replaceAll(/\\(\d{3})/g, (_all, code: string) =>
+        String.fromCodePoint(Number.parseInt(code, 8)),
+      ),
+    )
+    .filter((mount) => mount.startsWith(`${folder}/`))
+    .toReversed();
+
+/** Unmounts everything below a folder. */
+export async function unmountUnder(folder: string): Promise<void> {
+  for (const mount of mountsUnder(folder)) await runCommand("umount", ["--lazy", mount]);
+}
