@@ -12,6 +12,8 @@ export const LABEL_ENVIRONMENT = "isotope.dev/environment";
 export const LABEL_ENVIRONMENT_UID = "isotope.dev/environment-uid";
 /** `generic` | `claimed` | `specialised` | `retired`. */
 export const LABEL_POD_STATE = "isotope.dev/pod-state";
+/** `sidecar` on pods of foreign images, which have a fetcher. */
+export const LABEL_CONTRACT = "isotope.dev/contract";
 /** `executor` on everything the executor owns, `builder` on builder pods. */
 export const LABEL_COMPONENT = "app.kubernetes.io/component";
 export const LABEL_MANAGED_BY = "app.kubernetes.io/managed-by";

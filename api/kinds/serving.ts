@@ -53,6 +53,11 @@ export const Serving = z.object({
     uid: z.string().max(64),
     image: z.string().max(1024),
     version: z.int().min(1).max(3),
+    /** A foreign image, specialised through the fetcher beside it. Absent = our own, specialised directly. */
+    contract: z.literal("sidecar").optional(),
+    /** Foreign images: zip archives are handed over as they are; one pod takes any number of functions. */
+    keepArchive: z.boolean().optional(),
+    shared: z.boolean().optional(),
   }),
   executorType: z.string().max(32),
   env: z.array(ServingEnv).max(256),

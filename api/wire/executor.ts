@@ -23,6 +23,14 @@ export const AcquireRequest = z.object({
 });
 export type AcquireRequest = z.infer<typeof AcquireRequest>;
 
+/**
+ * What a pod can do towards routers. `direct` (the default): it knows what it serves and refuses what it cannot take (`api/headers.ts`).
+ * `sidecar`: a foreign image behind the fetcher, which refuses for it; the image expects `/` where a route is a whole path.
+ * `reference`: the same image alone, which refuses nothing.
+ */
+export const POD_CONTRACTS = ["direct", "sidecar", "reference"] as const;
+export type PodContract = (typeof POD_CONTRACTS)[number];
+
 export const Endpoint = z.object({
   podUid: z.string(),
   podName: z.string(),
@@ -30,8 +38,7 @@ export const Endpoint = z.object({
   address: z.string(),
   revision: z.string(),
   requestsPerPod: z.number().int().positive(),
-  /** `reference`: an image of the reference system's contract, which serves `/` only and refuses nothing. Default `direct`. */
-  contract: z.enum(["direct", "reference"]).optional(),
+  contract: z.enum(POD_CONTRACTS).optional(),
 });
 export type Endpoint = z.infer<typeof Endpoint>;
 
@@ -61,5 +68,5 @@ export type SuspectReport = z.infer<typeof SuspectReport>;
  * each endpoint: `addresses: [ip]`, `conditions.ready`, `targetRef: {kind: "Pod", name, namespace, uid}`. Annotation REQUESTS_PER_POD.
  */
 export const ANNOTATION_REQUESTS_PER_POD = "isotope.dev/requests-per-pod";
-/** On an EndpointSlice: `direct` (default) or `reference`, as `Endpoint.contract`. */
+/** On an EndpointSlice: as `Endpoint.contract`. */
 export const ANNOTATION_CONTRACT = "isotope.dev/contract";

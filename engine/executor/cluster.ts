@@ -45,7 +45,18 @@ export interface KubeEnvironment {
   readonly spec: EnvironmentSpec;
 }
 
+/** How pods of a foreign image are specialised: by the fetcher beside the runtime. */
+export interface Sidecar {
+  /** Of the fetcher. */
+  readonly image: string;
+  /** Whether one pod takes any number of functions (`allowedFunctionsPerContainer: infinite`). */
+  readonly shared: boolean;
+  readonly keepArchive: boolean;
+}
+
 export interface EnvironmentSpec {
+  /** Absent for images that are specialised directly. */
+  readonly sidecar?: Sidecar;
   readonly version: number;
   readonly runtime: { readonly image: string; readonly container?: unknown; readonly podspec?: unknown };
   readonly resources?: unknown;

@@ -64,7 +64,7 @@ export function createExecutorProcess(options: ExecutorProcessOptions): Executor
   const { keys, log, group } = options;
   const create = (owns?: (environment: string) => boolean) =>
     createExecutor({
-      cluster: kubeCluster({ client: options.client, log }),
+      cluster: kubeCluster({ client: options.client, log, fetcherImage: options.settings.fetcherImage }),
       archives: options.archives,
       tokensOf: (namespace, name) => podTokens(keys.masters(), namespace, name),
       settings: options.settings,

@@ -1,4 +1,10 @@
-import { ANNOTATION_HOST_PORT, FUNCTION_PORT, LABEL_ENVIRONMENT } from "../../api/names.ts";
+import {
+  ANNOTATION_HOST_PORT,
+  FETCHER_PORT,
+  FUNCTION_PORT,
+  LABEL_CONTRACT,
+  LABEL_ENVIRONMENT,
+} from "../../api/names.ts";
 import type { PodHealth, PodStatus } from "../../api/wire/pod.ts";
 import type { Cluster, KubeEnvironment, KubePod } from "./cluster.ts";
 import type { ExecutorLog } from "./executor-log.ts";
@@ -177,9 +183,10 @@ function observe(state: State, object: KubePod): void {
     deletePod(state, pod, undefined);
     return;
   }
-  const trouble = object.status?.containerStatuses?.[0]?.state?.waiting;
-  if (pod.phase === "starting" && trouble?.reason !== undefined && isTrouble(trouble.reason))
-    events.onTrouble(pod, trouble.reason, trouble.message ?? "");
+  const trouble = containersOf(object)
+    .map(({ state: { waiting } = {} }) => waiting)
+    .find((waiting) => isTrouble(waiting?.reason ?? ""));
+  if (pod.phase === "starting" && trouble) events.onTrouble(pod, trouble.reason ?? "", trouble.message ?? "");
   if (!pod.ready && isReady(object)) {
     pod.ready = true;
     events.onReady(pod);
@@ -239,7 +246,7 @@ const patienceMs = (state: State, pod: Pod): number =>
   pod.wasReady ? FOUND_PATIENCE_MS : state.options.startTimeoutMs;
 
 function giveUp(state: State, pod: Pod): void {
-  const reason = `the pod did not answer GET /_isotope/healthz as a generic pod within ${patienceMs(state, pod)} ms; only images of the Deno environment can be specialised directly`;
+  const reason = `the pod did not answer GET /_isotope/healthz as a generic pod within ${patienceMs(state, pod)} ms; only images of the Deno environment can be specialised directly, and others must listen on port ${FUNCTION_PORT}`;
   leave(state, pod, reason, true);
   deletePod(state, pod, 0);
 }
@@ -315,12 +322,16 @@ function endOfPod(pod: Pod, object: KubePod): string | undefined {
   return undefined;
 }
 
-const restartsOf = ({ status }: KubePod): number => status?.containerStatuses?.[0]?.restartCount ?? 0;
+/** Runtime and, beside a foreign one, fetcher: neither can do without the other. */
+const containersOf = ({ status }: KubePod) => status?.containerStatuses ?? [];
+
+const restartsOf = (object: KubePod): number =>
+  containersOf(object).reduce((sum, { restartCount = 0 }) => sum + restartCount, 0);
 
 /** Why a pod cannot serve any more, or undefined. `restarts`: so many of its container are known and do no harm. */
 export function endOf(object: KubePod, restarts = 0): string | undefined {
   const { metadata, status } = object;
-  const terminated = status?.containerStatuses?.[0]?.state?.terminated;
+  const terminated = containersOf(object).find(({ state }) => state?.terminated)?.state?.terminated;
   const detail = terminated
     ? ` (${terminated.reason ?? "ended"}, exit code ${terminated.exitCode ?? "unknown"})`
     : "";
@@ -333,11 +344,12 @@ export function endOf(object: KubePod, restarts = 0): string | undefined {
   return undefined;
 }
 
-/** `ip:port` of a pod that has an address, else empty. */
+/** `ip:port` at which a pod takes calls and requests, empty while it has no address. A foreign runtime's fetcher takes both. */
 export function addressOf(object: KubePod): string {
   const ip = object.status?.podIP;
   if (ip === undefined || ip === "") return "";
-  const port = object.metadata.annotations?.[ANNOTATION_HOST_PORT] ?? String(FUNCTION_PORT);
+  const ownPort = object.metadata.labels?.[LABEL_CONTRACT] === "sidecar" ? FETCHER_PORT : FUNCTION_PORT;
+  const port = object.metadata.annotations?.[ANNOTATION_HOST_PORT] ?? String(ownPort);
   return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 

@@ -1,3 +1,4 @@
+import { isDirectImage } from "../../api/direct-image.ts";
 import { API_GROUP_VERSION, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
 import type { Environment } from "../../api/kinds/environment.ts";
 import type { KubeClient } from "../../kube/client.ts";
@@ -36,6 +37,8 @@ import { COMPONENT } from "./pod-manifest.ts";
 export interface KubeClusterOptions {
   readonly client: KubeClient;
   readonly log: ExecutorLog;
+  /** Image of the fetcher, for pods of foreign images. */
+  readonly fetcherImage: string;
 }
 
 const OWN = `${LABEL_MANAGED_BY}=${MANAGED_BY},${LABEL_COMPONENT}=${COMPONENT}`;
@@ -43,7 +46,7 @@ const PAGE_SIZE = 500;
 const HAND_OVER_TRIES = 5;
 
 /** The executor's view of a Kubernetes API, over `kube/`. */
-export function kubeCluster({ client, log }: KubeClusterOptions): Cluster {
+export function kubeCluster({ client, log, fetcherImage }: KubeClusterOptions): Cluster {
   const onError = (kind: string) => (error: unknown, failures: number) => {
     if (failures === 0 || failures === 3) log.warn(`trouble with the watch of ${kind}`, { error, failures });
   };
@@ -59,7 +62,10 @@ export function kubeCluster({ client, log }: KubeClusterOptions): Cluster {
     ),
     environments: watched(
       createInformer({ client, type: ENVIRONMENTS, onError: onError("Environments") }),
-      (object): KubeEnvironment => ({ metadata: metaOf(object), spec: environmentSpec(object.spec) }),
+      (object): KubeEnvironment => ({
+        metadata: metaOf(object),
+        spec: environmentSpec(object, fetcherImage),
+      }),
     ),
     pods: watched(
       createInformer({
@@ -252,11 +258,19 @@ function dataOf(
   };
 }
 
-function environmentSpec(spec: Environment["spec"]): EnvironmentSpec {
+function environmentSpec({ metadata, spec }: Environment, fetcherImage: string): EnvironmentSpec {
+  const sidecar = isDirectImage(spec.runtime.image, metadata.annotations)
+    ? undefined
+    : {
+        image: fetcherImage,
+        shared: spec.allowedFunctionsPerContainer === "infinite",
+        keepArchive: spec.keeparchive ?? false,
+      };
   const { version, runtime, resources, poolsize, terminationGracePeriod, imagepullsecret } = spec;
   return {
     version,
     runtime,
+    ...(sidecar === undefined ? {} : { sidecar }),
     ...(resources === undefined ? {} : { resources }),
     ...(poolsize === undefined ? {} : { poolsize }),
     ...(terminationGracePeriod === undefined ? {} : { terminationGracePeriod }),

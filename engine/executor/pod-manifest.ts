@@ -11,6 +11,12 @@ import {
 } from "../../api/names.ts";
 import { POD_ENV } from "../../api/wire/pod.ts";
 import type { KubeEnvironment, PodManifest } from "./cluster.ts";
+import {
+  FETCHER_CONTAINER,
+  FOREIGN_LABELS,
+  foreignContainers,
+  type RuntimeContainer,
+} from "./foreign-containers.ts";
 
 /** Fingerprint of the template that a pod was made from; a pod with another one than its Environment's is replaced. */
 export const LABEL_TEMPLATE = "isotope.dev/pod-template";
@@ -39,6 +45,8 @@ export interface PodTemplate {
   /** Fingerprint of `spec`. */
   readonly hash: string;
   readonly spec: Record<string, unknown>;
+  /** Labels of its pods beyond those of all pods. */
+  readonly labels: Readonly<Record<string, string>>;
   readonly image: string;
   /** Paths of the Environment's fields that were left out because they are not allowed. */
   readonly ignored: readonly string[];
@@ -77,7 +85,7 @@ export function podTemplate(environment: KubeEnvironment): PodTemplate {
     ...(spec.imagepullsecret ? [{ name: spec.imagepullsecret }] : []),
     ...listOf(podspec["imagePullSecrets"]),
   ];
-  const heap = heapFlag(resources);
+  const runtime = { name: CONTAINER_NAME, image: spec.runtime.image, fields: container, env, resources };
   const built = {
     ...extra,
     restartPolicy: "Never",
@@ -92,15 +100,31 @@ export function podTemplate(environment: KubeEnvironment): PodTemplate {
       seccompProfile: { type: "RuntimeDefault" },
     },
     ...(pullSecrets.length > 0 ? { imagePullSecrets: pullSecrets } : {}),
+    ...(spec.sidecar ? foreignContainers(runtime, spec.sidecar, spec.version) : ownContainer(runtime)),
+  };
+  const hash = createHash("sha256").update(JSON.stringify(built)).digest("hex").slice(0, 16);
+  return {
+    hash,
+    spec: built,
+    labels: spec.sidecar ? FOREIGN_LABELS : {},
+    image: spec.runtime.image,
+    ignored,
+  };
+}
+
+/** Volumes and the one container of a pod of our own runtime, which is specialised directly. */
+function ownContainer({ name, image, fields, env, resources }: RuntimeContainer): Fields {
+  const heap = heapFlag(resources);
+  return {
     volumes: [
       { name: "tmp", emptyDir: { sizeLimit: "256Mi" } },
       { name: "userfunc", emptyDir: { sizeLimit: "512Mi" } },
     ],
     containers: [
       {
-        ...container,
-        name: CONTAINER_NAME,
-        image: spec.runtime.image,
+        ...fields,
+        name,
+        image,
         ports: [{ name: "http", containerPort: FUNCTION_PORT }],
         env: [
           ...env,
@@ -126,8 +150,6 @@ export function podTemplate(environment: KubeEnvironment): PodTemplate {
       },
     ],
   };
-  const hash = createHash("sha256").update(JSON.stringify(built)).digest("hex").slice(0, 16);
-  return { hash, spec: built, image: spec.runtime.image, ignored };
 }
 
 const IDENTITY_ENV = [
@@ -164,6 +186,7 @@ export function podManifest(
         [LABEL_ENVIRONMENT_UID]: metadata.uid,
         [LABEL_POD_STATE]: "generic",
         [LABEL_TEMPLATE]: template.hash,
+        ...template.labels,
       },
       ownerReferences: [
         {
@@ -179,10 +202,14 @@ export function podManifest(
   };
 }
 
-/** The token is each pod's or each ReplicaSet's own, so it is no part of the template. */
+/**
+ * The token is each pod's or each ReplicaSet's own, so it is no part of the template. Of several containers the fetcher alone gets it: the
+ * other one runs what the platform does not know.
+ */
 export function withToken(spec: Record<string, unknown>, token: string): Record<string, unknown> {
-  const containers = listOf(spec["containers"]).map((entry) => {
-    const container = fieldsOf(entry);
+  const given = listOf(spec["containers"]).map(fieldsOf);
+  const containers = given.map((container) => {
+    if (given.length > 1 && container["name"] !== FETCHER_CONTAINER) return container;
     return { ...container, env: [...listOf(container["env"]), { name: POD_ENV.token, value: token }] };
   });
   return { ...spec, containers };

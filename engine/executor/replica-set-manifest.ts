@@ -91,6 +91,7 @@ export function replicaSetManifest(
             [LABEL_ENVIRONMENT_UID]: environment.metadata.uid,
             [LABEL_POD_STATE]: "generic",
             [LABEL_TEMPLATE]: template.hash,
+            ...template.labels,
           },
           annotations: { [ANNOTATION_MADE_BY]: name },
         },

@@ -411,6 +411,7 @@ const endpointOf = (state: State, pod: Pod): Endpoint => ({
   address: pod.address,
   revision: state.options.serving.revision,
   requestsPerPod: state.slotsPerPod,
+  ...(state.options.serving.environment.contract ? { contract: state.options.serving.environment.contract } : {}),
 });
 
 const loadError = ({ name }: FunctionIdentity, { code, message }: SpecializeError) =>

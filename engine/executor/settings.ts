@@ -1,9 +1,7 @@
 import {
   bytes,
   durationMs,
-  FUNCTION_NAMESPACES_HELP,
   integer,
-  namespaceLabels,
   optionalText,
   origin,
   port,
@@ -27,7 +25,6 @@ export const EXECUTOR_SETTINGS = {
   kubeconfig: optionalText(
     flag("kubeconfig", "Kubeconfig file; default: $KUBECONFIG, service account, ~/.kube/config"),
   ),
-  functionNamespaces: namespaceLabels(flag("function-namespaces", FUNCTION_NAMESPACES_HELP)),
   internalKeyFile: text(
     flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),
   ),
@@ -129,6 +126,10 @@ export const EXECUTOR_SETTINGS = {
     min: 0,
     max: 10_000,
   }),
+  fetcherImage: text({
+    ...flag("fetcher-image", "Image of the fetcher, which stands beside runtimes of foreign images"),
+    fallback: "isotope/fetcher",
+  }),
   debug: toggle({ ...flag("debug", "Error replies of functions carry message and stack"), fallback: false }),
 };
 
@@ -147,5 +148,6 @@ export type ExecutorSettings = Pick<
   | "silenceGraceMs"
   | "supersedeDelayMs"
   | "prewarmPods"
+  | "fetcherImage"
   | "debug"
 >;

@@ -8,7 +8,7 @@ import {
   LABEL_REVISION,
   MANAGED_BY,
 } from "../../api/names.ts";
-import { ANNOTATION_REQUESTS_PER_POD } from "../../api/wire/executor.ts";
+import { ANNOTATION_CONTRACT, ANNOTATION_REQUESTS_PER_POD } from "../../api/wire/executor.ts";
 import type { Cluster, KubeSlice, SliceEndpoint, SliceManifest } from "./cluster.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import type { Pod } from "./pod.ts";
@@ -188,6 +188,7 @@ function manifest(
       },
       annotations: {
         [ANNOTATION_REQUESTS_PER_POD]: String(serving.limits.requestsPerPod),
+        ...(serving.environment.contract ? { [ANNOTATION_CONTRACT]: serving.environment.contract } : {}),
       },
       ownerReferences: [
         {

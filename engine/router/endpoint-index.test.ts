@@ -210,3 +210,15 @@ describe("the function table", () => {
     expect(slot.current?.uid).toBe("f2");
   });
 });
+
+test("functions that share a pod have an endpoint each over the same connections, until the last of them goes", () => {
+  const a = index.revision("f1", "r1");
+  const b = index.revision("f2", "r1");
+  index.applySlice("s1", slice({ p1: "10.0.0.1" }, "r1", "f1"));
+  index.applySlice("s2", slice({ p1: "10.0.0.1" }, "r1", "f2"));
+  expect([a.endpoints.length, b.endpoints.length, open.size]).toEqual([1, 1, 1]);
+  index.applySlice("s1", undefined);
+  expect([a.endpoints.length, b.endpoints.length, open.size]).toEqual([0, 1, 1]);
+  index.applySlice("s3", slice({ p2: "10.0.0.1" }, "r1", "f3"));
+  expect([b.endpoints.length, open.size]).toEqual([0, 1]);
+});

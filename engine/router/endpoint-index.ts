@@ -4,6 +4,7 @@ import {
   ANNOTATION_CONTRACT,
   ANNOTATION_REQUESTS_PER_POD,
   type Endpoint as AcquiredEndpoint,
+  POD_CONTRACTS,
 } from "../../api/wire/executor.ts";
 import type { EndpointSlice } from "../../kube/core.ts";
 import { closeEndpoint, createEndpoint, type Endpoint, type EndpointFacts } from "./endpoint.ts";
@@ -12,7 +13,8 @@ import { Revision, type RevisionDeps } from "./revision.ts";
 
 /*
  * All pods that this router knows, from EndpointSlices and from the executor's replies. Invariants:
- * 1. One address has one endpoint: a new pod at a known address means that the old one is gone.
+ * 1. One address has one pod: a new one at a known address means that the old one is gone. A pod has an endpoint for each function that
+ *    it serves, which is one but for pods of environments that allow any number.
  * 2. A pod that a slice named is dropped when no slice names it any more; one that only the executor named is kept for
  *    `ACQUIRED_GRACE_MS`, since its slice may still be on its way.
  * 3. A pod once dropped does not come back under the same UID until its slices forget it: what it answered is newer than they are.
@@ -33,9 +35,10 @@ export interface EndpointIndexDeps extends RevisionDeps {
 export class EndpointIndex {
   readonly #deps: EndpointIndexDeps;
   readonly #revisions = new Map<string, Revision>();
-  readonly #byAddress = new Map<string, Endpoint>();
+  readonly #byAddress = new Map<string, Set<Endpoint>>();
+  /** By pod and function. */
   readonly #byPod = new Map<string, Endpoint>();
-  /** Pods named ready, per slice key. */
+  /** Pods named ready, as keys of `#byPod`, per slice key. */
   readonly #slices = new Map<string, readonly string[]>();
   readonly #pinned = new Set<string>();
 
@@ -72,18 +75,18 @@ export class EndpointIndex {
   /** Takes over what a slice says now; undefined = it was deleted. */
   applySlice(key: string, slice: EndpointSlice | undefined): void {
     const facts = slice ? readyPods(slice) : [];
-    const uids = facts.map((fact) => fact.podUid);
-    const before = this.#slices.get(key) ?? [];
-    if (uids.length > 0) this.#slices.set(key, uids);
-    else this.#slices.delete(key);
     const uid = slice?.metadata.labels?.[LABEL_FUNCTION_UID] ?? "";
+    const pods = facts.map(({ podUid }) => podKey(podUid, uid));
+    const before = this.#slices.get(key) ?? [];
+    if (pods.length > 0) this.#slices.set(key, pods);
+    else this.#slices.delete(key);
     for (const fact of facts) {
       const endpoint = this.#put(uid, fact);
-      if (!before.includes(fact.podUid)) endpoint.slices += 1;
+      if (!before.includes(podKey(fact.podUid, uid))) endpoint.slices += 1;
     }
-    for (const podUid of before) {
-      if (uids.includes(podUid)) continue;
-      const endpoint = this.#byPod.get(podUid);
+    for (const pod of before) {
+      if (pods.includes(pod)) continue;
+      const endpoint = this.#byPod.get(pod);
       if (!endpoint) continue;
       endpoint.slices -= 1;
       if (endpoint.slices <= 0) this.#remove(endpoint);
@@ -95,7 +98,7 @@ export class EndpointIndex {
     let useful = 0;
     for (const given of acquired) {
       if (given.revision !== revision.revision) continue;
-      const known = this.#byPod.get(given.podUid);
+      const known = this.#byPod.get(podKey(given.podUid, revision.uid));
       if (known && !known.dropped) {
         if (known.restsUntilMs !== 0) useful += 1;
         known.restsUntilMs = 0;
@@ -109,7 +112,7 @@ export class EndpointIndex {
         revision: given.revision,
         address: given.address,
         capacity: given.requestsPerPod,
-        direct: given.contract !== "reference",
+        contract: given.contract ?? "direct",
       });
       useful += 1;
     }
@@ -120,7 +123,8 @@ export class EndpointIndex {
   drop(endpoint: Endpoint): void {
     this.#revisionOf(endpoint)?.drop(endpoint);
     closeEndpoint(endpoint);
-    if (this.#byAddress.get(endpoint.address) === endpoint) this.#byAddress.delete(endpoint.address);
+    if (endpoint.sharers.size === 0 && this.#byAddress.get(endpoint.address) === endpoint.sharers)
+      this.#byAddress.delete(endpoint.address);
   }
 
   /** Forgets pods that the executor named and no slice confirmed, and revisions that nobody needs; to be called now and then. */
@@ -141,25 +145,27 @@ export class EndpointIndex {
   }
 
   #put(uid: string, facts: EndpointFacts): Endpoint {
-    const known = this.#byPod.get(facts.podUid);
+    const key = podKey(facts.podUid, uid);
+    const known = this.#byPod.get(key);
     if (known && known.address === facts.address && known.revision === facts.revision) return known;
     if (known) this.#remove(known);
-    const previous = this.#byAddress.get(facts.address);
-    if (previous) this.#remove(previous);
+    for (const previous of this.#byAddress.get(facts.address) ?? [])
+      if (previous.podUid !== facts.podUid) this.#remove(previous);
     const colon = facts.address.lastIndexOf(":");
     const host = facts.address.slice(0, colon).replace(/^\[|\]$/g, "");
     const upstream = this.#deps.upstreams.at(host, Number(facts.address.slice(colon + 1)));
     const revision = this.revision(uid, facts.revision);
-    const endpoint = createEndpoint(facts, upstream, uid, this.#deps.now());
-    this.#byPod.set(facts.podUid, endpoint);
-    this.#byAddress.set(facts.address, endpoint);
+    const sharers = this.#byAddress.get(facts.address) ?? new Set();
+    const endpoint = createEndpoint(facts, upstream, uid, this.#deps.now(), sharers);
+    this.#byPod.set(key, endpoint);
+    this.#byAddress.set(facts.address, sharers);
     this.#deps.equip(endpoint, revision);
     revision.add(endpoint);
     return endpoint;
   }
 
   #remove(endpoint: Endpoint): void {
-    this.#byPod.delete(endpoint.podUid);
+    this.#byPod.delete(podKey(endpoint.podUid, endpoint.functionUid));
     const revision = this.#revisionOf(endpoint);
     this.drop(endpoint);
     if (!revision) return;
@@ -180,6 +186,8 @@ export class EndpointIndex {
   }
 }
 
+const podKey = (podUid: string, functionUid: string): string => `${podUid} ${functionUid}`;
+
 const keyOfRevision = (revision: Revision): string => `${revision.uid}/${revision.revision}`;
 
 /** The pods of a slice that may be called. Fields that are missing or odd exclude the pod, not the slice. */
@@ -191,7 +199,8 @@ export function readyPods(slice: EndpointSlice): EndpointFacts[] {
     return [];
   const given = Number(slice.metadata.annotations?.[ANNOTATION_REQUESTS_PER_POD] ?? "1");
   const capacity = Number.isSafeInteger(given) && given >= 1 ? given : 1;
-  const direct = slice.metadata.annotations?.[ANNOTATION_CONTRACT] !== "reference";
+  const said = slice.metadata.annotations?.[ANNOTATION_CONTRACT];
+  const contract = POD_CONTRACTS.find((known) => known === said) ?? "direct";
   const facts: EndpointFacts[] = [];
   for (const { addresses, conditions, targetRef } of slice.endpoints ?? []) {
     const ip = addresses[0];
@@ -203,7 +212,7 @@ export function readyPods(slice: EndpointSlice): EndpointFacts[] {
       revision,
       address: ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`,
       capacity,
-      direct,
+      contract,
     });
   }
   return facts;

@@ -1,3 +1,4 @@
+import type { PodContract } from "../../api/wire/executor.ts";
 import type { RelayPlan, Upstream } from "./http/types.ts";
 
 /** One pod of a revision, as this router sees it. */
@@ -12,8 +13,12 @@ export interface Endpoint {
   readonly upstream: Upstream;
   /** Requests that may run in it at once. */
   readonly capacity: number;
-  /** False for images of the reference system's contract: they cannot refuse, and serve `/` only. */
+  /** Whether it refuses what it cannot take, so that it is told what is meant. */
   readonly direct: boolean;
+  /** Whether it expects `/` where a route is a whole path, as images of the reference system's contract do. */
+  readonly servesRoot: boolean;
+  /** Endpoints of the same pod that use the same connections, this one included: its functions, where it has several. */
+  readonly sharers: Set<Endpoint>;
   /** Header lines of every request to this pod; "" until the function is known. */
   headers: string;
   /** The same for a WebSocket, which has no time limit of a request. */
@@ -45,7 +50,7 @@ export interface EndpointFacts {
   readonly revision: string;
   readonly address: string;
   readonly capacity: number;
-  readonly direct: boolean;
+  readonly contract: PodContract;
 }
 
 export function createEndpoint(
@@ -53,8 +58,9 @@ export function createEndpoint(
   upstream: Upstream,
   functionUid: string,
   nowMs: number,
+  sharers: Set<Endpoint> = new Set(),
 ): Endpoint {
-  return {
+  const endpoint: Endpoint = {
     podUid: facts.podUid,
     podName: facts.podName,
     namespace: facts.namespace,
@@ -63,7 +69,9 @@ export function createEndpoint(
     address: facts.address,
     upstream,
     capacity: facts.capacity,
-    direct: facts.direct,
+    direct: facts.contract !== "reference",
+    servesRoot: facts.contract !== "direct",
+    sharers,
     headers: "",
     tunnelHeaders: "",
     plans: [],
@@ -76,11 +84,14 @@ export function createEndpoint(
     slices: 0,
     acquiredAtMs: nowMs,
   };
+  sharers.add(endpoint);
+  return endpoint;
 }
 
 /** Gives up a pod's connections, once: by then its address may belong to another pod. */
 export function closeEndpoint(endpoint: Endpoint): void {
   if (endpoint.closed) return;
   endpoint.closed = true;
-  endpoint.upstream.close();
+  endpoint.sharers.delete(endpoint);
+  if (endpoint.sharers.size === 0) endpoint.upstream.close();
 }

@@ -58,7 +58,7 @@ export class Invocation implements Waiter {
     if (plan === undefined || relayPlan === undefined)
       throw new Error(`Pod "${endpoint.podName}" was not equipped`);
     exchange.setDeadline(upgrade ? plan.tunnelDeadlineMs : plan.deadlineMs);
-    const target = endpoint.direct ? this.directTarget : this.referenceTarget;
+    const target = endpoint.servesRoot ? this.referenceTarget : this.directTarget;
     const headers = (upgrade ? endpoint.tunnelHeaders : endpoint.headers) + this.lines;
     exchange.relay(endpoint.upstream, target, headers, relayPlan);
   }

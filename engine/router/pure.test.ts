@@ -119,7 +119,7 @@ describe("slices", () => {
         revision: "r",
         address: "10.0.0.1:8888",
         capacity: 5,
-        direct: true,
+        contract: "direct",
       },
     ]);
     expect(

@@ -38,7 +38,7 @@ function pod(capacity = 1): Endpoint {
     revision: "r",
     address: `a:${podCount}`,
     capacity,
-    direct: true,
+    contract: "direct" as const,
   };
   return createEndpoint(facts, upstream(), "uid", performance.now());
 }
