@@ -44,7 +44,13 @@ beforeEach(() => {
   forgotten = [];
   open = new Set();
   index = new EndpointIndex({
-    limits: { queueLength: 10, queueWaitMs: 1_000, coldStartWaitMs: 1_000, scaleUpDelayMs: 10 },
+    limits: {
+      queueLength: 10,
+      queueWaitMs: 1_000,
+      coldStartWaitMs: 1_000,
+      scaleUpDelayMs: 10,
+      scaleUpWaitMs: 50,
+    },
     now: () => nowMs,
     acquire: () => new Promise(() => undefined),
     upstreams: fakeUpstreams(),

@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import type { ErrorCode, PlatformError } from "../../api/errors.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Exchange } from "./http/types.ts";
@@ -10,6 +11,8 @@ export class Invocation implements Waiter {
   next: Invocation | undefined = undefined;
   queued = false;
   queuedAtMs = 0;
+  /** When it got its slot (`performance.now()`), if it had to wait; else 0. */
+  dispatchedAtMs = 0;
   readonly exchange: Exchange;
   revision: Revision;
   /** The pod that holds it; undefined while it waits or is answered locally. */
@@ -52,6 +55,7 @@ export class Invocation implements Waiter {
     const { exchange } = this;
     const { plan } = this.revision;
     this.endpoint = endpoint;
+    if (this.queuedAtMs !== 0) this.dispatchedAtMs = performance.now();
     const { upgrade } = exchange;
     const relayPlan = endpoint.plans[upgrade ? this.planBits | PLAN_UPGRADE : this.planBits];
     // A revision gets requests only after a function was bound to it, which equips all its pods.

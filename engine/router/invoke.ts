@@ -224,6 +224,10 @@ function ended(deps: InvokeDeps, exchange: Exchange): void {
     context.endpoint = undefined;
     if (exchange.outcome === "upstream-broken") deps.suspect(endpoint, "reset");
     if (exchange.outcome === "timeout" && plan) context.code = cutCode(exchange, plan);
+    if (exchange.responded) {
+      const heldSinceMs = context.dispatchedAtMs === 0 ? exchange.startedAt : context.dispatchedAtMs;
+      revision.service.observe(exchange.endedAt - heldSinceMs, exchange.endedAt);
+    }
     revision.release(endpoint, exchange.responded);
   }
   deps.logEnd(exchange, { code: context.code, requestId: context.requestId, function: plan?.slot.key ?? "" });

@@ -10,6 +10,7 @@ const LIMITS: RevisionLimits = {
   queueWaitMs: 1_000,
   coldStartWaitMs: 5_000,
   scaleUpDelayMs: 10,
+  scaleUpWaitMs: 50,
 };
 
 beforeEach(() => {
@@ -113,6 +114,61 @@ describe("a revision", () => {
     expect(acquire).not.toHaveBeenCalled();
     revision.admit(waiter());
     await vi.advanceTimersByTimeAsync(10);
+    expect(acquire).toHaveBeenCalledTimes(1);
+  });
+
+  /** Clients that each send the next request when the last has ended, for a second. @returns what was asked for, with the time */
+  async function closedLoop(clients: number, pods: Endpoint[], serviceMs: number) {
+    const asked: { atMs: number; requests: number }[] = [];
+    const begin = performance.now();
+    const revision = revisionWith(
+      (_, requests) => {
+        asked.push({ atMs: performance.now() - begin, requests });
+        return never(_, requests, 0);
+      },
+      { queueLength: 1_000 },
+    );
+    for (const one of pods) revision.add(one);
+    const served = performance.now();
+    for (let i = 0; i < 20; i += 1) revision.service.observe(serviceMs, served);
+    const call = () => {
+      const one = waiter();
+      one.dispatch = (endpoint) => {
+        setTimeout(() => {
+          revision.service.observe(serviceMs, performance.now());
+          revision.release(endpoint, true);
+          call();
+        }, serviceMs);
+      };
+      revision.admit(one);
+    };
+    for (let i = 0; i < clients; i += 1) call();
+    await vi.advanceTimersByTimeAsync(1_000);
+    return asked;
+  }
+
+  test("a queue that the pods there are serve in time asks for no further pod", async () => {
+    expect(await closedLoop(500, [pod(100)], 10)).toEqual([]);
+  });
+
+  test("a queue that they do not serve in time does, for those they would not get to", async () => {
+    expect(await closedLoop(500, [pod(100)], 40)).toEqual([{ atMs: 10, requests: 275 }]);
+  });
+
+  test("a slow function gets further pods without any reckoning", async () => {
+    expect(await closedLoop(10, [pod(1)], 100)).toEqual([{ atMs: 10, requests: 9 }]);
+  });
+
+  test("pods that have stopped answering get company, whatever was known of them", async () => {
+    const acquire = vi.fn(never);
+    const revision = revisionWith(acquire);
+    revision.add(pod());
+    for (let i = 0; i < 20; i += 1) revision.service.observe(1, performance.now());
+    revision.admit(waiter());
+    revision.admit(waiter());
+    await vi.advanceTimersByTimeAsync(45);
+    expect(acquire).not.toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(15);
     expect(acquire).toHaveBeenCalledTimes(1);
   });
 

@@ -1,5 +1,6 @@
 import { type ErrorCode, PlatformError } from "../../api/errors.ts";
 import { closeEndpoint, type Endpoint } from "./endpoint.ts";
+import { scaleUp, ServiceTime } from "./scale-up.ts";
 import type { ServingPlan } from "./serving-plan.ts";
 import { type Queued, WaitQueue } from "./wait-queue.ts";
 
@@ -33,6 +34,7 @@ export interface RevisionLimits {
   readonly queueWaitMs: number;
   readonly coldStartWaitMs: number;
   readonly scaleUpDelayMs: number;
+  readonly scaleUpWaitMs: number;
 }
 
 export interface RevisionDeps {
@@ -74,6 +76,7 @@ export class Revision {
   inFlight = 0;
   /** Requests that ended since the last `measure`. */
   ended = 0;
+  readonly service = new ServiceTime();
   readonly #deps: RevisionDeps;
   #slots = 0;
   #acquiring = false;
@@ -81,6 +84,7 @@ export class Revision {
   #acquirePauseMs = FIRST_ACQUIRE_PAUSE_MS;
   #lastError: PlatformError | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #timerAtMs = 0;
   #pumping = false;
   #endedPerSecond = 0;
 
@@ -122,7 +126,6 @@ export class Revision {
   /** Takes a waiting request away: its client left, or its time is over. */
   withdraw(waiter: Waiter): void {
     this.queue.remove(waiter);
-    if (this.queue.length === 0) this.#disarm();
   }
 
   /** Why a request whose wait is over got nothing. */
@@ -204,7 +207,6 @@ export class Revision {
     } finally {
       this.#pumping = false;
     }
-    this.#disarm();
     if (this.queue.length > 0) this.#arm();
   }
 
@@ -257,7 +259,7 @@ export class Revision {
     waiter.waiting(Math.max(1, waiter.queuedAtMs + limitMs - now));
     if (first) this.queue.pushFront(waiter);
     else this.queue.push(waiter);
-    if (!this.#timer && !this.#pumping) this.#arm();
+    if (this.#timer === undefined && !this.#pumping) this.#arm();
   }
 
   #overload(): PlatformError | undefined {
@@ -293,30 +295,51 @@ export class Revision {
   #arm(): void {
     const now = this.#deps.now();
     let wakeAtMs = Number.POSITIVE_INFINITY;
-    let inReach = false;
+    let slots = 0;
     for (const endpoint of this.endpoints) {
-      if (!endpoint.faulty) inReach = true;
+      if (!endpoint.faulty) slots += endpoint.capacity;
       if (endpoint.restsUntilMs > now && endpoint.inFlight < endpoint.capacity)
         wakeAtMs = Math.min(wakeAtMs, endpoint.restsUntilMs);
     }
     if (!this.#acquiring) {
-      const patienceMs = inReach ? this.#deps.limits.scaleUpDelayMs : 0;
-      const dueMs = Math.max(this.#acquireAfterMs, (this.queue.first?.queuedAtMs ?? now) + patienceMs);
-      if (dueMs <= now) void this.#acquire();
-      else wakeAtMs = Math.min(wakeAtMs, dueMs);
+      const { limits } = this.#deps;
+      const waitedMs = now - (this.queue.first?.queuedAtMs ?? now);
+      const { inMs, requests } = scaleUp(
+        { waiting: this.queue.length, waitedMs, slots, serviceMs: this.service.meanMs },
+        { delayMs: limits.scaleUpDelayMs, waitMs: limits.scaleUpWaitMs },
+      );
+      const dueMs = Math.max(this.#acquireAfterMs, now + inMs);
+      if (dueMs <= now) void this.#acquire(requests);
+      // The queue may have grown by then.
+      else wakeAtMs = Math.min(wakeAtMs, dueMs, Math.max(this.#acquireAfterMs, now + limits.scaleUpDelayMs));
     }
-    if (wakeAtMs === Number.POSITIVE_INFINITY) return;
-    this.#timer = setTimeout(() => this.pump(), Math.max(1, Math.ceil(wakeAtMs - now)));
+    if (wakeAtMs !== Number.POSITIVE_INFINITY) this.#wakeAt(wakeAtMs, now);
   }
 
-  async #acquire(): Promise<void> {
+  /** One timer, which may go off early: under load something changes with every request, and setting it anew costs more than a look. */
+  #wakeAt(atMs: number, now: number): void {
+    if (this.#timer !== undefined) {
+      if (this.#timerAtMs <= atMs) return;
+      clearTimeout(this.#timer);
+    }
+    this.#timerAtMs = atMs;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.pump();
+      },
+      Math.max(1, Math.ceil(atMs - now)),
+    );
+  }
+
+  async #acquire(requests: number): Promise<void> {
     this.#acquiring = true;
     const { queueWaitMs, coldStartWaitMs } = this.#deps.limits;
     const waitMs = Math.ceil(this.endpoints.length === 0 ? coldStartWaitMs : queueWaitMs);
     let failure: PlatformError | undefined;
     let fruitful = false;
     try {
-      fruitful = await this.#deps.acquire(this, this.queue.length, waitMs);
+      fruitful = await this.#deps.acquire(this, requests, waitMs);
     } catch (error) {
       failure =
         error instanceof PlatformError

@@ -76,8 +76,21 @@ export const ROUTER_SETTINGS = {
     maxMs: 600 * second,
   }),
   scaleUpDelayMs: durationMs({
-    ...flag("scale-up-delay", "How long a request waits for a busy pod before another pod is asked for"),
+    ...flag(
+      "scale-up-delay",
+      "How long a request waits for a busy pod before another pod is asked for, of a function that is slow or not known yet",
+    ),
     fallback: 10,
+    minMs: 0,
+    maxMs: 60 * second,
+  }),
+  scaleUpWaitMs: durationMs({
+    ...flag(
+      "scale-up-wait",
+      "What a request may wait for the pods there are; only when they need longer for the queue, another pod is asked for",
+    ),
+    // About what a pod from the pool takes under load: sooner it could not help.
+    fallback: 50,
     minMs: 0,
     maxMs: 60 * second,
   }),

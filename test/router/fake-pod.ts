@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from "node:net";
 
 /**
  * The far side of a relay: a pod that keeps the contract of `api/wire/pod.ts` towards routers (refusals, limits), and records what it saw.
- * What it does is in the path: `/echo`, `/slow?ms=`, `/status?code=`, `/sse`, `/big?bytes=`, `/reset`, `/half`, `/hang`, `/throw`.
+ * What it does is in the path: `/echo`, `/slow?ms=`, `/held`, `/status?code=`, `/sse`, `/big?bytes=`, `/reset`, `/half`, `/hang`, `/throw`.
  */
 export interface FakePod {
   readonly uid: string;
@@ -20,6 +20,8 @@ export interface FakePod {
   refused: number;
   inFlight: number;
   readonly paths: string[];
+  /** Calls of `/held` that run: each answers when its function here is called. */
+  readonly held: (() => void)[];
   aborted: number;
   /** Refuses everything with this reason. */
   refuseAll: string | undefined;
@@ -73,6 +75,7 @@ export async function startFakePod(options: FakePodOptions): Promise<FakePod> {
     refused: 0,
     inFlight: 0,
     paths: [],
+    held: [],
     aborted: 0,
     refuseAll: undefined,
     reference: false,
@@ -145,6 +148,10 @@ async function answer(
     case "/slow":
       await new Promise((resolve) => setTimeout(resolve, number("ms", 50)));
       reply.writeHead(200, { "content-type": "text/plain" }).end(`slow from ${name || pod.uid}\n`);
+      return;
+    case "/held":
+      await new Promise<void>((resolve) => pod.held.push(resolve));
+      reply.writeHead(200, { "content-type": "text/plain" }).end("let go\n");
       return;
     case "/status":
       reply
