@@ -55,7 +55,7 @@ export const COMPONENTS: readonly Component[] = [
   },
   {
     name: "log-store",
-    entry: "engine/logs/store-main",
+    entry: "engine/logs/store/main",
     envPrefix: "ISOTOPE_LOG_STORE_",
     ports: { api: 8895, metrics: 8080 },
     health: "metrics",
@@ -64,7 +64,7 @@ export const COMPONENTS: readonly Component[] = [
   },
   {
     name: "log-collector",
-    entry: "engine/logs/collector-main",
+    entry: "engine/logs/collector/main",
     envPrefix: "ISOTOPE_LOG_COLLECTOR_",
     ports: { metrics: 8080 },
     health: "metrics",

@@ -335,6 +335,14 @@ export const ERRORS = {
     "The disk of the archive store is full.",
     "Free space; nothing was stored.",
   ),
+  log_store_unavailable: entry(
+    503,
+    "controller",
+    "platform",
+    true,
+    "The log store cannot be reached, or is still starting.",
+    "Look at the log-store process; nothing that functions print is lost meanwhile.",
+  ),
   builder_unavailable: entry(
     503,
     "builder",

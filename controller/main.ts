@@ -4,7 +4,6 @@ import { hostname } from "node:os";
 import { builderPods } from "../engine/builder/builder-pods.ts";
 import { kubeBuilderCluster } from "../engine/builder/kube-builder-cluster.ts";
 import { type PackageBuilder, packageBuilder } from "../engine/builder/package-builder.ts";
-import { openNodeLogs } from "../engine/logs/node-logs.ts";
 import { createKubeClient, type KubeClient } from "../kube/client.ts";
 import { electLeader } from "../kube/lease.ts";
 import { drainOnSignal } from "../net/drain.ts";
@@ -14,8 +13,10 @@ import { metricsRegistry } from "../net/metrics.ts";
 import { serveMetrics } from "../net/metrics-server.ts";
 import { startWith } from "../net/settings.ts";
 import { signedClient } from "../net/signed-client.ts";
+import { LOG_STORE_AUDIENCE } from "../api/wire/logs.ts";
 import { controllerMetrics } from "./controller-metrics.ts";
 import { type ControlPlane, createControlPlane } from "./control-plane.ts";
+import { logStoreReader } from "./log-store-client.ts";
 import { CONTROLLER_SETTINGS, type ControllerSettings } from "./settings.ts";
 import { archiveProxy, storageArchives, storageUse } from "./storage-client.ts";
 
@@ -36,12 +37,11 @@ async function start(settings: ControllerSettings): Promise<void> {
     unavailable: "archive_unavailable",
   });
   const builder = builderOf(client, keys, log, settings);
-  const logs = openNodeLogs({
-    podLogs: settings.podLogs,
-    folder: settings.logFolder,
-    maxBytes: settings.maxLogBytes,
-    factsOf: (uid) => plane.pods.factsOf(uid),
-    log,
+  const logStore = signedClient({
+    keys,
+    origin: settings.logStoreUrl,
+    audience: LOG_STORE_AUDIENCE,
+    unavailable: "log_store_unavailable",
   });
   const plane: ControlPlane = createControlPlane({
     client,
@@ -56,20 +56,20 @@ async function start(settings: ControllerSettings): Promise<void> {
       maxConcurrentBuilds: settings.buildsAtOnce,
     },
     routerInternalUrl: settings.routerInternalUrl,
-    logs: logs.reader,
+    logs: logStoreReader(logStore),
     archiveRoutes: (scope) => archiveProxy(scope, storage, settings.maxArchiveBytes),
     archiveUse: () => storageUse(storage),
     components: [
       { name: "router", healthUrl: `${settings.routerInternalUrl}/healthz` },
       { name: "executor", healthUrl: `${settings.executorUrl}/healthz` },
       { name: "storage", healthUrl: `${settings.storageUrl}/healthz` },
+      { name: "log-store", healthUrl: `${settings.logStoreUrl}/healthz` },
     ],
     listen: { host: settings.host, port: settings.port },
   });
   const registry = metricsRegistry();
   controllerMetrics(registry, plane.controller);
   const metrics = await serveMetrics({ host: settings.metricsHost, port: settings.metricsPort, registry });
-  logs.start();
   let stopping = false;
   const work = async (): Promise<void> => {
     try {
@@ -108,7 +108,7 @@ async function start(settings: ControllerSettings): Promise<void> {
       },
       { name: "control plane", stop: () => plane.stop() },
       { name: "lease", stop: () => leader.stop() },
-      { name: "logs", stop: () => logs.stop() },
+      { name: "log store client", stop: () => logStore.close() },
       { name: "builder", stop: () => builder.close() },
       { name: "storage client", stop: () => storage.close() },
       { name: "Kubernetes client", stop: () => client.close() },

@@ -49,16 +49,9 @@ export const CONTROLLER_SETTINGS = {
     ...flag("executor-url", "Address of the executor's API"),
     fallback: "http://executor:8892",
   }),
-  logFolder: text({ ...flag("log-folder", "Folder of the log store"), fallback: "/var/lib/isotope/logs" }),
-  podLogs: text({
-    ...flag("pod-logs", "Folder with the containers' logs of this node"),
-    fallback: "/var/log/pods",
-  }),
-  maxLogBytes: bytes({
-    ...flag("max-log-bytes", "Size of the log store"),
-    fallback: 2 ** 30,
-    min: 2 ** 20,
-    max: 2 ** 44,
+  logStoreUrl: origin({
+    ...flag("log-store-url", "Address of the log store"),
+    fallback: "http://log-store:8895",
   }),
   maxArchiveBytes: bytes({
     ...flag("max-archive-bytes", "Largest archive"),

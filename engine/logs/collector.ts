@@ -6,6 +6,7 @@
  *     the checkpoint and what the sink already holds. So no line is lost, and none is stored twice while its file exists.
  * N2. File notifications only make it faster: every folder is looked at every `scanMs` anyway.
  * N3. A container's folder that is gone is read to its end through the open descriptor, then forgotten.
+ * N4. While it is not known whether a container is to be read, its files are held open, so that N3 holds for it too.
  */
 import { type FSWatcher, watch } from "node:fs";
 import type { Log } from "../../net/log.ts";
@@ -23,12 +24,18 @@ export interface PodFacts {
 
 export interface CollectorOptions {
   root: string;
-  checkpointFile: string;
+  /** Without one, `stored` alone says where reading resumes. */
+  checkpointFile?: string;
   /** Positions that the sink holds already; asked once, at the start. */
   stored: ReadonlyMap<string, number>;
-  sink: (lines: readonly StoredLine[]) => void;
+  /** Takes lines of one pod. */
+  sink: (lines: readonly StoredLine[], uid: string) => void;
   /** By pod UID. */
   factsOf: (uid: string) => PodFacts | undefined;
+  /** Whether a pod's containers are to be read; undefined = not known yet. Default: all. */
+  isWanted?: (uid: string) => boolean | undefined;
+  /** While true nothing is read: the sink has enough. */
+  isFull?: () => boolean;
   log: Log;
   /** How often everything is looked at whether or not a notification came. */
   scanMs?: number;
@@ -37,6 +44,8 @@ export interface CollectorOptions {
 
 export interface Collector {
   start(): void;
+  /** Looks at all containers soon: `isWanted` or `isFull` changed. */
+  look(): void;
   /** Reads what is there and writes the checkpoint. */
   stop(): void;
   /** Lets go of everything at once: nothing more is read, and no checkpoint is written. */
@@ -56,7 +65,8 @@ const NO_FACTS: PodFacts = { function: "", revision: "" };
 export function createCollector(options: CollectorOptions): Collector {
   const containers = new Map<string, Container>();
   const dirty = new Set<Container>();
-  const resume = readCheckpoint(options.checkpointFile);
+  const { checkpointFile, isWanted = () => true, isFull = () => false } = options;
+  const resume = checkpointFile === undefined ? new Map<string, number>() : readCheckpoint(checkpointFile);
   for (const [file, offset] of options.stored) resume.set(file, Math.max(offset, resume.get(file) ?? 0));
   const timers: NodeJS.Timeout[] = [];
   let rootWatcher: FSWatcher | undefined;
@@ -75,8 +85,14 @@ export function createCollector(options: CollectorOptions): Collector {
   const drainDirty = () => {
     for (const container of dirty) {
       dirty.delete(container);
-      if (readContainer(container, options, resume)) touch(container);
+      const wanted = isWanted(container.folder.uid);
+      if (wanted === undefined) holdContainer(container, resume);
+      else if (wanted && !isFull() && readContainer(container, options, resume)) touch(container);
     }
+  };
+  const mayNotLeave = ({ folder: { uid } }: Container): boolean => {
+    const wanted = isWanted(uid);
+    return wanted === undefined || (wanted && isFull());
   };
 
   const scan = () => {
@@ -87,8 +103,10 @@ export function createCollector(options: CollectorOptions): Collector {
       touch(container);
     }
     for (const [path, container] of containers) {
-      if (present.has(path)) continue;
-      readContainer(container, options, resume);
+      if (present.has(path) || mayNotLeave(container)) continue;
+      let more = isWanted(container.folder.uid) === true;
+      while (more && !isFull()) more = readContainer(container, options, resume);
+      if (more) continue;
       closeContainer(container);
       containers.delete(path);
     }
@@ -101,10 +119,11 @@ export function createCollector(options: CollectorOptions): Collector {
     return container;
   };
   const checkpoint = () => {
+    if (checkpointFile === undefined) return;
     const positions = positionsOf(containers.values());
     const text = JSON.stringify([...positions]);
     if (text === lastCheckpoint) return;
-    writeCheckpoint(options.checkpointFile, positions);
+    writeCheckpoint(checkpointFile, positions);
     lastCheckpoint = text;
   };
 
@@ -128,6 +147,9 @@ export function createCollector(options: CollectorOptions): Collector {
         ),
       );
       for (const timer of timers) timer.unref();
+    },
+    look: () => {
+      for (const container of containers.values()) touch(container);
     },
     stop: () => {
       for (const timer of timers) clearInterval(timer);
@@ -162,11 +184,7 @@ function readContainer(
   options: CollectorOptions,
   resume: Map<string, number>,
 ): boolean {
-  const resumeAt = (file: string): number => {
-    const offset = resume.get(file) ?? 0;
-    resume.delete(file);
-    return offset;
-  };
+  const resumeAt = (file: string): number => takeResume(resume, file);
   const present = logFiles(container.folder.path);
   for (const path of present) {
     if (container.tails.has(path)) continue;
@@ -190,6 +208,22 @@ function readContainer(
   return more;
 }
 
+/** Opens a container's files without reading them (N4). */
+function holdContainer(container: Container, resume: Map<string, number>): void {
+  for (const path of logFiles(container.folder.path)) {
+    if (container.tails.has(path)) continue;
+    const tail = new FileTail(path, (file) => takeResume(resume, file));
+    tail.hold();
+    container.tails.set(path, tail);
+  }
+}
+
+function takeResume(resume: Map<string, number>, file: string): number {
+  const offset = resume.get(file) ?? 0;
+  resume.delete(file);
+  return offset;
+}
+
 function deliver(container: Container, tail: FileTail, options: CollectorOptions): boolean {
   const { batches, more } = tail.look();
   if (batches.length === 0) return more;
@@ -199,7 +233,7 @@ function deliver(container: Container, tail: FileTail, options: CollectorOptions
   const lines = batches.flatMap((batch) =>
     batch.lines.map((line) => ({ line: logLineOf(line, origin), from: `${batch.file}@${line.endOffset}` })),
   );
-  options.sink(lines);
+  options.sink(lines, container.folder.uid);
   return more;
 }
 

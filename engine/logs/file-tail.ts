@@ -41,6 +41,13 @@ export class FileTail {
     return this.#fd === undefined ? undefined : { file: this.#file, offset: this.#reader.safeOffset };
   }
 
+  /** Opens the file without reading it, so that what is in it now can be read later under whatever name. */
+  hold(): void {
+    if (this.#fd !== undefined) return;
+    const present = openIfExists(this.path);
+    if (present) this.#begin(present);
+  }
+
   /** Reads what is new. `more` says that there is more to read already. */
   look(): { batches: TailBatch[]; more: boolean } {
     const batches: TailBatch[] = [];

@@ -6,12 +6,14 @@
  */
 import type { LogLine } from "../../api/wire/ops.ts";
 import { type CompiledFilter, compileFilter, type LogFilter } from "./log-filter.ts";
-import { decodeLine, type SegmentSummary, segmentTexts, type StoredLine } from "./segment.ts";
+import { decodeLine, placeOf, type SegmentSummary, segmentTexts, type StoredLine } from "./segment.ts";
 import { SegmentLog, type SegmentLogOptions, type SegmentView } from "./segment-log.ts";
 
 export interface LogStore {
   /** Stores lines and hands them to followers. They are in the operating system's hands when this returns. */
   append(lines: readonly StoredLine[]): void;
+  /** Stores those lines that come after their file's position; gives their number. */
+  appendNew(lines: readonly StoredLine[]): number;
   /** Lines that match, newest or oldest first, at most `limit`. */
   query(filter: LogFilter, options: { order: "newest" | "oldest"; limit: number }): AsyncGenerator<LogLine>;
   /** The newest `limit` lines that match, oldest first, then each that comes, until `signal` aborts. */
@@ -36,10 +38,16 @@ interface Follower {
 export function openLogStore(options: SegmentLogOptions): LogStore {
   const log = new SegmentLog(options);
   const followers = new Set<Follower>();
+  const append = (lines: readonly StoredLine[]): void => {
+    log.append(lines);
+    for (const follower of followers) hand(follower, lines);
+  };
   return {
-    append: (lines) => {
-      log.append(lines);
-      for (const follower of followers) hand(follower, lines);
+    append,
+    appendNew: (lines) => {
+      const fresh = linesBehind(lines, (file) => log.positionOf(file));
+      if (fresh.length > 0) append(fresh);
+      return fresh.length;
     },
     query: (filter, { order, limit }) => read(log.snapshot, filter, order, limit),
     follow: (filter, { limit, signal }) => {
@@ -63,6 +71,22 @@ export function openLogStore(options: SegmentLogOptions): LogStore {
     },
     close: () => log.close(),
   };
+}
+
+/** The lines behind their files' positions, each once. */
+function linesBehind(
+  lines: readonly StoredLine[],
+  positionOf: (file: string) => number,
+): readonly StoredLine[] {
+  const reached = new Map<string, number>();
+  return lines.filter(({ from }) => {
+    const place = placeOf(from);
+    if (!place) return true;
+    const { file, offset } = place;
+    if (offset <= (reached.get(file) ?? positionOf(file))) return false;
+    reached.set(file, offset);
+    return true;
+  });
 }
 
 function holdsAnyOf(summary: SegmentSummary, filter: LogFilter): boolean {

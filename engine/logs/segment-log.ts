@@ -5,6 +5,8 @@
  * G1. A line is written at the end of the newest segment and never changed; an unfinished line that a crash left is cut off.
  * G2. All segments together stay under `maxBytes` (plus the one being written): the oldest go first.
  * G3. A snapshot names exactly the lines that were there when it was taken.
+ * G4. How far a log file is stored is known also after its lines' segments are gone: positions of all but the two newest segments
+ *     are in `positions.json`, written before a newer segment is begun.
  */
 import {
   closeSync,
@@ -19,10 +21,12 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import {
   addToSummary,
   emptySummary,
   encodeLine,
+  placeOf,
   recoverSegment,
   type SegmentSummary,
   type StoredLine,
@@ -52,6 +56,9 @@ interface Segment {
 }
 
 const DEFAULT_SEGMENT_BYTES = 4 * 1024 * 1024;
+const POSITIONS_FILE = "positions.json";
+/** Log files whose positions are remembered, those that were quiet longest go first. */
+const MAX_PAST_POSITIONS = 50_000;
 const SEGMENT = /^(\d{4}-\d{2}-\d{2})-(\d{6})\.ndjson$/;
 
 export class SegmentLog {
@@ -62,6 +69,8 @@ export class SegmentLog {
   readonly #segments: Segment[];
   /** Offsets of the files that the newest segment, and the one before it, were collected from. */
   #positions: [older: Map<string, number>, newer: Map<string, number>];
+  /** The same of all segments before those; the file that was written to last comes last. */
+  readonly #past: Map<string, number>;
   #fd: number | undefined;
   #bytes: number;
 
@@ -77,6 +86,7 @@ export class SegmentLog {
     const { segments, positions } = openSegments(options.folder);
     this.#segments = segments;
     this.#positions = positions;
+    this.#past = readCheckpoint(join(options.folder, POSITIONS_FILE));
     this.#bytes = segments.reduce((sum, { summary }) => sum + summary.bytes, 0);
   }
 
@@ -84,7 +94,11 @@ export class SegmentLog {
     return this.#bytes;
   }
   get positions(): ReadonlyMap<string, number> {
-    return new Map([...this.#positions[0], ...this.#positions[1]]);
+    return new Map([...this.#past, ...this.#positions[0], ...this.#positions[1]]);
+  }
+  /** Offset up to which a log file's lines are stored; 0 for an unknown one. */
+  positionOf(file: string): number {
+    return this.#positions[1].get(file) ?? this.#positions[0].get(file) ?? this.#past.get(file) ?? 0;
   }
   get snapshot(): SegmentView[] {
     return this.#segments.map(({ path, summary }) => ({
@@ -139,11 +153,26 @@ export class SegmentLog {
   #roll(day: string, last: Segment | undefined): Segment {
     this.close();
     if (last) writeSummary(last);
+    this.#keepPositions(this.#positions[0]);
     this.#positions = [this.#positions[1], new Map()];
     const segment = newSegment(this.#folder, day, last);
     this.#fd = openSync(segment.path, "a", 0o600);
     this.#segments.push(segment);
     return segment;
+  }
+
+  /** Invariant G4. */
+  #keepPositions(positions: ReadonlyMap<string, number>): void {
+    if (positions.size === 0) return;
+    for (const [file, offset] of positions) {
+      this.#past.delete(file);
+      this.#past.set(file, offset);
+    }
+    for (const file of this.#past.keys()) {
+      if (this.#past.size <= MAX_PAST_POSITIONS) break;
+      this.#past.delete(file);
+    }
+    writeCheckpoint(join(this.#folder, POSITIONS_FILE), this.#past);
   }
 
   #prune(): void {
@@ -197,9 +226,8 @@ function openSegments(folder: string): {
 }
 
 function notePosition(positions: Map<string, number>, from: string): void {
-  const at = from.lastIndexOf("@");
-  const offset = Number(from.slice(at + 1));
-  if (at > 0 && Number.isSafeInteger(offset)) positions.set(from.slice(0, at), offset);
+  const place = placeOf(from);
+  if (place) positions.set(place.file, place.offset);
 }
 
 function summaryPath(path: string): string {

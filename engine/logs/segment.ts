@@ -33,6 +33,13 @@ export function addToSummary(summary: SegmentSummary, line: LogLine, bytes: numb
   if ((summary.functions?.size ?? 0) > MAX_FUNCTIONS) summary.functions = undefined;
 }
 
+/** The file and the offset of a line's `from`. */
+export function placeOf(from: string): { readonly file: string; readonly offset: number } | undefined {
+  const at = from.lastIndexOf("@");
+  const offset = Number(from.slice(at + 1));
+  return at > 0 && Number.isSafeInteger(offset) ? { file: from.slice(0, at), offset } : undefined;
+}
+
 /** One line of a segment file. */
 export function encodeLine({ line, from }: StoredLine): string {
   return `${JSON.stringify({ ...line, _from: from })}\n`;

@@ -14,7 +14,8 @@ import {
 } from "../../api/wire/ops.ts";
 import { opsClient } from "../../cli/ops-client.ts";
 import { type ControlPlane, createControlPlane } from "../../controller/control-plane.ts";
-import { type NodeLogs, openNodeLogs } from "../../engine/logs/node-logs.ts";
+import { type Collector, createCollector } from "../../engine/logs/collector.ts";
+import { type LogStore, openLogStore } from "../../engine/logs/log-store.ts";
 import { PODS } from "../../kube/core.ts";
 import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
 import { loadKubeConnection } from "../../kube/connection.ts";
@@ -27,7 +28,8 @@ import { eventually, type KubeServer, MemoryArchives, ScriptedBuilder, startKube
 
 let kube: KubeServer;
 let plane: ControlPlane;
-let logs: NodeLogs;
+let logs: LogStore;
+let collector: Collector;
 let folder: string;
 let url: string;
 let authorization: string;
@@ -61,10 +63,11 @@ beforeAll(async () => {
   authorization = (await connection.authorization()) ?? "";
   await connection.dispatcher.destroy();
   const log = processLog("test", { level: "error" });
-  logs = openNodeLogs({
-    podLogs: join(folder, "pods"),
-    folder: join(folder, "logs"),
-    maxBytes: 1e7,
+  logs = openLogStore({ folder: join(folder, "logs"), maxBytes: 1e7 });
+  collector = createCollector({
+    root: join(folder, "pods"),
+    stored: logs.positions(),
+    sink: (lines) => logs.append(lines),
     factsOf: (uid) => plane.pods.factsOf(uid),
     log,
   });
@@ -75,19 +78,20 @@ beforeAll(async () => {
     version: "1.2.3",
     controller: { archives: new MemoryArchives(), builder: new ScriptedBuilder() },
     routerInternalUrl: await startRouter(),
-    logs: logs.reader,
+    logs,
     archiveRoutes: (scope) => void scope.get("/v1/archive", () => ["sha256:none"]),
     archiveUse: () => Promise.resolve({ count: 3, bytes: 42 }),
     components: [{ name: "absent", healthUrl: "http://127.0.0.1:1/healthz" }],
     listen: { host: "127.0.0.1", port: 0 },
   });
-  logs.start();
+  collector.start();
   url = `http://127.0.0.1:${await plane.start()}`;
   await plane.controller.synced;
 });
 afterAll(async () => {
   await plane.stop();
-  logs.stop();
+  collector.stop();
+  logs.close();
   await router.close();
   await kube.stop();
   rmSync(folder, { recursive: true, force: true });

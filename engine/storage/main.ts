@@ -1,0 +1,87 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { createKubeClient } from "../../kube/client.ts";
+import { electLeader } from "../../kube/lease.ts";
+import { drainOnSignal } from "../../net/drain.ts";
+import { keyRingFromFile } from "../../net/keys.ts";
+import { processLog } from "../../net/log.ts";
+import { addProcessMetrics, metricsRegistry } from "../../net/metrics.ts";
+import { serveMetrics } from "../../net/metrics-server.ts";
+import { startWith } from "../../net/settings.ts";
+import { listReferences } from "./kube-references.ts";
+import { openStore } from "./open-store.ts";
+import { archivePruner, pruneRegularly } from "./prune-archives.ts";
+import { STORAGE_SETTINGS, type StorageSettings } from "./settings.ts";
+import { createStorageServer } from "./storage-server.ts";
+
+const DRAIN_DEADLINE_MS = 60_000;
+
+/** The storage process: archives for the platform's other processes, and the removal of those that nothing names. */
+async function start(settings: StorageSettings): Promise<void> {
+  const log = processLog("storage");
+  const keys = keyRingFromFile(settings.internalKeyFile);
+  const opened = await openStore(settings, log);
+  const client = await createKubeClient({ kubeconfig: settings.kubeconfig });
+  const registry = metricsRegistry();
+  addProcessMetrics(registry);
+  const pruned = registry.counter({
+    name: "isotope_storage_pruned_total",
+    help: "Archives deleted because nothing named them",
+  });
+  const { store, notReady } = opened;
+  const app = createStorageServer({
+    store,
+    keys,
+    registry,
+    notReady,
+    log,
+    maxArchiveBytes: settings.maxArchiveBytes,
+  });
+  const pruner = archivePruner({
+    store,
+    listReferences: () => listReferences(client),
+    graceMs: settings.pruneGraceMs,
+    log,
+  });
+  const counted = {
+    prune: async () => {
+      const removed = await pruner.prune();
+      pruned.series({}).value += removed.length;
+      return removed;
+    },
+  };
+  // Of several processes one prunes: what it has seen without a name is in its memory.
+  const leader = electLeader({
+    client,
+    namespace: settings.namespace,
+    name: "isotope-storage",
+    identity: `${hostname()}-${randomUUID().slice(0, 8)}`,
+    onError: (error) => log.warn("Cannot renew the Lease", { error }),
+    onLeading: (lost) => void pruneRegularly(counted, settings.pruneIntervalMs, log, lost),
+  });
+  const metrics = await serveMetrics({
+    host: settings.metricsHost,
+    port: settings.metricsPort,
+    registry,
+    notReady,
+  });
+  const origin = await app.listen({ host: settings.host, port: settings.port });
+  log.info("Storage is ready", { origin, backend: store.kind.type, metricsPort: metrics.port });
+  drainOnSignal({
+    log,
+    deadlineMs: DRAIN_DEADLINE_MS,
+    steps: [
+      { name: "archive API", stop: () => app.close() },
+      { name: "lease", stop: () => leader.stop() },
+      { name: "archive store", stop: () => opened.close() },
+      { name: "Kubernetes client", stop: () => client.close() },
+      { name: "metrics", stop: () => metrics.close() },
+    ],
+  });
+}
+
+startWith(
+  STORAGE_SETTINGS,
+  { argv: process.argv.slice(2), env: process.env, envPrefix: "ISOTOPE_STORAGE_" },
+  start,
+);
