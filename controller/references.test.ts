@@ -65,6 +65,18 @@ const foreignImage: Partial<References> = {
   }),
 };
 
+const sharedImage: Partial<References> = {
+  environment: () => ({
+    ...ENVIRONMENT,
+    spec: {
+      ...ENVIRONMENT.spec,
+      version: 3,
+      runtime: { image: "fission/node-env" },
+      allowedFunctionsPerContainer: "infinite",
+    },
+  }),
+};
+
 test.each<[string, Partial<FunctionObject["spec"]>, Partial<References>, string]>([
   [
     "EnvironmentNotFound",
@@ -170,7 +182,21 @@ test.each<[string, Partial<FunctionObject["spec"]>, Partial<References>, string]
   ["ReservedVariable", { env: [{ name: "NODE_OPTIONS", value: "1" }] }, {}, "belongs to the platform"],
   ["InvalidVariable", { env: [{ name: "1A", value: "1" }] }, {}, 'Variable "1A" is no name'],
   ["InvalidVariable", { env: [{ name: "A=B", value: "1" }] }, {}, 'Variable "A=B" is no name'],
-  ["ImageNotSupported", {}, foreignImage, 'runs image "fission/node-env", which needs the fetcher sidecar'],
+  ["EnvNotSupported", { env: [{ name: "A", value: "1" }] }, foreignImage, "cannot reach it: give secrets"],
+  ["EnvNotSupported", { envFrom: [{ secretRef: { name: "db" } }] }, foreignImage, 'runs image "fission/node-env"'],
+  ["SharedPods", { onceOnly: true }, sharedImage, "onceOnly: it would end the others' pod"],
+  [
+    "SharedPods",
+    { InvokeStrategy: { ExecutionStrategy: { ExecutorType: "auto" } } },
+    sharedImage,
+    'executor type "auto": use poolmgr',
+  ],
+  [
+    "SharedPods",
+    { secrets: [{ namespace: "default", name: "db", mountPath: "a" }] },
+    sharedImage,
+    'mountPath "a" of "db"',
+  ],
   [
     "ExecutorNotAvailable",
     { InvokeStrategy: { ExecutionStrategy: { ExecutorType: "newdeploy" } } },
@@ -388,4 +414,22 @@ test.each([
   expect(error).toBeInstanceOf(DownloadError);
   expect(error instanceof Error && error.message).toContain(why);
   expect(error instanceof Error && error.message).not.toContain("secret");
+});
+
+test("a function of a foreign image serves, and its revision says how its pods are had", () => {
+  const foreign = (spec: Partial<Environment["spec"]>) => ({
+    environment: () => ({
+      ...ENVIRONMENT,
+      spec: { ...ENVIRONMENT.spec, version: 3 as const, runtime: { image: "python-env" }, ...spec },
+    }),
+  });
+  const environmentOf = (spec: Partial<Environment["spec"]>) => {
+    const resolution = resolve({}, foreign(spec));
+    return resolution.kind === "serving" ? resolution.serving.environment : resolution.problem;
+  };
+  expect(environmentOf({})).toMatchObject({ contract: "sidecar", image: "python-env" });
+  expect(environmentOf({ keeparchive: true, allowedFunctionsPerContainer: "infinite" })).toMatchObject({
+    keepArchive: true,
+    shared: true,
+  });
 });

@@ -6,7 +6,7 @@ import { ENVIRONMENTS } from "../../kube/kinds.ts";
 import { createOwnWrites } from "../../kube/own-writes.ts";
 import { done, type Reconcile } from "../../kube/reconcile.ts";
 import { type ControllerContext, writeStatus } from "../context.ts";
-import { imageProblem } from "../function/resolve.ts";
+import { contractOf, contractProblem } from "../function/contract.ts";
 import type { World } from "../world.ts";
 
 /** Says whether functions can run in an environment, and what of it has no effect. */
@@ -44,7 +44,7 @@ const FIXED_POOLSIZE = 3;
 
 function readyCondition(environment: Environment): ConditionUpdate {
   const { spec } = environment;
-  const problem = imageProblem(environment);
+  const problem = contractProblem(environment);
   if (problem) return { type: "Ready", status: "False", ...problem };
   const poolsize = spec.version < 3 ? FIXED_POOLSIZE : (spec.poolsize ?? ENVIRONMENT_DEFAULTS.poolsize);
   const notes = [`A pool of ${poolsize} pods of "${spec.runtime.image}" is kept ready`];
@@ -54,10 +54,11 @@ function readyCondition(environment: Environment): ConditionUpdate {
     notes.push(`spec.poolsize has no effect before version 3`);
   }
   if (!spec.builder?.image) notes.push("it has no builder, so its packages must come built");
-  if (spec.allowedFunctionsPerContainer === "infinite") {
+  const { contract } = contractOf(environment);
+  if (!contract && spec.allowedFunctionsPerContainer === "infinite") {
     notes.push("allowedFunctionsPerContainer=infinite has no effect: every function gets pods of its own");
   }
-  if (spec.keeparchive) notes.push("keeparchive has no effect on this image");
+  if (!contract && spec.keeparchive) notes.push("keeparchive has no effect on this image");
   return { type: "Ready", status: "True", reason: "PoolConfigured", message: notes.join("; ") };
 }
 

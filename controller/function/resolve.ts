@@ -1,4 +1,3 @@
-import { ANNOTATION_SPECIALISATION, isDirectImage } from "../../api/direct-image.ts";
 import {
   type Environment,
   FUNCTION_DEFAULTS,
@@ -10,6 +9,7 @@ import {
   type Serving,
 } from "../../api/kinds/index.ts";
 import { type ConditionUpdate, findCondition } from "../../kube/conditions.ts";
+import { contractOf, functionContractProblem } from "./contract.ts";
 import { type RevisionContent, revisionOf } from "./revision.ts";
 
 /** What a function refers to, looked up in the function's own namespace. */
@@ -161,17 +161,7 @@ function missingEnvironment(fn: FunctionObject): Problem {
 function environmentProblem(fn: FunctionObject, references: References): Problem | undefined {
   const environment = references.environment(fn.spec.environment.name ?? "");
   if (!environment) return missingEnvironment(fn);
-  return imageProblem(environment);
-}
-
-/** Images of others are specialised through the fetcher beside them, which the cluster release brings. */
-export function imageProblem(environment: Environment): Problem | undefined {
-  const image = environment.spec.runtime.image;
-  if (isDirectImage(image, environment.metadata.annotations)) return undefined;
-  return {
-    reason: "ImageNotSupported",
-    message: `Environment "${environment.metadata.name}" runs image "${image}", which needs the fetcher sidecar of the cluster release: use isotope/deno-env, or annotate the environment with ${ANNOTATION_SPECIALISATION}=direct when its image is made from it`,
-  };
+  return functionContractProblem(fn.spec, environment);
 }
 
 function referenceProblem(fn: FunctionObject, references: References): Problem | undefined {
@@ -288,6 +278,7 @@ function contentOf(
       uid: environment.metadata.uid ?? "",
       image: environment.spec.runtime.image,
       version: environment.spec.version,
+      ...contractOf(environment),
     },
     executorType: executorType(spec),
     env: (spec.env ?? []).map(({ name, value, valueFrom }) => ({

@@ -63,7 +63,7 @@ test("environments: what is kept ready, what has no effect, and images that cann
     () => get("foreign"),
     (one) => condition(one, "Ready") !== undefined,
   );
-  expect(condition(foreign, "Ready")).toMatchObject({ status: "False", reason: "ImageNotSupported" });
+  expect(condition(foreign, "Ready")).toMatchObject({ status: "True", reason: "PoolConfigured" });
 });
 
 test("packages that hold nothing, cannot be built, or name an archive that is not there", async () => {
