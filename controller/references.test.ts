@@ -183,7 +183,12 @@ test.each<[string, Partial<FunctionObject["spec"]>, Partial<References>, string]
   ["InvalidVariable", { env: [{ name: "1A", value: "1" }] }, {}, 'Variable "1A" is no name'],
   ["InvalidVariable", { env: [{ name: "A=B", value: "1" }] }, {}, 'Variable "A=B" is no name'],
   ["EnvNotSupported", { env: [{ name: "A", value: "1" }] }, foreignImage, "cannot reach it: give secrets"],
-  ["EnvNotSupported", { envFrom: [{ secretRef: { name: "db" } }] }, foreignImage, 'runs image "fission/node-env"'],
+  [
+    "EnvNotSupported",
+    { envFrom: [{ secretRef: { name: "db" } }] },
+    foreignImage,
+    'runs image "fission/node-env"',
+  ],
   ["SharedPods", { onceOnly: true }, sharedImage, "onceOnly: it would end the others' pod"],
   [
     "SharedPods",
@@ -198,16 +203,39 @@ test.each<[string, Partial<FunctionObject["spec"]>, Partial<References>, string]
     'mountPath "a" of "db"',
   ],
   [
-    "ExecutorNotAvailable",
-    { InvokeStrategy: { ExecutionStrategy: { ExecutorType: "newdeploy" } } },
-    {},
-    'Executor type "newdeploy" comes with the cluster release: use poolmgr or auto',
-  ],
-  [
-    "ExecutorNotAvailable",
+    "ImageMissing",
     { InvokeStrategy: { ExecutionStrategy: { ExecutorType: "container" } } },
     {},
-    "use poolmgr or auto",
+    "set spec.podspec.containers[0].image",
+  ],
+  [
+    "PodSpecNotAllowed",
+    {
+      InvokeStrategy: { ExecutionStrategy: { ExecutorType: "container" } },
+      podspec: { containers: [{ image: "web:1" }], hostNetwork: true },
+    },
+    {},
+    "spec.podspec.hostNetwork is not allowed on function pods",
+  ],
+  [
+    "PodSpecNotAllowed",
+    {
+      InvokeStrategy: { ExecutionStrategy: { ExecutorType: "newdeploy" } },
+      podspec: { containers: [{ name: "runtime", command: ["/bin/sh"] }] },
+    },
+    {},
+    "spec.podspec.containers[0].command is not allowed on function pods",
+  ],
+  [
+    "PodSpecNotAllowed",
+    {},
+    {
+      environment: () => ({
+        ...ENVIRONMENT,
+        spec: { ...ENVIRONMENT.spec, runtime: { image: "isotope/deno-env", podspec: { hostPID: true } } },
+      }),
+    },
+    "spec.runtime.podspec.hostPID is not allowed on function pods",
   ],
 ])("blocked by %s: %j", (reason, spec, references, message) => {
   const resolution = resolve(spec, references);
@@ -238,7 +266,7 @@ test("optional references may be missing, and appear in the revision when they c
   ).toBe(true);
 });
 
-test("defaults of limits; auto is served as poolmgr; onceOnly means one request per pod", () => {
+test("defaults of limits; auto is said; onceOnly means one request per pod", () => {
   const resolution = resolve({
     InvokeStrategy: { ExecutionStrategy: { ExecutorType: "auto" } },
     onceOnly: true,
@@ -249,7 +277,7 @@ test("defaults of limits; auto is served as poolmgr; onceOnly means one request 
   expect(resolution).toMatchObject({
     serving: {
       generation: 7,
-      executorType: "poolmgr",
+      executorType: "auto",
       limits: {
         concurrency: 500,
         requestsPerPod: 1,
@@ -414,6 +442,53 @@ test.each([
   expect(error).toBeInstanceOf(DownloadError);
   expect(error instanceof Error && error.message).toContain(why);
   expect(error instanceof Error && error.message).not.toContain("secret");
+});
+
+test("a container function needs neither environment nor package", () => {
+  const resolution = resolve(
+    {
+      InvokeStrategy: { ExecutionStrategy: { ExecutorType: "container", MinScale: 1, MaxScale: 4 } },
+      environment: { namespace: "default" },
+      package: {},
+      podspec: { containers: [{ image: "web:1", ports: [{ containerPort: 8080 }] }] },
+    },
+    {},
+  );
+  expect(resolution).toMatchObject({
+    kind: "serving",
+    package: { status: "True" },
+    serving: {
+      executorType: "container",
+      environment: { name: "", image: "web:1" },
+      limits: { requestsPerPod: 1_000 },
+      scale: {
+        minPods: 1,
+        maxPods: 4,
+        metrics: [{ type: "Resource", resource: { name: "cpu", target: { averageUtilization: 80 } } }],
+      },
+      pod: { port: 8080 },
+    },
+  });
+});
+
+test("other numbers of pods make no new revision, other resources of a newdeploy function do", () => {
+  const of = (strategy: object, resources?: object) => {
+    const resolution = resolve(
+      {
+        InvokeStrategy: { ExecutionStrategy: { ExecutorType: "newdeploy", MaxScale: 3, ...strategy } },
+        ...(resources ? { resources } : {}),
+      },
+      {},
+    );
+    if (resolution.kind === "blocked") throw new Error(resolution.problem.message);
+    return resolution.serving;
+  };
+  expect(of({ MinScale: 1 }).revision).toBe(of({ MinScale: 2 }).revision);
+  expect(of({ TargetCPUPercent: 50 }).revision).toBe(of({}).revision);
+  expect(of({ TargetCPUPercent: 50 }).scale?.metrics).toMatchObject([
+    { resource: { target: { averageUtilization: 50 } } },
+  ]);
+  expect(of({}, { limits: { memory: "64Mi" } }).revision).not.toBe(of({}).revision);
 });
 
 test("a function of a foreign image serves, and its revision says how its pods are had", () => {

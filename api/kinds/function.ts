@@ -20,6 +20,8 @@ export const FUNCTION_DEFAULTS = {
   idleTimeoutS: 120,
   concurrency: 500,
   requestsPerPod: 1,
+  /** newdeploy and container: in the reference system their pods take any number. */
+  requestsPerDeployedPod: 1_000,
   specializationTimeoutS: 120,
   maxBodyBytes: 128 * 1024 * 1024,
   /** Nobody holds the body of a function that streams, so it may be as large as it likes. */
@@ -34,9 +36,14 @@ const ExecutionStrategy = withRules(
       .enum(["", ...EXECUTOR_TYPES])
       .optional()
       .describe("How pods are had: poolmgr (default), newdeploy, container, auto"),
-    MinScale: int(0, 100_000).optional().describe("Fewest pods (newdeploy, container)"),
-    MaxScale: int(0, 100_000).optional().describe("Most pods (newdeploy, container)"),
+    MinScale: int(0, 100_000).optional().describe("Fewest pods (auto, newdeploy, container); default 0"),
+    MaxScale: int(0, 100_000)
+      .optional()
+      .describe("Most pods; default concurrency (auto), else MinScale, at least 1"),
     TargetCPUPercent: int(0, 100).optional().describe("Deprecated: use hpaMetrics"),
+    TargetRequestsPerSecond: int(0, 1_000_000)
+      .optional()
+      .describe("Requests per second that one pod is to have (auto, newdeploy, container); 0 = not used"),
     SpecializationTimeout: int(0, 86_400)
       .optional()
       .describe("Seconds that loading the code may take; default 120"),
@@ -104,8 +111,10 @@ export const FunctionSpec = withRules(
     idletimeout: int(0, 86_400)
       .optional()
       .describe("Seconds without a request after which a pod is released; default 120"),
-    concurrency: int(0, 100_000).optional().describe("Most pods at once (poolmgr); default 500"),
-    requestsPerPod: int(0, 100_000).optional().describe("Requests in flight per pod (poolmgr); default 1"),
+    concurrency: int(0, 100_000).optional().describe("Most pods at once (poolmgr, auto); default 500"),
+    requestsPerPod: int(0, 100_000)
+      .optional()
+      .describe("Requests in flight per pod; default 1, for newdeploy and container 1000"),
     onceOnly: z.boolean().optional().describe("One request per pod, then the pod is discarded"),
     retainPods: int(0, 100_000).optional().describe("Idle pods that are kept"),
     streaming: z

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { opaqueObject } from "./schema.ts";
 
 /**
  * `Function.status.serving`: everything that the data plane needs to run the function's current revision, resolved and frozen by the
@@ -35,7 +36,7 @@ export const ServingEnvFrom = z.object({
 });
 
 export const Serving = z.object({
-  /** Hash (first 16 hex digits of sha256 over the canonical JSON of the rest, without `generation` and `runtime`). */
+  /** Hash (first 16 hex digits of sha256 over the canonical JSON of the rest, without `generation`, `since` and `scale`). */
   revision: z.string().max(64),
   /** Function generation that this was resolved from. */
   generation: z.int().min(0).max(Number.MAX_SAFE_INTEGER),
@@ -88,6 +89,27 @@ export const Serving = z.object({
       })
       .optional(),
   }),
+  /** How many pods there may be and what decides it. A change of it makes no new revision. Absent for poolmgr. */
+  scale: z
+    .object({
+      minPods: z.int().min(0).max(100_000),
+      maxPods: z.int().min(1).max(100_000),
+      /** Requests per second that one pod is to have. */
+      requestsPerSecond: z.int().min(1).max(1_000_000).optional(),
+      /** newdeploy and container: for their HorizontalPodAutoscaler, as in autoscaling/v2. */
+      metrics: z.array(opaqueObject("autoscaling/v2 MetricSpec")).max(32).optional(),
+      behavior: opaqueObject("autoscaling/v2 HorizontalPodAutoscalerBehavior").optional(),
+    })
+    .optional(),
+  /** newdeploy and container: what the function itself says about its pods. */
+  pod: z
+    .object({
+      spec: opaqueObject("corev1.PodSpec").optional(),
+      resources: opaqueObject("corev1.ResourceRequirements").optional(),
+      /** container: where it takes requests. */
+      port: z.int().min(1).max(65_535).optional(),
+    })
+    .optional(),
   /** When this revision began to serve. */
   since: z.string().max(64),
 });

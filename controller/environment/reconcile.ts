@@ -6,6 +6,7 @@ import { ENVIRONMENTS } from "../../kube/kinds.ts";
 import { createOwnWrites } from "../../kube/own-writes.ts";
 import { done, type Reconcile } from "../../kube/reconcile.ts";
 import { type ControllerContext, writeStatus } from "../context.ts";
+import { runtimeProblem } from "../function/pods.ts";
 import { contractOf, contractProblem } from "../function/contract.ts";
 import type { World } from "../world.ts";
 
@@ -44,7 +45,7 @@ const FIXED_POOLSIZE = 3;
 
 function readyCondition(environment: Environment): ConditionUpdate {
   const { spec } = environment;
-  const problem = contractProblem(environment);
+  const problem = contractProblem(environment) ?? runtimeProblem(environment);
   if (problem) return { type: "Ready", status: "False", ...problem };
   const poolsize = spec.version < 3 ? FIXED_POOLSIZE : (spec.poolsize ?? ENVIRONMENT_DEFAULTS.poolsize);
   const notes = [`A pool of ${poolsize} pods of "${spec.runtime.image}" is kept ready`];

@@ -10,6 +10,7 @@ import {
 } from "../../api/kinds/index.ts";
 import { type ConditionUpdate, findCondition } from "../../kube/conditions.ts";
 import { contractOf, functionContractProblem } from "./contract.ts";
+import { executorType, isDeployed, podNotes, podOf, podProblem, runtimeProblem, scaleOf } from "./pods.ts";
 import { type RevisionContent, revisionOf } from "./revision.ts";
 
 /** What a function refers to, looked up in the function's own namespace. */
@@ -33,15 +34,17 @@ export type Resolution =
 
 /** Finds everything that a function needs; says the first thing that is missing otherwise. Pure. */
 export function resolveFunction(fn: FunctionObject, references: References): Resolution {
-  const pkg = resolvePackage(fn, references);
-  const checks = [crossNamespace(fn), executorProblem(fn.spec), environmentProblem(fn, references)];
+  const isContainer = executorType(fn.spec) === "container";
+  const pkg = isContainer ? NO_PACKAGE : resolvePackage(fn, references);
+  const environment = isContainer ? undefined : references.environment(fn.spec.environment.name ?? "");
   const problem =
-    checks.find((found) => found !== undefined) ??
+    crossNamespace(fn) ??
+    podProblem(fn.spec) ??
+    (isContainer ? undefined : environmentProblem(fn, environment)) ??
     (pkg.kind === "blocked" ? pkg.problem : undefined) ??
     referenceProblem(fn, references) ??
     variableProblem(fn.spec);
-  const environment = references.environment(fn.spec.environment.name ?? "");
-  if (problem || pkg.kind === "blocked" || !environment) {
+  if (problem || pkg.kind === "blocked") {
     return { kind: "blocked", problem: problem ?? missingEnvironment(fn), package: pkg.condition };
   }
   const content = contentOf(fn, environment, pkg.content, references);
@@ -49,9 +52,21 @@ export function resolveFunction(fn: FunctionObject, references: References): Res
     kind: "serving",
     serving: { revision: revisionOf(content), generation: fn.metadata.generation ?? 0, ...content },
     package: pkg.condition,
-    notes: notesOf(fn.spec),
+    notes: [...notesOf(fn.spec), ...podNotes(fn.spec)],
   };
 }
+
+/** A container function brings its code in its image. */
+const NO_PACKAGE: PackageResolution = {
+  kind: "found",
+  content: { name: "", digest: "", sizeBytes: 0 },
+  condition: {
+    type: "PackageReady",
+    status: "True",
+    reason: "NotNeeded",
+    message: "The image holds the code",
+  },
+};
 
 type PackageResolution =
   | { kind: "found"; content: Serving["package"]; condition: ConditionUpdate }
@@ -134,19 +149,6 @@ function crossNamespace(fn: FunctionObject): Problem | undefined {
   };
 }
 
-function executorProblem(spec: FunctionSpec): Problem | undefined {
-  const type = executorType(spec);
-  if (type === "poolmgr" || type === "auto") return undefined;
-  return {
-    reason: "ExecutorNotAvailable",
-    message: `Executor type "${type}" comes with the cluster release: use poolmgr or auto`,
-  };
-}
-
-function executorType(spec: FunctionSpec): string {
-  return spec.InvokeStrategy.ExecutionStrategy?.ExecutorType || "poolmgr";
-}
-
 function missingEnvironment(fn: FunctionObject): Problem {
   const name = fn.spec.environment.name ?? "";
   if (name === "") {
@@ -158,10 +160,9 @@ function missingEnvironment(fn: FunctionObject): Problem {
   };
 }
 
-function environmentProblem(fn: FunctionObject, references: References): Problem | undefined {
-  const environment = references.environment(fn.spec.environment.name ?? "");
+function environmentProblem(fn: FunctionObject, environment: Environment | undefined): Problem | undefined {
   if (!environment) return missingEnvironment(fn);
-  return functionContractProblem(fn.spec, environment);
+  return functionContractProblem(fn.spec, environment) ?? runtimeProblem(environment);
 }
 
 function referenceProblem(fn: FunctionObject, references: References): Problem | undefined {
@@ -253,13 +254,15 @@ function variableProblem(spec: FunctionSpec): Problem | undefined {
 
 function contentOf(
   fn: FunctionObject,
-  environment: Environment,
+  environment: Environment | undefined,
   pkg: Serving["package"],
   references: References,
 ): RevisionContent {
   const { spec } = fn;
   const namespace = namespaceOf(fn);
   const wanted = dataReferences(spec);
+  const scale = scaleOf(spec);
+  const pod = podOf(spec);
   const refsOf = (list: DataReference[], versionOf: (name: string) => string | undefined) =>
     list
       .toSorted((a, b) => (a.name < b.name ? -1 : 1))
@@ -274,10 +277,10 @@ function contentOf(
     package: pkg,
     functionName: spec.package.functionName ?? "",
     environment: {
-      name: environment.metadata.name,
-      uid: environment.metadata.uid ?? "",
-      image: environment.spec.runtime.image,
-      version: environment.spec.version,
+      name: environment?.metadata.name ?? "",
+      uid: environment?.metadata.uid ?? "",
+      image: environment?.spec.runtime.image ?? spec.podspec?.containers?.[0]?.image ?? "",
+      version: environment?.spec.version ?? NEWEST_CONTRACT,
       ...contractOf(environment),
     },
     executorType: executorType(spec),
@@ -297,17 +300,28 @@ function contentOf(
     secrets: refsOf(wanted.secrets, references.secret),
     configMaps: refsOf(wanted.configMaps, references.configMap),
     limits: limitsOf(spec),
+    ...(scale ? { scale } : {}),
+    ...(pod ? { pod } : {}),
   };
 }
 
+const NEWEST_CONTRACT = 3;
+/** Of a Deployment `scale` alone says how many pods it may have, so that another number is no new revision. */
+const MOST_PODS = 100_000;
+
 const STREAM_IDLE_DEFAULT_S = 60;
+
+/** A server of its own takes as many requests as come, unless the function says otherwise. */
+const defaultRequestsPerPod = (spec: FunctionSpec): number =>
+  isDeployed(spec) ? FUNCTION_DEFAULTS.requestsPerDeployedPod : FUNCTION_DEFAULTS.requestsPerPod;
 
 function limitsOf(spec: FunctionSpec): Serving["limits"] {
   const strategy = spec.InvokeStrategy.ExecutionStrategy;
+  const onceOnly = !isDeployed(spec) && (spec.onceOnly ?? false);
   return {
-    concurrency: spec.concurrency || FUNCTION_DEFAULTS.concurrency,
-    requestsPerPod: spec.onceOnly ? 1 : spec.requestsPerPod || FUNCTION_DEFAULTS.requestsPerPod,
-    onceOnly: spec.onceOnly ?? false,
+    concurrency: isDeployed(spec) ? MOST_PODS : spec.concurrency || FUNCTION_DEFAULTS.concurrency,
+    requestsPerPod: onceOnly ? 1 : spec.requestsPerPod || defaultRequestsPerPod(spec),
+    onceOnly,
     retainPods: spec.retainPods ?? 0,
     timeoutMs: (spec.functionTimeout || FUNCTION_DEFAULTS.functionTimeoutS) * 1000,
     idleTimeoutMs: (spec.idletimeout ?? FUNCTION_DEFAULTS.idleTimeoutS) * 1000,

@@ -56,7 +56,7 @@ export interface ExecutorProcess {
 /** Identity that callers sign for. */
 export const EXECUTOR_AUDIENCE = "executor";
 const GROUP = "executor";
-const SUSPECT_TIMEOUT_MS = 5_000;
+const REPORT_TIMEOUT_MS = 5_000;
 const REPLY_GRACE_MS = 2_000;
 
 /** The executor with its API: one process on a cluster, a part of the control plane locally. */
@@ -109,6 +109,7 @@ function alone(executor: Executor): Part {
     service: {
       acquire: (request, _forwarded, signal) => executor.acquire(request, signal),
       suspect: (report) => executor.suspect(report),
+      load: (report) => executor.load(report),
       ready: () => executor.ready,
       snapshot: () => executor.snapshot(),
       metrics: () => executor.metrics(),
@@ -138,6 +139,11 @@ function groupMember(
     }
     return client;
   };
+  const tell = (member: string, path: string, report: unknown) => {
+    clientOf(member)
+      .postJson(`${path}?${FORWARDED_QUERY}`, report, z.unknown(), { timeoutMs: REPORT_TIMEOUT_MS })
+      .catch((error: unknown) => log.debug("cannot pass a report on", { member, error }));
+  };
   const service: ShardedExecutor = createShardedExecutor({
     self: identityOf(address),
     create,
@@ -148,11 +154,8 @@ function groupMember(
         timeoutMs: request.waitMs + REPLY_GRACE_MS,
         ...(signal ? { signal } : {}),
       }),
-    forwardSuspect: (member, report) => {
-      clientOf(member)
-        .postJson(`/v2/suspect?${FORWARDED_QUERY}`, report, z.unknown(), { timeoutMs: SUSPECT_TIMEOUT_MS })
-        .catch((error: unknown) => log.debug("cannot pass a report on", { member, error }));
-    },
+    forwardSuspect: (member, report) => tell(member, "/v2/suspect", report),
+    forwardLoad: (member, report) => tell(member, "/v2/load", report),
   });
   let membership: ReturnType<typeof joinGroup> | undefined;
   return {

@@ -1,5 +1,6 @@
 import { PlatformError } from "../../api/errors.ts";
 import type { AcquireReply, AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
+import type { LoadReport } from "../../api/wire/load.ts";
 import { adoptionEnds, adoptSlices } from "./adoption.ts";
 import type { ArchiveSource } from "./archives.ts";
 import type { Cluster } from "./cluster.ts";
@@ -36,6 +37,8 @@ export interface Executor {
   /** Throws `PlatformError`. The signal aborts when the caller has left. */
   acquire(request: AcquireRequest, signal?: AbortSignal): Promise<AcquireReply>;
   suspect(report: SuspectReport): void;
+  /** What a router has to do. */
+  load(report: LoadReport): void;
   /** The environment (`namespace/name`) that the call's revision runs in; undefined when the revision is not known. */
   environmentOf(request: AcquireRequest): Promise<string | undefined>;
   readonly ready: boolean;
@@ -97,6 +100,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       }
     },
     suspect: (report) => parts.watchdog.suspect(report),
+    load: (report) => parts.load.record(report),
     get ready() {
       return parts.phase === "ready";
     },
@@ -119,7 +123,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
 
 async function start(parts: Parts): Promise<void> {
   const { cluster } = parts.options;
-  const { environments, functions, fleet, slices, workloads } = parts;
+  const { environments, functions, fleet, slices, workloads, scaler } = parts;
   const stopped = () => parts.phase === "stopped";
   await Promise.all([
     cluster.environments.start({ upsert: environments.upsert, remove: environments.remove }),
@@ -132,6 +136,7 @@ async function start(parts: Parts): Promise<void> {
   if (stopped()) return;
   environments.open();
   workloads.open();
+  scaler.start();
   for (const revision of functions.revisions()) slices.touch(revision);
   parts.phase = "ready";
 }
@@ -139,6 +144,8 @@ async function start(parts: Parts): Promise<void> {
 async function stop(parts: Parts): Promise<void> {
   const { cluster } = parts.options;
   const {
+    scaler,
+    autoScale,
     prefetcher,
     rollover,
     reaper,
@@ -151,7 +158,7 @@ async function stop(parts: Parts): Promise<void> {
     workloads,
   } = parts;
   parts.phase = "stopped";
-  for (const part of [prefetcher, rollover, reaper, watchdog, environments]) part.close();
+  for (const part of [scaler, autoScale, prefetcher, rollover, reaper, watchdog, environments]) part.close();
   const error = stopping();
   for (const revision of functions.revisions()) functions.drop(revision, error);
   const limit = new Promise((resolve) => setTimeout(resolve, SETTLE_LIMIT_MS).unref());

@@ -33,6 +33,8 @@ export interface KnownFunction {
 export interface FunctionsOptions {
   readonly log: ExecutorLog;
   readonly create: (identity: FunctionIdentity, serving: Serving) => Revision;
+  /** What a Function serves was seen: `serving` may say other numbers of pods than the revision was made with. */
+  readonly onServed: (revision: Revision, serving: Serving) => void;
   /** A revision became current; `previous` is the one that it replaces. */
   readonly onCurrent: (revision: Revision, previous: Revision | undefined) => void;
   /** A revision is no longer served. `deleted`: neither is its function. */
@@ -65,6 +67,7 @@ export function createFunctions(options: FunctionsOptions): Functions {
       serving &&
       revisionOf({ namespace, name, uid, resourceVersion: metadata.resourceVersion ?? "" }, serving);
     functions.set(key, { namespace, name, uid, current });
+    if (current && serving) options.onServed(current, serving);
     if (previous === current) return;
     if (current) options.onCurrent(current, previous);
     if (previous) options.onSuperseded(previous, false);

@@ -15,6 +15,8 @@ export interface IdleReaper {
 }
 
 export interface IdleReaperOptions {
+  /** Pods that the revision keeps although they are idle. */
+  readonly retained: (revision: Revision) => number;
   readonly discard: (pod: Pod, reason: string, graceSeconds?: number) => void;
 }
 
@@ -45,8 +47,7 @@ export function createIdleReaper(options: IdleReaperOptions): IdleReaper {
   const ask = async (revision: Revision, pod: Pod): Promise<void> => {
     const idleMs = idleTimeoutMs(revision);
     const asked = asking.get(revision) ?? 0;
-    if (revision.pods().size - asked <= revision.serving.limits.retainPods)
-      return schedule(revision, pod, idleMs);
+    if (revision.pods().size - asked <= options.retained(revision)) return schedule(revision, pod, idleMs);
     asking.set(revision, asked + 1);
     const status = await pod.calls?.retire(idleMs, CALL_TIMEOUT_MS);
     if (status?.state === "retired") options.discard(pod, `it was idle for ${idleMs} ms`, 0);

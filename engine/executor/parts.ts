@@ -2,11 +2,13 @@ import type { Serving } from "../../api/kinds/serving.ts";
 import { type AdoptionParts, adoptPod, adoptSpecialised, ORPHAN_DEADLINE_MS } from "./adoption.ts";
 import { type ArchiveCache, archiveCache } from "./archives.ts";
 import { type ContentSource, contentSource } from "./content.ts";
+import { type AutoScale, createAutoScale } from "./auto-scale.ts";
 import { createEnvironments, type Environments } from "./environments.ts";
 import type { ExecutorOptions } from "./executor.ts";
 import { createFleet, type Fleet } from "./fleet.ts";
 import { createFunctions, type Functions } from "./functions.ts";
 import { createIdleReaper, type IdleReaper } from "./idle-reaper.ts";
+import { createLoadBook, type LoadBook } from "./load-book.ts";
 import { createMetrics, type ExecutorMetrics } from "./metrics.ts";
 import type { Pod } from "./pod.ts";
 import { createPodLabels, type PodLabels } from "./pod-labels.ts";
@@ -19,6 +21,8 @@ import {
   revisionKey,
 } from "./revision.ts";
 import { createRollover, type Rollover } from "./rollover.ts";
+import type { ScaleTarget } from "./scale-decision.ts";
+import { createScaler, type Scaler } from "./scaler.ts";
 import { createSliceWriter, type SliceWriter } from "./slices.ts";
 import { specializeRequest } from "./specialize-request.ts";
 import { createWatchdog, type Watchdog } from "./watchdog.ts";
@@ -35,6 +39,11 @@ export interface Parts extends AdoptionParts {
   readonly watchdog: Watchdog;
   readonly metrics: ExecutorMetrics;
   readonly workloads: Workloads;
+  readonly load: LoadBook;
+  readonly scaler: Scaler;
+  readonly autoScale: AutoScale;
+  /** Numbers of pods that revisions may have, by their key, as the Functions say now. */
+  readonly scales: Map<string, Serving["scale"]>;
   /** Specialised pods and what they serve. */
   readonly serving: Map<Pod, Revision>;
   phase: "starting" | "ready" | "stopped";
@@ -58,6 +67,7 @@ export function connectParts(options: ExecutorOptions): Parts {
   const archives = archiveCache(options.archives, settings.archiveCacheBytes);
   const fleet = connectFleet(options, later);
   const { discard, byUid } = fleet;
+  const load = createLoadBook(Date.now);
   const parts: Parts = {
     options,
     owns,
@@ -72,14 +82,29 @@ export function connectParts(options: ExecutorOptions): Parts {
     slices: connectSlices(options, later),
     labels: createPodLabels({ cluster, log, beforeWrite: () => options.onFaultPoint?.("before-label") }),
     reaper: createIdleReaper({
-      discard: (pod, reason, graceSeconds) => {
-        parts.workloads.scaledDown(pod);
-        discard(pod, reason, graceSeconds);
-      },
+      retained: (revision) =>
+        Math.max(revision.serving.limits.retainPods, scaleOf(parts, revision)?.minPods ?? 0),
+      discard: (pod, reason, graceSeconds) => scaleDown(parts, pod, reason, graceSeconds),
     }),
     watchdog: createWatchdog({ log, discard, byUid, pollIntervalMs, silenceGraceMs }),
     metrics: connectMetrics(archives, later),
     workloads: connectWorkloads(options, owns, later),
+    load,
+    scaler: createScaler({
+      load,
+      revisions: () => parts.functions.revisions(),
+      targetOf: (revision) => scaleTarget(parts, revision),
+      apply: (revision, pods) => parts.autoScale.apply(revision, pods),
+      now: Date.now,
+    }),
+    autoScale: createAutoScale({
+      downAfterMs: settings.scaleDownDelayMs,
+      now: Date.now,
+      onDraining: (pod) => parts.reaper.forget(pod),
+      onKept: (revision, pod) => parts.reaper.watch(revision, pod),
+      release: (pod, reason) => scaleDown(parts, pod, reason, 0),
+    }),
+    scales: new Map(),
     serving: new Map(),
     phase: "starting",
   };
@@ -145,7 +170,10 @@ const connectRollover = ({ settings }: ExecutorOptions, parts: Later): Rollover 
       parts().slices.touch(revision);
       parts().workloads.changed(revision);
     },
-    onDrained: (revision, error) => parts().functions.drop(revision, error),
+    onDrained: (revision, error) => {
+      parts().scales.delete(revision.key);
+      parts().functions.drop(revision, error);
+    },
   });
 
 const connectSlices = ({ cluster, log, onFaultPoint }: ExecutorOptions, parts: Later): SliceWriter =>
@@ -153,7 +181,7 @@ const connectSlices = ({ cluster, log, onFaultPoint }: ExecutorOptions, parts: L
     cluster,
     log,
     published: (revision) =>
-      revision.serving.limits.onceOnly || parts().rollover.isWithdrawn(revision) ? [] : revision.pods(),
+      revision.serving.limits.onceOnly || parts().rollover.isWithdrawn(revision) ? [] : revision.available(),
     beforeWrite: () => onFaultPoint?.("before-slice"),
   });
 
@@ -161,6 +189,7 @@ const connectFunctions = ({ log }: ExecutorOptions, parts: Later): Functions =>
   createFunctions({
     log,
     create: (identity, serving) => createRevision(revisionOptions(parts(), identity, serving)),
+    onServed: (revision, { scale }) => void parts().scales.set(revision.key, scale),
     onCurrent: (revision, previous) => becameCurrent(parts(), revision, previous),
     onSuperseded: (revision, deleted) => parts().rollover.superseded(revision, deleted),
   });
@@ -181,6 +210,40 @@ const connectWorkloads = (
     beforeWrite: (write) => onFaultPoint?.(`before-${write}`),
   });
 
+/** No other pod is wanted in the place of this one. */
+function scaleDown({ workloads, fleet }: Parts, pod: Pod, reason: string, graceSeconds?: number): void {
+  workloads.scaledDown(pod);
+  fleet.discard(pod, reason, graceSeconds);
+}
+
+/** As the Function says now; its revision was made with what it said then. */
+const scaleOf = ({ scales }: Parts, { key, serving }: Pick<Revision, "key" | "serving">): Serving["scale"] =>
+  scales.get(key) ?? serving.scale;
+
+const maxPodsOf = (parts: Parts, revision: Pick<Revision, "key" | "serving">): number =>
+  Math.min(
+    revision.serving.limits.concurrency,
+    scaleOf(parts, revision)?.maxPods ?? Number.POSITIVE_INFINITY,
+  );
+
+/** The last pods go by their own word that nobody uses them (`idle-reaper.ts`), so the load never asks for less than one. */
+function scaleTarget(parts: Parts, revision: Revision): ScaleTarget | undefined {
+  const { workloads, rollover, options } = parts;
+  if (!workloads.handles(revision) || rollover.isWithdrawn(revision) || revision.pods().size === 0)
+    return undefined;
+  const { limits } = revision.serving;
+  const { minPods = 0, requestsPerSecond } = scaleOf(parts, revision) ?? {};
+  return {
+    requestsPerPod: limits.requestsPerPod,
+    utilization: options.settings.targetUtilization / 100,
+    requestsPerSecond,
+    minPods: Math.max(1, minPods),
+    maxPods: maxPodsOf(parts, revision),
+    downAfterMs: options.settings.scaleDownDelayMs,
+    toZeroAfterMs: Number.POSITIVE_INFINITY,
+  };
+}
+
 function revisionOptions(parts: Parts, identity: FunctionIdentity, serving: Serving): RevisionOptions {
   const { contents, environments, fleet, options, metrics } = parts;
   const environmentKey = environmentOf(identity, serving);
@@ -190,6 +253,7 @@ function revisionOptions(parts: Parts, identity: FunctionIdentity, serving: Serv
     identity,
     log: options.log,
     attempts: options.settings.specializeAttempts,
+    maxPods: () => maxPodsOf(parts, { key, serving }),
     content: () => contents.read(key, identity.namespace, serving),
     take: (deliver, fail) => {
       const spare = parts.workloads.spare(key);
@@ -216,7 +280,7 @@ function revisionOptions(parts: Parts, identity: FunctionIdentity, serving: Serv
 }
 
 function podJoined(
-  { serving, watchdog, reaper, labels, rollover, workloads }: Parts,
+  { serving, watchdog, reaper, labels, rollover, workloads, autoScale }: Parts,
   revision: Revision,
   pod: Pod,
 ): void {
@@ -225,6 +289,7 @@ function podJoined(
   reaper.watch(revision, pod);
   if (workloads.handles(revision)) workloads.joined(revision, pod);
   else labels.specialised(revision, pod);
+  autoScale.joined(pod);
   rollover.joined(revision, pod);
 }
 
@@ -253,9 +318,10 @@ function becameCurrent(parts: Parts, revision: Revision, previous: Revision | un
   rollover.current(revision);
   if (!parts.owns(environmentOf(revision.identity, revision.serving))) return;
   prefetcher.add(() => contents.read(revision.key, revision.identity.namespace, revision.serving));
-  const warm = previous?.pods().size ?? 0;
-  if (warm > 0 && !revision.serving.limits.onceOnly)
-    revision.warm(Math.min(warm, options.settings.prewarmPods));
+  const { limits, scale } = revision.serving;
+  const warm = Math.min(previous?.pods().size ?? 0, options.settings.prewarmPods);
+  const least = Math.max(warm, scale?.minPods ?? 0);
+  if (least > 0 && !limits.onceOnly) revision.warm(least);
 }
 
 function population(pods: Iterable<Pod>, environment: string): number {

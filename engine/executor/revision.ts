@@ -15,7 +15,7 @@ import { type WaiterLine, waiterLine } from "./waiter-line.ts";
  * One revision of one function: its pods, the specialisations under way and the calls that wait.
  *
  * Invariants
- * 1. pods + starts ≤ concurrency at every moment: both change only in this file, in one turn, and `pump` is the only place that adds.
+ * 1. pods + starts ≤ the most pods that it may have, at every moment: both change only in this file, in one turn, and `pump` is the only place that adds.
  * 2. Every start ends: as a pod, or as a failure that frees its place. A platform failure keeps the place and tries another pod.
  * 3. Every waiting call ends once (`waiter-line.ts`).
  * 4. A pod of a onceOnly function is given to one waiting call only.
@@ -37,9 +37,14 @@ export interface Revision {
   adopt(pod: Pod): void;
   /** A specialised pod is out of service. */
   gone(pod: Pod): void;
+  /** The pod is given to nobody any more, though it may still work; `restore` takes that back. */
+  withdraw(pod: Pod): void;
+  restore(pod: Pod): void;
   /** Nothing is started any more; waiting calls fail. */
   close(reason: PlatformError): void;
   pods(): ReadonlySet<Pod>;
+  /** Pods that are not withdrawn. */
+  available(): readonly Pod[];
   snapshot(): RevisionSnapshot;
 }
 
@@ -74,6 +79,8 @@ export interface RevisionOptions {
   /** The set of pods changed. */
   readonly onChange: (revision: Revision, pod: Pod, joined: boolean) => void;
   readonly onOutcome: (outcome: string, durationMs: number) => void;
+  /** Most pods, as of now. */
+  readonly maxPods: () => number;
   /** Pods that one start may use up. */
   readonly attempts: number;
   readonly now?: () => number;
@@ -89,6 +96,7 @@ interface State {
   readonly options: RevisionOptions;
   readonly slotsPerPod: number;
   readonly pods: Set<Pod>;
+  readonly withdrawn: Set<Pod>;
   /** Pods of a onceOnly function that nobody was given yet. */
   readonly unused: Set<Pod>;
   readonly starts: Set<Start>;
@@ -120,6 +128,7 @@ export function createRevision(options: RevisionOptions): Revision {
     options,
     slotsPerPod: serving.limits.onceOnly ? 1 : serving.limits.requestsPerPod,
     pods: new Set(),
+    withdrawn: new Set(),
     unused: new Set(),
     starts: new Set(),
     waiters: waiterLine(() => {
@@ -147,7 +156,7 @@ export function createRevision(options: RevisionOptions): Revision {
       return served;
     },
     warm: (pods) => {
-      state.floor = Math.min(pods, serving.limits.concurrency);
+      state.floor = Math.min(pods, options.maxPods());
       pump(state);
     },
     adopt: (pod) => {
@@ -157,11 +166,23 @@ export function createRevision(options: RevisionOptions): Revision {
     gone: (pod) => {
       if (!state.pods.delete(pod)) return;
       state.unused.delete(pod);
+      state.withdrawn.delete(pod);
       state.changed(pod, false);
       pump(state);
     },
+    withdraw: (pod) => {
+      if (!state.pods.has(pod) || state.withdrawn.has(pod)) return;
+      state.withdrawn.add(pod);
+      state.changed(pod, false);
+    },
+    restore: (pod) => {
+      if (!state.withdrawn.delete(pod)) return;
+      state.changed(pod, false);
+      state.waiters.grant(endpointOf(state, pod), state.slotsPerPod);
+    },
     close: (reason) => close(state, reason),
     pods: () => state.pods,
+    available: () => [...state.pods].filter((pod) => !state.withdrawn.has(pod)),
     snapshot: () => ({
       function: `${identity.namespace}/${identity.name}`,
       revision: serving.revision,
@@ -194,7 +215,7 @@ function target(state: State): number {
     floor: state.floor,
     requestsPerPod: state.slotsPerPod,
     pods: state.pods.size,
-    concurrency: state.options.serving.limits.concurrency,
+    concurrency: state.options.maxPods(),
     unprovenStarts: failing ? 1 : UNPROVEN_STARTS,
     proven: state.proven && !failing,
   });
@@ -368,7 +389,7 @@ function unknownTo(state: State, known: readonly string[]): Endpoint[] {
   const knows = new Set(known);
   const found: Endpoint[] = [];
   for (const pod of state.pods) {
-    if (!knows.has(pod.uid)) found.push(endpointOf(state, pod));
+    if (!knows.has(pod.uid) && !state.withdrawn.has(pod)) found.push(endpointOf(state, pod));
     if (found.length === MAX_ENDPOINTS) break;
   }
   return found;
@@ -376,7 +397,7 @@ function unknownTo(state: State, known: readonly string[]): Endpoint[] {
 
 /** Why a call cannot even wait, or undefined. */
 function refusal(state: State): PlatformError | undefined {
-  const { identity, serving } = state.options;
+  const { identity } = state.options;
   const { starts, waiters, pods, slotsPerPod, failure } = state;
   if (state.closed) return state.closed;
   if (failure.blocked && starts.size === 0) return failure.error();
@@ -385,7 +406,7 @@ function refusal(state: State): PlatformError | undefined {
       "queue_full",
       `${waiters.size} calls wait for a pod of function "${identity.name}"`,
     );
-  const { concurrency } = serving.limits;
+  const concurrency = state.options.maxPods();
   const coming = starts.size * slotsPerPod - waiters.demand;
   if (coming > 0 || pods.size + starts.size < concurrency) return undefined;
   return new PlatformError(
@@ -411,7 +432,9 @@ const endpointOf = (state: State, pod: Pod): Endpoint => ({
   address: pod.address,
   revision: state.options.serving.revision,
   requestsPerPod: state.slotsPerPod,
-  ...(state.options.serving.environment.contract ? { contract: state.options.serving.environment.contract } : {}),
+  ...(state.options.serving.environment.contract
+    ? { contract: state.options.serving.environment.contract }
+    : {}),
 });
 
 const loadError = ({ name }: FunctionIdentity, { code, message }: SpecializeError) =>

@@ -116,7 +116,8 @@ export function createRollover(options: RolloverOptions): Rollover {
   };
 }
 
-function longestRequestMs({ serving }: Revision): number {
+/** So long one request of the revision may take, in milliseconds. */
+export function longestRequestMs({ serving }: Revision): number {
   const { streaming, timeoutMs } = serving.limits;
   if (streaming) return streaming.maxDurationMs === 0 ? ENDLESS_STREAM_MS : streaming.maxDurationMs;
   return timeoutMs === 0 ? ENDLESS_STREAM_MS : timeoutMs;

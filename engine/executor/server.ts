@@ -2,6 +2,7 @@ import Fastify, { type FastifyInstance } from "fastify";
 import type { z } from "zod";
 import { PlatformError } from "../../api/errors.ts";
 import { type AcquireReply, AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
+import { LoadReport } from "../../api/wire/load.ts";
 import type { ExecutorSnapshot } from "./executor.ts";
 
 /** What the API offers. `forwarded`: another executor passes the call on, so it ends here. */
@@ -12,6 +13,7 @@ export interface ExecutorService {
     signal: AbortSignal,
   ) => Promise<AcquireReply>;
   readonly suspect: (report: SuspectReport, forwarded: boolean) => void;
+  readonly load: (report: LoadReport, forwarded: boolean) => void;
   readonly ready: () => boolean;
   readonly snapshot: () => ExecutorSnapshot | undefined;
   readonly metrics: () => string;
@@ -56,6 +58,10 @@ export function createExecutorServer(options: ExecutorServerOptions): ExecutorSe
   });
   app.post("/v2/suspect", async (request, reply) => {
     executor.suspect(parse(SuspectReport, request.body, "suspect"), isForwarded(request));
+    return reply.code(202).send({});
+  });
+  app.post("/v2/load", async (request, reply) => {
+    executor.load(parse(LoadReport, request.body, "load"), isForwarded(request));
     return reply.code(202).send({});
   });
   app.get("/v2/debug", async () => executor.snapshot() ?? { ready: false });

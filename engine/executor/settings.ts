@@ -1,7 +1,9 @@
 import {
   bytes,
   durationMs,
+  FUNCTION_NAMESPACES_HELP,
   integer,
+  namespaceLabels,
   optionalText,
   origin,
   port,
@@ -25,6 +27,7 @@ export const EXECUTOR_SETTINGS = {
   kubeconfig: optionalText(
     flag("kubeconfig", "Kubeconfig file; default: $KUBECONFIG, service account, ~/.kube/config"),
   ),
+  functionNamespaces: namespaceLabels(flag("function-namespaces", FUNCTION_NAMESPACES_HELP)),
   internalKeyFile: text(
     flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),
   ),
@@ -126,6 +129,21 @@ export const EXECUTOR_SETTINGS = {
     min: 0,
     max: 10_000,
   }),
+  scaleDownDelayMs: durationMs({
+    ...flag("scale-down-delay", "How long a lower load must last before pods of a function go"),
+    fallback: 60 * second,
+    minMs: 0,
+    maxMs: 3_600 * second,
+  }),
+  targetUtilization: integer({
+    ...flag(
+      "target-utilization",
+      "Share of requestsPerPod in percent that pods are filled to before a further one starts ahead of need",
+    ),
+    fallback: 80,
+    min: 1,
+    max: 100,
+  }),
   fetcherImage: text({
     ...flag("fetcher-image", "Image of the fetcher, which stands beside runtimes of foreign images"),
     fallback: "isotope/fetcher",
@@ -149,5 +167,7 @@ export type ExecutorSettings = Pick<
   | "supersedeDelayMs"
   | "prewarmPods"
   | "fetcherImage"
+  | "scaleDownDelayMs"
+  | "targetUtilization"
   | "debug"
 >;

@@ -1,5 +1,6 @@
 import { PlatformError } from "../../api/errors.ts";
 import type { AcquireReply, AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
+import type { LoadReport } from "../../api/wire/load.ts";
 import type { Executor, ExecutorSnapshot } from "./executor.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import { ownerOf } from "./ownership.ts";
@@ -21,6 +22,7 @@ export interface ShardedExecutorOptions {
   /** Passes a call on to another member. */
   readonly forward: (member: string, request: AcquireRequest, signal?: AbortSignal) => Promise<AcquireReply>;
   readonly forwardSuspect: (member: string, report: SuspectReport) => void;
+  readonly forwardLoad: (member: string, report: LoadReport) => void;
   readonly handoverMs: number;
   readonly log: ExecutorLog;
 }
@@ -34,6 +36,7 @@ export interface ShardedExecutor {
     signal?: AbortSignal,
   ) => Promise<AcquireReply>;
   readonly suspect: (report: SuspectReport, forwarded: boolean) => void;
+  readonly load: (report: LoadReport, forwarded: boolean) => void;
   readonly ready: () => boolean;
   readonly snapshot: () => ExecutorSnapshot | undefined;
   readonly metrics: () => string;
@@ -110,6 +113,11 @@ export function createShardedExecutor(options: ShardedExecutorOptions): ShardedE
       current?.suspect(report);
       if (forwarded) return;
       for (const member of members) if (member !== self) options.forwardSuspect(member, report);
+    },
+    load: (report, forwarded) => {
+      current?.load(report);
+      if (forwarded) return;
+      for (const member of members) if (member !== self) options.forwardLoad(member, report);
     },
     ready: () => current?.ready ?? false,
     snapshot: () => current?.snapshot(),

@@ -176,8 +176,9 @@ function gone(state: State, pod: Pod, failed: boolean): void {
 }
 
 function scaledDown(state: State, pod: Pod): void {
+  if (pod.phase === "leaving") return;
   const workload = state.byPod.get(pod) ?? makerOf(state, pod);
-  if (!workload) return;
+  if (!workload || workload.retiring.has(pod)) return;
   state.byPod.set(pod, workload);
   workload.retiring.add(pod);
   lower(state, workload);

@@ -10,6 +10,7 @@ import { compileHeaderFilter } from "./http/header-filter.ts";
 import { createRouteTable } from "./http/routes.ts";
 import type { RouteTable, Upstreams } from "./http/types.ts";
 import { createUpstreams } from "./http/upstream.ts";
+import { createLoadReporter } from "./load-report.ts";
 import {
   CORS_RESPONSE_RULE,
   INTERNAL_REQUEST_RULE,
@@ -99,8 +100,10 @@ export function createRoutingState(deps: RoutingStateDeps): RoutingState {
   registry.gaugeOf({ name: "isotope_router_routes", help: "Routes of HTTPTriggers" }, () => table.size);
   registry.gaugeOf({ name: "isotope_router_functions", help: "Functions known" }, () => functions.size);
   registry.gaugeOf({ name: "isotope_router_pods", help: "Pods known" }, () => index.podCount);
+  const load = createLoadReporter({ client, revisions: () => index.revisions(), log, now });
   const timers = [
     setInterval(() => measure(index), MEASURE_MS).unref(),
+    setInterval(() => void load.report(), MEASURE_MS).unref(),
     setInterval(() => index.sweep(), SWEEP_MS).unref(),
   ];
   return {

@@ -28,6 +28,7 @@ beforeAll(async () => {
     executor: {
       acquire: (message, _forwarded, signal) => executor.acquire(message, signal),
       suspect: (report) => executor.suspect(report),
+      load: (report) => executor.load(report),
       ready: () => executor.ready,
       snapshot: () => executor.snapshot(),
       metrics: () => executor.metrics(),

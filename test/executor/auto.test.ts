@@ -301,6 +301,41 @@ test("whoever scales the ReplicaSet gets specialised pods, within the function's
   await settledAt(running, uid, serving, 1);
 });
 
+test("the load that routers report makes more pods, within the limit, and fewer once it has fallen for long enough", async () => {
+  const running = await executor({ scaleDownDelayMs: 2_500, targetUtilization: 100 });
+  const serving = revisionOf(HELLO, { requestsPerPod: 10, concurrency: 3 });
+  const uid = await serve("loaded", serving);
+  const one = await first(running, "loaded", uid, serving);
+  const report = (router: string, concurrency: number) =>
+    running.load({
+      router,
+      windowMs: 1_000,
+      revisions: [{ uid, revision: serving.revision, concurrency, requests: 0 }],
+    });
+  await report("a", 9);
+  await report("b", 8);
+  await settledAt(running, uid, serving, 2);
+  await report("b", 80);
+  await settledAt(running, uid, serving, 3);
+  let failures = 0;
+  const enough = new AbortController();
+  const calling = (async () => {
+    while (!enough.signal.aborted) {
+      const [endpoint] = await running.acquire("loaded", uid, serving.revision);
+      const reply = endpoint && (await callPod(endpoint).catch(() => undefined));
+      if (reply?.status !== 200) failures += 1;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  })();
+  await report("b", 0);
+  await settledAt(running, uid, serving, 1);
+  enough.abort();
+  await calling;
+  expect(failures).toBe(0);
+  expect((await podsOf(uid))[0]?.metadata.uid).toBe(one.podUid);
+  expect(await publishedPods(world.client)).toContain(one.podUid);
+});
+
 test("code that ends its pod at once is not started over and over", async () => {
   const running = await executor();
   const serving = revisionOf(

@@ -12,6 +12,7 @@ import {
   type Endpoint,
   type SuspectReport,
 } from "../../api/wire/executor.ts";
+import type { LoadReport } from "../../api/wire/load.ts";
 import type { Serving } from "../../api/kinds/serving.ts";
 import type { FaultPoint } from "../../engine/executor/executor.ts";
 import {
@@ -52,6 +53,7 @@ export interface RunningExecutor {
   dieAt(point: FaultPoint): Promise<void>;
   readonly router: SignedClient;
   suspect(report: SuspectReport): Promise<void>;
+  load(report: LoadReport): Promise<void>;
   acquire(name: string, uid: string, revision: string, more?: Partial<AcquireRequest>): Promise<Endpoint[]>;
   stop(): Promise<void>;
 }
@@ -216,6 +218,7 @@ async function startExecutor(
         deadly = { point, died: resolve };
       }),
     suspect: async (report) => void (await router.postJson("/v2/suspect", report, z.unknown())),
+    load: async (report) => void (await router.postJson("/v2/load", report, z.unknown())),
     acquire: async (name, uid, revision, more = {}) => {
       const body: AcquireRequest = {
         namespace: NAMESPACE,

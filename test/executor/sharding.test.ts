@@ -59,6 +59,7 @@ class Group {
         this.shards.get(member)?.shard.acquire(request, true, signal) ??
         Promise.reject(new PlatformError("executor_unavailable")),
       forwardSuspect: (member, report) => this.shards.get(member)?.shard.suspect(report, true),
+      forwardLoad: (member, report) => this.shards.get(member)?.shard.load(report, true),
     });
     this.shards.set(name, { shard, running });
     this.tell();
