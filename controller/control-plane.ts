@@ -35,8 +35,12 @@ export interface ControlPlaneOptions {
 export interface ControlPlane {
   readonly controller: Controller;
   readonly pods: PodBook;
-  /** Begins to watch and to listen; gives the operations API's port. */
+  /** Begins to watch and to listen, which every replica does; gives the operations API's port. */
   start(): Promise<number>;
+  /** Begins to reconcile, which one replica does. */
+  lead(): void;
+  /** Why it cannot serve now, or undefined. */
+  notReady(): string | undefined;
   stop(): Promise<void>;
 }
 
@@ -82,8 +86,10 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   return {
     controller,
     pods,
+    lead: () => controller.start(),
+    notReady: () => controller.notReady(),
     start: async () => {
-      controller.start();
+      controller.observe();
       pods.start();
       await app.listen(options.listen);
       const address = app.server.address();

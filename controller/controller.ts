@@ -9,6 +9,8 @@ import {
 import type { Log } from "../net/log.ts";
 import type { ControllerContext } from "./context.ts";
 import { environmentReconcile, watchEnvironments } from "./environment/reconcile.ts";
+import type { KitObject } from "./function-namespace/kit.ts";
+import { functionNamespaces } from "./function-namespace/reconcile.ts";
 import { functionReconcile, watchFunctions } from "./function/reconcile.ts";
 import { triggerReconcile, watchTriggers } from "./http-trigger/reconcile.ts";
 import { watchLaterKinds } from "./later-kinds.ts";
@@ -28,12 +30,16 @@ export interface ControllerOptions {
   /** How often a running build's log is written to its Package at most. */
   buildLogIntervalMs?: number;
   now?: () => Date;
+  /** What every function namespace gets; none on a laptop. */
+  namespaceKit?: readonly KitObject[];
 }
 
 /** The reconcilers of all kinds, over shared local copies of the objects. */
 export interface Controller {
   readonly world: World;
-  /** Begins to watch; reconcilers work from the moment when all copies are complete. */
+  /** Begins to watch only: the copies are there for readers, and for `start` when this process's turn comes. */
+  observe(): void;
+  /** Begins to watch, if it did not yet; reconcilers work from the moment when all copies are complete. */
   start(): void;
   /** Resolves when the first look at everything can begin. */
   readonly synced: Promise<unknown>;
@@ -88,7 +94,9 @@ export function createController(options: ControllerOptions): Controller {
   const functionLoop = loop("Function", functionReconcile(context), 8);
   const environmentLoop = loop("Environment", environmentReconcile(context), 2);
   const triggerLoop = loop("HTTPTrigger", triggerReconcile(context), 8);
-  const loops = [packageLoop, functionLoop, environmentLoop, triggerLoop];
+  const namespaces = functionNamespaces({ client, kit: options.namespaceKit ?? [], log, now });
+  const namespaceLoop = loop("Namespace", namespaces.reconcile, 4);
+  const loops = [packageLoop, functionLoop, environmentLoop, triggerLoop, namespaceLoop];
   watchPackages(world, packageLoop.queue.add);
   watchFunctions(world, functionLoop.queue.add);
   watchEnvironments(world, environmentLoop.queue.add);
@@ -99,12 +107,14 @@ export function createController(options: ControllerOptions): Controller {
   const begin = async (): Promise<void> => {
     await world.synced;
     if (stopped) return;
+    namespaces.watch(namespaceLoop.queue.add);
     for (const one of loops) one.start();
     later.start();
   };
 
   return {
     world,
+    observe: () => world.start(),
     start: () => {
       world.start();
       void begin();
@@ -112,6 +122,7 @@ export function createController(options: ControllerOptions): Controller {
     synced: world.synced,
     stop: async () => {
       stopped = true;
+      namespaces.stop();
       await Promise.all([world.stop(), later.stop(), packages.stop(), ...loops.map((one) => one.stop())]);
       await events.flush();
     },

@@ -6,6 +6,7 @@ import { kubeBuilderCluster } from "../engine/builder/kube-builder-cluster.ts";
 import { type PackageBuilder, packageBuilder } from "../engine/builder/package-builder.ts";
 import { createKubeClient, type KubeClient } from "../kube/client.ts";
 import { electLeader } from "../kube/lease.ts";
+import { scopedClient } from "../kube/namespace-scope.ts";
 import { drainOnSignal } from "../net/drain.ts";
 import { type KeyRing, keyRingFromFile } from "../net/keys.ts";
 import { type Log, processLog } from "../net/log.ts";
@@ -17,6 +18,7 @@ import { LOG_STORE_AUDIENCE } from "../api/wire/logs.ts";
 import { controllerMetrics } from "./controller-metrics.ts";
 import { type ControlPlane, createControlPlane } from "./control-plane.ts";
 import { logStoreReader } from "./log-store-client.ts";
+import { readKit } from "./function-namespace/kit.ts";
 import { CONTROLLER_SETTINGS, type ControllerSettings } from "./settings.ts";
 import { archiveProxy, storageArchives, storageUse } from "./storage-client.ts";
 
@@ -25,11 +27,16 @@ const BUILDER_READY_MS = 300_000;
 const IDLE_BUILDER_MS = 1_800_000;
 const DRAIN_DEADLINE_MS = 20_000;
 
-/** The controller as a process of its own: of several replicas, the one that holds the Lease works. */
+/** The controller as a process of its own: every replica serves the operations API, the one that holds the Lease reconciles. */
 async function start(settings: ControllerSettings): Promise<void> {
   const log = processLog("controller");
   const keys = keyRingFromFile(settings.internalKeyFile);
-  const client = await createKubeClient({ kubeconfig: settings.kubeconfig });
+  const client = scopedClient(
+    await createKubeClient({ kubeconfig: settings.kubeconfig }),
+    settings.functionNamespaces,
+    (error, failures) =>
+      log.warn("Cannot watch namespaces; what is known stays in force", { failures, error }),
+  );
   const storage = signedClient({
     keys,
     origin: settings.storageUrl,
@@ -54,6 +61,7 @@ async function start(settings: ControllerSettings): Promise<void> {
       allowedArchiveHosts: settings.allowedArchiveHosts,
       maxArchiveBytes: settings.maxArchiveBytes,
       maxConcurrentBuilds: settings.buildsAtOnce,
+      ...(settings.namespaceKit === undefined ? {} : { namespaceKit: readKit(settings.namespaceKit) }),
     },
     routerInternalUrl: settings.routerInternalUrl,
     logs: logStoreReader(logStore),
@@ -69,17 +77,15 @@ async function start(settings: ControllerSettings): Promise<void> {
   });
   const registry = metricsRegistry();
   controllerMetrics(registry, plane.controller);
-  const metrics = await serveMetrics({ host: settings.metricsHost, port: settings.metricsPort, registry });
+  const metrics = await serveMetrics({
+    host: settings.metricsHost,
+    port: settings.metricsPort,
+    registry,
+    notReady: () => plane.notReady(),
+  });
+  const port = await plane.start();
+  log.info("Controller serves", { port, metricsPort: metrics.port, kubernetes: client.server });
   let stopping = false;
-  const work = async (): Promise<void> => {
-    try {
-      const port = await plane.start();
-      log.info("Controller works", { port, metricsPort: metrics.port, kubernetes: client.server });
-    } catch (error) {
-      log.error("Cannot start", { error });
-      process.exit(1);
-    }
-  };
   const leader = electLeader({
     client,
     namespace: settings.namespace,
@@ -93,7 +99,8 @@ async function start(settings: ControllerSettings): Promise<void> {
         log.error("The Lease was lost: the process ends");
         process.exit(1);
       });
-      void work();
+      log.info("Controller leads");
+      plane.lead();
     },
   });
   drainOnSignal({

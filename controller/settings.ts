@@ -9,6 +9,7 @@ import {
   port,
   type SettingsOf,
   text,
+  toggle,
 } from "../net/settings.ts";
 
 const flag = <F extends string>(name: F, help: string) => ({
@@ -34,6 +35,42 @@ export const CONTROLLER_SETTINGS = {
   ),
   namespace: text({ ...flag("namespace", "Namespace of the leader's Lease"), fallback: "isotope" }),
   functionNamespaces: namespaceLabels(flag("function-namespaces", FUNCTION_NAMESPACES_HELP)),
+  namespaceKit: optionalText(
+    flag(
+      "namespace-kit",
+      "YAML file with the objects that every function namespace gets; none when left out",
+    ),
+  ),
+  routerService: text({
+    ...flag(
+      "router-service",
+      "Service of the router in the namespace of the Lease, as name:port, for Ingress objects and HTTPRoutes",
+    ),
+    pattern: /^$|^[a-z0-9-]+:\d{1,5}$/,
+    allowed: "name:port, or empty for no such objects",
+    fallback: "",
+  }),
+  ingressClass: text({
+    ...flag("ingress-class", "Ingress class of triggers' Ingress objects; empty = the cluster's default"),
+    fallback: "",
+  }),
+  deniedIngressAnnotations: list({
+    ...flag(
+      "denied-ingress-annotations",
+      "Annotations that triggers may not set on Ingress objects and HTTPRoutes; * stands for any characters",
+    ),
+    fallback: ["*snippet*", "*lua*", "*auth-tls-secret*", "*-secret"],
+  }),
+  gatewayRoutes: toggle({
+    ...flag("gateway-routes", "Make HTTPRoutes of the Gateway API for triggers that ask for them"),
+    fallback: false,
+  }),
+  defaultGateway: text({
+    ...flag("default-gateway", "Gateway of triggers that name none, as name or namespace/name"),
+    pattern: /^([a-z0-9.-]+\/)?[a-z0-9.-]*$/,
+    allowed: "name, namespace/name or empty",
+    fallback: "",
+  }),
   internalKeyFile: text(
     flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),
   ),

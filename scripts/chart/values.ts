@@ -2,6 +2,7 @@ import { z } from "zod";
 import { CONTROLLER_SETTINGS } from "../../controller/settings.ts";
 import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
 import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
+import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
 import type { Setting } from "../../net/settings.ts";
 
 /**
@@ -142,7 +143,7 @@ const NOT_INTERNET_V4 = [
 ];
 const NOT_INTERNET_V6 = [
   "::/127",
-  "::ffff:0:0/96",
+  
   "64:ff9b::/96",
   "64:ff9b:1::/48",
   "100::/64",
@@ -276,6 +277,19 @@ const storage = z
       .prefault({}),
     resources: resources({ cpu: "20m", memory: "96Mi" }, { memory: "512Mi" }),
     terminationGracePeriodSeconds: count(1, 3_600, "Time for a clean end").default(45),
+    settings: settings(STORAGE_SETTINGS, [
+      ...OWNED,
+      "backend",
+      "folder",
+      "spool-folder",
+      "s3-bucket",
+      "s3-region",
+      "s3-endpoint",
+      "s3-path-style",
+      "s3-prefix",
+      "s3-access-key-file",
+      "s3-secret-key-file",
+    ]),
     ...pods,
   })
   .describe("Keeps the archives of packages")
@@ -312,7 +326,7 @@ const executor = z
     ...replicated(2),
     resources: resources({ cpu: "100m", memory: "128Mi" }, { memory: "768Mi" }),
     terminationGracePeriodSeconds: count(1, 3_600, "Time for a clean end").default(30),
-    settings: settings(EXECUTOR_SETTINGS, [...OWNED, "storage-url", "advertise", "function-namespaces"]),
+    settings: settings(EXECUTOR_SETTINGS, [...OWNED, "storage-url", "advertise", "function-namespaces", "fetcher-image"]),
     ...pods,
   })
   .describe("Keeps pools of pods and specialises them; replicas share the environments")
@@ -331,8 +345,15 @@ const controller = z
       "executor-url",
       "function-namespaces",
       "namespace-kit",
-      "routes-namespace",
       "router-service",
+      "ingress-class",
+      "denied-ingress-annotations",
+      "gateway-routes",
+      "default-gateway",
+      "log-store-url",
+      "log-folder",
+      "pod-logs",
+      "max-log-bytes",
     ]),
     ...pods,
   })

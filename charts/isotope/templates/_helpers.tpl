@@ -1,0 +1,299 @@
+{{- define "isotope.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels of every object. Takes (dict "root" $ "component" "router"). */}}
+{{- define "isotope.labels" -}}
+{{ include "isotope.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: isotope
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Without the chart's version: a pod is made anew when something about it changes. Takes what isotope.labels takes, and "values". */}}
+{{- define "isotope.podLabels" -}}
+{{ include "isotope.selector" . }}
+app.kubernetes.io/part-of: isotope
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- with .values }}
+{{- with .podLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "isotope.selector" -}}
+app.kubernetes.io/name: isotope
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* Reference of an image. Takes (dict "root" $ "image" .Values.x "repository" "..."). */}}
+{{- define "isotope.image" -}}
+{{- $main := .root.Values.image -}}
+{{- $registry := .image.registry | default $main.registry -}}
+{{- $name := ternary .image.repository (printf "%s/%s" $registry .image.repository) (empty $registry) -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" $name .image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name (.image.tag | default $main.tag | default .root.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "isotope.keySecret" -}}
+{{- .Values.signingKey.existingSecret | default (printf "%s-signing-key" (include "isotope.fullname" .)) -}}
+{{- end -}}
+
+{{/* The namespace of the log collector. */}}
+{{- define "isotope.collectorNamespace" -}}
+{{- .Values.logs.collectorNamespace | default (printf "%s-logs" .Release.Namespace) -}}
+{{- end -}}
+
+{{- define "isotope.host" -}}
+{{- printf "%s-%s.%s.svc.%s" (include "isotope.fullname" .root) .component .root.Release.Namespace .root.Values.clusterDomain -}}
+{{- end -}}
+
+{{/* Settings that a user gave, as environment variables. Takes (dict "prefix" "ISOTOPE_ROUTER_" "settings" map). */}}
+{{- define "isotope.settings" -}}
+{{- range $flag, $value := .settings }}
+- name: {{ printf "%s%s" $.prefix ($flag | upper | replace "-" "_") }}
+  value: {{ ternary (printf "%d" (int64 $value)) (toString $value) (and (kindIs "float64" $value) (eq (floor $value) $value)) | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* What all pods of the platform have. Takes (dict "root" $ "values" .Values.x "component" "x"). */}}
+{{- define "isotope.podSettings" -}}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+enableServiceLinks: false
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "isotope.spread" -}}
+{{- if kindIs "slice" .values.topologySpreadConstraints }}
+{{- with .values.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- else }}
+topologySpreadConstraints:
+  {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "isotope.selector" $ | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Pod Security "restricted". */}}
+{{- define "isotope.podSecurity" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- end -}}
+
+{{- define "isotope.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end -}}
+
+{{/* Probes of a process. Takes (dict "port" "metrics"). */}}
+{{- define "isotope.probes" -}}
+startupProbe:
+  httpGet:
+    path: /healthz
+    port: {{ .port }}
+  periodSeconds: 1
+  timeoutSeconds: 2
+  failureThreshold: 120
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: {{ .port }}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: {{ .port }}
+  periodSeconds: 2
+  timeoutSeconds: 2
+  failureThreshold: 2
+{{- end -}}
+
+{{/* New connections still come for a moment after a pod was asked to end: it lets them pass before it hears of it. */}}
+{{- define "isotope.lingering" -}}
+lifecycle:
+  preStop:
+    sleep:
+      seconds: {{ .seconds }}
+{{- end -}}
+
+{{- define "isotope.keyMount" -}}
+- name: signing-key
+  mountPath: /etc/isotope/signing-key
+  readOnly: true
+{{- end -}}
+
+{{- define "isotope.keyVolume" -}}
+- name: signing-key
+  secret:
+    secretName: {{ include "isotope.keySecret" . }}
+    # Read by the pods' group; the processes run as another user than the one that owns the files.
+    defaultMode: 0440
+    items:
+      - key: keys
+        path: keys
+{{- end -}}
+
+{{- define "isotope.podNamespaceEnv" -}}
+valueFrom:
+  fieldRef:
+    fieldPath: metadata.namespace
+{{- end -}}
+
+{{- define "isotope.pdb" -}}
+{{- if and .values.podDisruptionBudget.enabled (gt (int .values.replicas) 1) }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "isotope.fullname" .root }}-{{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "isotope.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: {{ .values.podDisruptionBudget.maxUnavailable }}
+  # A pod that is not ready serves nobody: a drain may take it.
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels:
+      {{- include "isotope.selector" . | nindent 6 }}
+{{- end }}
+{{- end -}}
+
+{{/* Replicated Deployment's head: two fields that all have. */}}
+{{- define "isotope.rollout" -}}
+replicas: {{ .values.replicas }}
+revisionHistoryLimit: 5
+strategy:
+  type: RollingUpdate
+  rollingUpdate:
+    maxUnavailable: 0
+    maxSurge: 1
+{{- end -}}
+
+{{- define "isotope.serviceAccount" -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "isotope.fullname" .root }}-{{ .component }}
+  namespace: {{ .namespace | default .root.Release.Namespace }}
+  labels:
+    {{- include "isotope.labels" . | nindent 4 }}
+automountServiceAccountToken: false
+{{- end -}}
+
+{{/* The volume "data" of a component with one pod. */}}
+{{- define "isotope.dataVolume" -}}
+- name: data
+{{- if .values.persistence.enabled }}
+  persistentVolumeClaim:
+    claimName: {{ .values.persistence.existingClaim | default (printf "%s-%s" (include "isotope.fullname" .root) .component) }}
+{{- else }}
+  emptyDir:
+    sizeLimit: {{ .values.persistence.size }}
+{{- end }}
+{{- end -}}
+
+{{- define "isotope.claim" -}}
+{{- if and .values.persistence.enabled (not .values.persistence.existingClaim) }}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: {{ include "isotope.fullname" .root }}-{{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "isotope.labels" . | nindent 4 }}
+  {{- if .values.persistence.keep }}
+  annotations:
+    helm.sh/resource-policy: keep
+  {{- end }}
+spec:
+  accessModes: [ReadWriteOnce]
+  {{- with .values.persistence.storageClass }}
+  storageClassName: {{ . }}
+  {{- end }}
+  resources:
+    requests:
+      storage: {{ .values.persistence.size }}
+{{- end }}
+{{- end -}}
+
+{{- define "isotope.s3Port" -}}
+{{- $url := urlParse .Values.storage.s3.endpoint -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- $port | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end -}}
+
+{{- define "isotope.redisBundled" -}}
+{{- and .Values.redis.enabled (not .Values.redis.url) (not .Values.redis.existingSecret) -}}
+{{- end -}}
+
+{{/* Passwords of the bundled Redis as JSON: made once, the same for all templates of one run. */}}
+{{- define "isotope.redisPasswords" -}}
+{{- if not (hasKey .Values "_redisPasswords") -}}
+{{- $found := lookup "v1" "Secret" .Release.Namespace (printf "%s-redis" (include "isotope.fullname" .)) -}}
+{{- $data := dict -}}
+{{- if $found -}}{{- $data = $found.data -}}{{- end -}}
+{{- $platform := get $data "password" | b64dec | default (randAlphaNum 48) -}}
+{{- $functions := get $data "functionsPassword" | b64dec | default (randAlphaNum 48) -}}
+{{- $_ := set .Values "_redisPasswords" (dict "platform" $platform "functions" $functions) -}}
+{{- end -}}
+{{- get .Values "_redisPasswords" | toJson -}}
+{{- end -}}
