@@ -2,6 +2,7 @@
 // The `isotope` command. Plain JavaScript that any Node from 20 on can run: it hands over to the Node that comes with the package.
 import { spawn } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
+import * as nodeModule from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -38,6 +39,8 @@ if (!main || !node) {
 }
 
 if (isNewEnough) {
+  // Where it may be written, the next command need not compile again.
+  nodeModule.enableCompileCache?.(join(dirname(main), "..", ".cache", "compile"));
   await import(main);
 } else {
   const child = spawn(node, ["--disable-warning=ExperimentalWarning", main, ...process.argv.slice(2)], {

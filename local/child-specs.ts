@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
+import { compileCacheFolder } from "../net/compile-cache.ts";
 import type { ChildSpec } from "./child.ts";
 import type { Home, Secrets } from "./home.ts";
 import type { Ports } from "./ports.ts";
@@ -91,6 +92,16 @@ const COMMAND_LINES: Record<
   ],
 };
 
+/** Where processes keep what they compiled. */
+export const compileCache = (home: Home): string => compileCacheFolder() ?? join(home.root, "cache");
+
+/** What a process that does little most of the time gets for its short-lived objects; the router gets what its requests need. */
+const HEAP_FLAGS: Record<Exclude<ProcessName, "redis">, readonly string[]> = {
+  localkube: ["--max-semi-space-size=4"],
+  "control-plane": ["--max-semi-space-size=4"],
+  router: [],
+};
+
 /** How a process of the platform is run. */
 export function childSpec(name: ProcessName, plan: Plan): ChildSpec {
   const { home, secrets, ports, redisServer } = plan;
@@ -105,7 +116,7 @@ export function childSpec(name: ProcessName, plan: Plan): ChildSpec {
     };
   const [file, ...args] = COMMAND_LINES[name](plan);
   // Compiled code is kept, so that the next start need not compile again.
-  const extra: Record<string, string> = { NODE_COMPILE_CACHE: join(home.root, "cache") };
+  const extra: Record<string, string> = { NODE_COMPILE_CACHE: compileCache(home) };
   if (name === "control-plane" && redisServer) {
     extra.ISOTOPE_REDIS_URL = redisUrl(secrets, ports.redis);
     extra.ISOTOPE_FUNCTIONS_REDIS_URL = functionsRedisUrl(secrets, ports.redis);
@@ -113,7 +124,7 @@ export function childSpec(name: ProcessName, plan: Plan): ChildSpec {
   return {
     ...common,
     command: process.execPath,
-    args: [...NODE_FLAGS, modulePath(file), ...args.map(String)],
+    args: [...NODE_FLAGS, ...HEAP_FLAGS[name], modulePath(file), ...args.map(String)],
     env: { ...env, ...extra },
   };
 }

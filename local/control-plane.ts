@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -160,6 +161,8 @@ void pruneRegularly(
   log,
   stopping.signal,
 );
+// Kept now: a process that is killed keeps nothing.
+flushCompileCache();
 log.info("Control plane is ready", { ops: ports.ops, executor: ports.executor });
 
 drainOnSignal({

@@ -5,10 +5,11 @@ import type { Ports } from "./ports.ts";
 /** Names of the platform's own images; local mode runs any tag of them. */
 export const DENO_IMAGE = "isotope/deno-env";
 export const BUILDER_IMAGE = "isotope/builder";
+const FETCHER_IMAGE = "isotope/fetcher";
 
 /** Images that local mode runs as processes: the content of localkube's `--images` file. */
 export interface ImageTable {
-  images: { match: string; command: string[]; env: Record<string, string> }[];
+  images: { match: string; command: string[]; env: Record<string, string>; containerCommand?: "append" }[];
 }
 
 export interface Programs {
@@ -78,6 +79,35 @@ export function imageTable(programs: Programs, ports: Ports): ImageTable {
         ],
         env: programs.buildEnv,
       },
+      fetcherRule(programs.node, join(programs.root, "env-images", "fetcher", `main.${programs.extension}`)),
     ],
+  };
+}
+
+/**
+ * The fetcher beside a runtime or builder: it finds its neighbour at the pod's address, and the folders they share below the pod's root. The
+ * container's own arguments say what the pod is for.
+ */
+export function fetcherRule(node: string, main: string): ImageTable["images"][number] {
+  const folders = ["userfunc", "secrets", "configs", "packages"].flatMap((name) => [
+    `--${name}`,
+    `\${ROOT}/${name}`,
+  ]);
+  return {
+    match: `${FETCHER_IMAGE}:*`,
+    command: [
+      node,
+      "--disable-warning=ExperimentalWarning",
+      main,
+      "--host",
+      "${POD_IP}",
+      "--port",
+      "${PORT}",
+      "--neighbour-host",
+      "${POD_IP}",
+      ...folders,
+    ],
+    env: {},
+    containerCommand: "append",
   };
 }

@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { parseSettings, SettingsError, settingsHelp } from "../net/settings.ts";
 import { onStopSignal } from "../net/stop-signals.ts";
 import { startPlatform } from "./platform.ts";
@@ -23,6 +24,7 @@ async function main(stopping: AbortController): Promise<void> {
     () => process.exit(1),
   );
   const platform = await startPlatform(settings, say, stopping.signal);
+  flushCompileCache();
   await platform.stopped;
 }
 

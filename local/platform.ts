@@ -5,6 +5,7 @@ import type { Connection } from "../net/local-connection.ts";
 import { type Child, superviseChild } from "./child.ts";
 import {
   childSpec,
+  compileCache,
   denoBinary,
   EXTENSION,
   HOST,
@@ -54,9 +55,12 @@ function writeImageTable(home: Home, ports: Ports): void {
     node: process.execPath,
     denoDir: join(home.root, "deno"),
     builderState: join(home.root, "builder"),
-    buildEnv: Object.fromEntries(
-      Object.entries(passedOn()).filter(([name]) => name !== "HOME" && name !== "TMPDIR"),
-    ),
+    buildEnv: {
+      ...Object.fromEntries(
+        Object.entries(passedOn()).filter(([name]) => name !== "HOME" && name !== "TMPDIR"),
+      ),
+      NODE_COMPILE_CACHE: compileCache(home),
+    },
   };
   writeHomeFile(home.imageTable, `${JSON.stringify(imageTable(programs, ports), null, 2)}\n`);
 }
@@ -65,9 +69,15 @@ function writeImageTable(home: Home, ports: Ports): void {
 async function deployFolder(folder: string, home: Home, signal: AbortSignal, say: Say): Promise<void> {
   say(`Deploying ${folder}`);
   try {
-    await runOnce("cli/main", ["deploy", folder, "--home", home.root], {}, signal, (line) => {
-      if (line.trim() && !/^ {2}[=+~] /.test(line)) say(line);
-    });
+    await runOnce(
+      "cli/main",
+      ["deploy", folder, "--home", home.root],
+      { NODE_COMPILE_CACHE: compileCache(home) },
+      signal,
+      (line) => {
+        if (line.trim() && !/^ {2}[=+~] /.test(line)) say(line);
+      },
+    );
   } catch (error) {
     if (signal.aborted) throw error;
     say("Some functions are not ready; `npx isotope status` shows why");

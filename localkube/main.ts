@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { parseArgs } from "node:util";
 import { controllersPart } from "./controllers/controllers-part.ts";
 import { SERVER_VERSION } from "./discovery/discovery.ts";
@@ -70,6 +71,7 @@ async function main(): Promise<void> {
     namespaces: [...new Set([...DEFAULT_NAMESPACES, "fission", ...(values.namespace ?? [])])],
     parts,
   });
+  flushCompileCache();
   process.stdout.write(`localkube is ready at ${localkube.url}\n`);
   let ending = false;
   const end = (): void => {

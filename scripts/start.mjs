@@ -10,8 +10,18 @@ const deploy = given.some((argument) => argument.startsWith("--deploy"))
   : ["--deploy", join(ROOT, "examples")];
 const child = spawn(
   nodeBinary(),
-  ["--disable-warning=ExperimentalWarning", join(ROOT, "local", "main.ts"), ...deploy, ...given],
-  { cwd: ROOT, stdio: "inherit", env: toolEnvironment() },
+  [
+    "--disable-warning=ExperimentalWarning",
+    "--max-semi-space-size=1",
+    join(ROOT, "local", "main.ts"),
+    ...deploy,
+    ...given,
+  ],
+  {
+    cwd: ROOT,
+    stdio: "inherit",
+    env: { NODE_COMPILE_CACHE: join(ROOT, ".cache", "compile"), ...toolEnvironment() },
+  },
 );
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code, signal) => {

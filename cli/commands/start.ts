@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join, resolve } from "node:path";
+import { compileCacheFolder } from "../../net/compile-cache.ts";
 import { type Connection, findLocalPlatform } from "../../net/local-connection.ts";
 import { CliError, type Command, defineCommand } from "../command.ts";
 import type { CliContext } from "../context.ts";
@@ -9,12 +10,16 @@ const SUPERVISOR = join(import.meta.dirname, "..", "..", "local", `main.${EXTENS
 const START_TIMEOUT_MS = 90_000;
 const POLL_MS = 50;
 
-const supervisor = (args: readonly string[], context: CliContext, stdio: "inherit" | "pipe"): ChildProcess =>
-  spawn(process.execPath, ["--disable-warning=ExperimentalWarning", SUPERVISOR, ...args], {
+const FLAGS = ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=1"];
+
+function supervisor(args: readonly string[], context: CliContext, stdio: "inherit" | "pipe"): ChildProcess {
+  const cache = compileCacheFolder();
+  return spawn(process.execPath, [...FLAGS, SUPERVISOR, ...args], {
     cwd: context.cwd,
-    env: { ...context.env },
+    env: { ...(cache ? { NODE_COMPILE_CACHE: cache } : {}), ...context.env },
     stdio: ["ignore", stdio, "inherit"],
   });
+}
 
 const ended = (child: ChildProcess): Promise<number> =>
   new Promise((done) => {

@@ -9,6 +9,7 @@ export type Part =
   | "control plane"
   | "router"
   | "redis"
+  | "process shim"
   | "function pod"
   | "builder pod";
 
@@ -29,6 +30,7 @@ const PARTS: readonly [Part, RegExp][] = [
   ["control plane", /\/local\/control-plane\./],
   ["router", /\/engine\/router\/main\./],
   ["redis", /redis-server/],
+  ["process shim", /\/kubelet\/shim\/main\./],
   ["function pod", /env-images\/deno\/main\./],
   ["builder pod", /env-images\/builder\/main\./],
 ];

@@ -15,7 +15,14 @@ const idleMs = Number(values["idle-seconds"]) * 1000;
 const functions = Number(values.functions);
 const CALLS = 20;
 
-const CONTROL_PLANE: readonly Part[] = ["supervisor", "localkube", "control plane", "router", "redis"];
+const CONTROL_PLANE: readonly Part[] = [
+  "supervisor",
+  "localkube",
+  "control plane",
+  "router",
+  "process shim",
+  "redis",
+];
 const row = (name: string, { rssKib, pssKib, privateKib }: Memory, target: string): string[] => [
   name,
   mib(rssKib),

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { compileCacheFolder } from "../../net/compile-cache.ts";
 import { CONNECTION_FILE, parseConnection } from "../../net/local-connection.ts";
 import { clusterTestPlatform } from "./cluster-platform.ts";
 import { installedPlatform } from "./installed-platform.ts";
@@ -54,10 +55,21 @@ export async function startTestPlatform(
     String(portBase),
     ...(options.deploy ? ["--deploy", options.deploy] : []),
   ];
-  const env = { ...process.env, ISOTOPE_STATE_DIR: join(home, "announced"), ...options.env };
+  const cache = compileCacheFolder();
+  const env = {
+    ...(cache ? { NODE_COMPILE_CACHE: cache } : {}),
+    ...process.env,
+    ISOTOPE_STATE_DIR: join(home, "announced"),
+    ...options.env,
+  };
   const supervisor = spawn(
     process.execPath,
-    ["--disable-warning=ExperimentalWarning", join(ROOT, "local", "main.ts"), ...args],
+    [
+      "--disable-warning=ExperimentalWarning",
+      "--max-semi-space-size=1",
+      join(ROOT, "local", "main.ts"),
+      ...args,
+    ],
     { cwd: home, env, stdio: ["ignore", "pipe", "pipe"] },
   );
   let said = "";
