@@ -6,6 +6,7 @@ import type { Fleet } from "./fleet.ts";
 import type { Functions } from "./functions.ts";
 import type { Pod } from "./pod.ts";
 import type { Rollover } from "./rollover.ts";
+import type { SharedPods } from "./shared-pods.ts";
 import type { SliceWriter } from "./slices.ts";
 
 /** What an executor takes over from the one before it. */
@@ -18,6 +19,7 @@ export interface AdoptionParts {
   readonly functions: Functions;
   readonly rollover: Rollover;
   readonly slices: SliceWriter;
+  readonly shared: SharedPods;
 }
 
 const ADOPTION_LIMIT_MS = 3_000;
@@ -38,13 +40,25 @@ export function adoptPod({ fleet, environments, owns }: AdoptionParts, object: K
 
 /** The pod says that it is specialised: the truth about a claim that a crash left half done. */
 export function adoptSpecialised(parts: AdoptionParts, pod: Pod, status: PodStatus): void {
-  const { environments, functions, rollover } = parts;
-  environments.pool(pod.environment)?.release(pod);
+  parts.environments.pool(pod.environment)?.release(pod);
   pod.phase = "specialised";
-  const fn = status.function?.namespace === pod.namespace ? status.function : undefined;
-  const revision = functions.revision(fn?.uid ?? "", status.revision ?? "");
+  if (!status.functions) return adoptServing(parts, pod, status);
+  for (const served of status.functions)
+    adoptServing(parts, parts.shared.adopt(pod, served.function?.uid ?? ""), served);
+}
+
+function adoptServing(
+  { functions, rollover }: AdoptionParts,
+  pod: Pod,
+  served: Pick<PodStatus, "function" | "revision">,
+): void {
+  const fn = served.function?.namespace === pod.namespace ? served.function : undefined;
+  const revision = functions.revision(fn?.uid ?? "", served.revision ?? "");
   if (revision) revision.adopt(pod);
-  else rollover.orphan(pod, ORPHAN_DEADLINE_MS);
+  else {
+    pod.phase = "specialised";
+    rollover.orphan(pod, ORPHAN_DEADLINE_MS);
+  }
 }
 
 /** Slices of revisions that are served are taken over, so that routers keep them until pods were asked; others are deleted. */

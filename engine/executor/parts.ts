@@ -11,7 +11,9 @@ import { createIdleReaper, type IdleReaper } from "./idle-reaper.ts";
 import { createLoadBook, type LoadBook } from "./load-book.ts";
 import { createMetrics, type ExecutorMetrics } from "./metrics.ts";
 import type { Pod } from "./pod.ts";
+import { podCalls } from "./pod-calls.ts";
 import { createPodLabels, type PodLabels } from "./pod-labels.ts";
+import { podTemplate } from "./pod-manifest.ts";
 import { createPrefetcher, type Prefetcher } from "./prefetch.ts";
 import {
   createRevision,
@@ -23,6 +25,7 @@ import {
 import { createRollover, type Rollover } from "./rollover.ts";
 import type { ScaleTarget } from "./scale-decision.ts";
 import { createScaler, type Scaler } from "./scaler.ts";
+import { createSharedPods, type SharedPods } from "./shared-pods.ts";
 import { createSliceWriter, type SliceWriter } from "./slices.ts";
 import { specializeRequest } from "./specialize-request.ts";
 import { createWatchdog, type Watchdog } from "./watchdog.ts";
@@ -66,7 +69,8 @@ export function connectParts(options: ExecutorOptions): Parts {
   const later: Later = () => parts;
   const archives = archiveCache(options.archives, settings.archiveCacheBytes);
   const fleet = connectFleet(options, later);
-  const { discard, byUid } = fleet;
+  const { discard } = fleet;
+  const byUid = (uid: string) => parts.shared.placeIn(uid) ?? fleet.byUid(uid);
   const load = createLoadBook(Date.now);
   const parts: Parts = {
     options,
@@ -78,6 +82,7 @@ export function connectParts(options: ExecutorOptions): Parts {
     fleet,
     environments: connectEnvironments(options, owns, later),
     functions: connectFunctions(options, later),
+    shared: connectShared(options, later),
     rollover: connectRollover(options, later),
     slices: connectSlices(options, later),
     labels: createPodLabels({ cluster, log, beforeWrite: () => options.onFaultPoint?.("before-label") }),
@@ -120,7 +125,28 @@ const connectMetrics = (archives: ArchiveCache, parts: Later): ExecutorMetrics =
     archiveBytes: () => archives.sizeBytes,
   });
 
-const connectFleet = (options: ExecutorOptions, parts: Later): Fleet =>
+/** Pods, and the places of functions that share one, which leave in a way of their own. */
+function connectFleet(options: ExecutorOptions, parts: Later): Fleet {
+  const fleet = connectPods(options, parts);
+  return {
+    ...fleet,
+    discard: (pod, reason, graceSeconds) =>
+      pod.host ? parts().shared.discard(pod, reason) : fleet.discard(pod, reason, graceSeconds),
+  };
+}
+
+const connectShared = ({ tokensOf }: ExecutorOptions, parts: Later): SharedPods =>
+  createSharedPods({
+    environments: {
+      take: (key, owner, deliver, fail) => parts().environments.take(key, owner, deliver, fail),
+    },
+    connect: ({ address, namespace, name }, functionUid) =>
+      podCalls(address, tokensOf(namespace, name), functionUid),
+    discardHost: (host, reason) => parts().fleet.discard(host, reason, 0),
+    onGone: (place, reason, failed) => podGone(parts(), place, reason, failed),
+  });
+
+const connectPods = (options: ExecutorOptions, parts: Later): Fleet =>
   createFleet({
     cluster: options.cluster,
     log: options.log,
@@ -256,6 +282,9 @@ function revisionOptions(parts: Parts, identity: FunctionIdentity, serving: Serv
     maxPods: () => maxPodsOf(parts, { key, serving }),
     content: () => contents.read(key, identity.namespace, serving),
     take: (deliver, fail) => {
+      const template = sharedTemplate(environments, environmentKey);
+      if (template !== undefined)
+        return parts.shared.take(environmentKey, identity.uid, template, deliver, fail);
       const spare = parts.workloads.spare(key);
       if (!spare) return environments.take(environmentKey, key, deliver, fail);
       deliver(spare);
@@ -279,6 +308,12 @@ function revisionOptions(parts: Parts, identity: FunctionIdentity, serving: Serv
   };
 }
 
+/** Fingerprint of the pods of an environment whose functions share them; undefined where each has pods of its own. */
+function sharedTemplate(environments: Environments, key: string): string | undefined {
+  const environment = environments.find(key);
+  return environment?.spec.sidecar?.shared === true ? podTemplate(environment).hash : undefined;
+}
+
 function podJoined(
   { serving, watchdog, reaper, labels, rollover, workloads, autoScale }: Parts,
   revision: Revision,
@@ -288,14 +323,14 @@ function podJoined(
   watchdog.watch(revision, pod);
   reaper.watch(revision, pod);
   if (workloads.handles(revision)) workloads.joined(revision, pod);
-  else labels.specialised(revision, pod);
+  else if (!pod.host) labels.specialised(revision, pod);
   autoScale.joined(pod);
   rollover.joined(revision, pod);
 }
 
 function podGone(parts: Parts, pod: Pod, reason: string, failed: boolean): void {
-  const { metrics, options, watchdog, reaper, environments, serving, workloads } = parts;
-  metrics.podGone(failed);
+  const { metrics, options, watchdog, reaper, environments, serving, workloads, shared } = parts;
+  if (!pod.host) metrics.podGone(failed);
   if (failed) options.log.warn("pod ended", { pod: pod.name, namespace: pod.namespace, reason });
   watchdog.forget(pod);
   reaper.forget(pod);
@@ -304,6 +339,7 @@ function podGone(parts: Parts, pod: Pod, reason: string, failed: boolean): void 
   serving.delete(pod);
   revision?.gone(pod);
   workloads.gone(pod, failed);
+  shared.hostGone(pod, reason, failed);
 }
 
 /** Pods of the pools serve whoever calls first; one that a ReplicaSet made is its revision's. */

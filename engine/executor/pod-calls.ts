@@ -47,9 +47,10 @@ const CONNECTIONS = 2;
 
 /**
  * Calls to the pod at `address` (`ip:port`) over kept-alive connections. `tokens` are tried in order: the first is of the key that
- * signs now, the second of the one before.
+ * signs now, the second of the one before. `functionUid`: the calls are about this function of a pod that several share.
  */
-export function podCalls(address: string, tokens: readonly string[]): PodCalls {
+export function podCalls(address: string, tokens: readonly string[], functionUid?: string): PodCalls {
+  const query = functionUid === undefined ? "" : `?function=${encodeURIComponent(functionUid)}`;
   const pool = new Pool(`http://${address}`, {
     connections: CONNECTIONS,
     pipelining: 1,
@@ -83,18 +84,18 @@ export function podCalls(address: string, tokens: readonly string[]): PodCalls {
       ),
     status: async (timeoutMs) => {
       try {
-        return parsed(PodStatus, await call("GET", "/_isotope/status", timeoutMs));
+        return parsed(PodStatus, await call("GET", `/_isotope/status${query}`, timeoutMs));
       } catch (error) {
         return codeOf(error) === "ECONNREFUSED" ? "refused" : undefined;
       }
     },
     retire: (ifIdleForMs, timeoutMs) =>
-      tryCall(call("POST", "/_isotope/retire", timeoutMs, json({ ifIdleForMs })), (answer) =>
+      tryCall(call("POST", `/_isotope/retire${query}`, timeoutMs, json({ ifIdleForMs })), (answer) =>
         answer.status === 200 || answer.status === 409 ? parsed(PodStatus, answer) : undefined,
       ),
     drain: async (timeoutMs) =>
       (await tryCall(
-        call("POST", "/_isotope/drain", timeoutMs, json({})),
+        call("POST", `/_isotope/drain${query}`, timeoutMs, json({})),
         (answer) => answer.status === 200,
       )) ?? false,
     specialize: async (request, archive, timeoutMs) => {

@@ -30,6 +30,8 @@ export interface Pod {
   ready: boolean;
   /** Made by a process before this one, so it may be specialised. */
   readonly found: boolean;
+  /** Of a place in a pod that several functions share: that pod (`shared-pods.ts`). */
+  readonly host?: Pod;
   /** A found pod that was ready when it was found. */
   readonly wasReady: boolean;
 }

@@ -23,6 +23,7 @@ export interface Watchdog {
 export interface WatchdogOptions {
   readonly log: ExecutorLog;
   readonly discard: (pod: Pod, reason: string, graceSeconds?: number) => void;
+  /** The pod with this UID; of a pod that several functions share, what one of them has in it. */
   readonly byUid: (uid: string) => Pod | undefined;
   readonly pollIntervalMs: number;
   readonly silenceGraceMs: number;

@@ -1,0 +1,209 @@
+import type { PlatformError } from "../../api/errors.ts";
+import type { Environments } from "./environments.ts";
+import type { Pod } from "./pod.ts";
+import type { PodCalls } from "./pod-calls.ts";
+import type { Ticket } from "./ticket-queue.ts";
+
+/**
+ * Pods of environments that allow any number of functions in one (`allowedFunctionsPerContainer: infinite`). Such a pod of the pool is a
+ * host; what a function has in it is a place, which is a `Pod` to the rest of the executor: claimed, specialised, retired like any other.
+ *
+ * Invariants
+ * 1. A host has at most one place per function, and none for a function that it still holds from before: two revisions of a function need
+ *    two hosts.
+ * 2. A place leaves once: its phase becomes `leaving` first, then `onGone` is told. With its host all its places leave.
+ * 3. While calls wait for a host, at most one more is asked of the pool at a time.
+ * 4. A host without a place is discarded.
+ */
+export interface SharedPods {
+  /** Gives a place for the function, as `Environments.take` gives pods. */
+  readonly take: (
+    environment: string,
+    functionUid: string,
+    template: string,
+    deliver: (place: Pod) => void,
+    fail: (error: PlatformError) => void,
+  ) => Ticket;
+  /** The place of a function that a host holds from a process before this one. */
+  readonly adopt: (host: Pod, functionUid: string) => Pod;
+  /** Takes a place out of service; the host forgets the function. */
+  readonly discard: (place: Pod, reason: string) => void;
+  /** The host stopped existing. */
+  readonly hostGone: (host: Pod, reason: string, failed: boolean) => void;
+  /** A place in the host with this UID. */
+  readonly placeIn: (hostUid: string) => Pod | undefined;
+}
+
+export interface SharedPodsOptions {
+  readonly environments: Pick<Environments, "take">;
+  /** Calls to one function of a host. */
+  readonly connect: (host: Pod, functionUid: string) => PodCalls;
+  readonly discardHost: (host: Pod, reason: string) => void;
+  readonly onGone: (place: Pod, reason: string, failed: boolean) => void;
+}
+
+interface Host {
+  readonly pod: Pod;
+  readonly places: Map<string, Pod>;
+  /** Functions that were told to leave and may not have. */
+  readonly leaving: Set<string>;
+}
+
+interface Wanted {
+  readonly functionUid: string;
+  readonly template: string;
+  readonly deliver: (place: Pod) => void;
+  readonly fail: (error: PlatformError) => void;
+}
+
+/** What one environment has. */
+interface Shelf {
+  readonly environment: string;
+  readonly hosts: Map<Pod, Host>;
+  readonly waiting: Set<Wanted>;
+  asked: Asked | undefined;
+}
+
+/** A pod that was asked of the pool. */
+interface Asked {
+  ticket: Ticket | undefined;
+}
+
+const CALL_TIMEOUT_MS = 2_000;
+
+export function createSharedPods(options: SharedPodsOptions): SharedPods {
+  const shelves = new Map<string, Shelf>();
+  const hosts = new Map<Pod, Host>();
+
+  const shelfOf = (environment: string): Shelf => {
+    let shelf = shelves.get(environment);
+    if (!shelf) {
+      shelf = { environment, hosts: new Map(), waiting: new Set(), asked: undefined };
+      shelves.set(environment, shelf);
+    }
+    return shelf;
+  };
+
+  const addHost = (pod: Pod): Host => {
+    const host: Host = { pod, places: new Map(), leaving: new Set() };
+    hosts.set(pod, host);
+    shelfOf(pod.environment).hosts.set(pod, host);
+    return host;
+  };
+
+  const addPlace = (host: Host, functionUid: string): Pod => {
+    const { pod } = host;
+    const place: Pod = {
+      ...pod,
+      calls: options.connect(pod, functionUid),
+      phase: "claimed",
+      host: pod,
+      ready: true,
+    };
+    host.places.set(functionUid, place);
+    return place;
+  };
+
+  const serve = (shelf: Shelf): void => {
+    for (const wanted of shelf.waiting) {
+      const host = [...shelf.hosts.values()].find((one) => hasRoom(one, wanted));
+      if (!host) continue;
+      shelf.waiting.delete(wanted);
+      wanted.deliver(addPlace(host, wanted.functionUid));
+    }
+    ask(shelf);
+  };
+
+  const ask = (shelf: Shelf): void => {
+    if (shelf.waiting.size === 0) {
+      shelf.asked?.ticket?.cancel();
+      shelf.asked = undefined;
+      return;
+    }
+    if (shelf.asked) return;
+    const asked: Asked = { ticket: undefined };
+    shelf.asked = asked;
+    const answered = () => {
+      if (shelf.asked === asked) shelf.asked = undefined;
+    };
+    asked.ticket = options.environments.take(
+      shelf.environment,
+      shelf.environment,
+      (pod) => {
+        answered();
+        pod.phase = "specialised";
+        addHost(pod);
+        serve(shelf);
+      },
+      (error) => {
+        answered();
+        const failed = [...shelf.waiting];
+        shelf.waiting.clear();
+        for (const { fail } of failed) fail(error);
+      },
+    );
+  };
+
+  const end = (place: Pod, reason: string, failed: boolean): void => {
+    place.phase = "leaving";
+    options.onGone(place, reason, failed);
+  };
+
+  /** A host that does not answer is no host any more. */
+  const leave = async (host: Host, place: Pod, functionUid: string): Promise<void> => {
+    const told = await place.calls?.drain(CALL_TIMEOUT_MS);
+    place.calls?.close();
+    if (!hosts.has(host.pod)) return;
+    if (told !== true) return options.discardHost(host.pod, "it does not answer");
+    host.leaving.delete(functionUid);
+    if (host.places.size + host.leaving.size === 0)
+      return options.discardHost(host.pod, "no function is left in it");
+    serve(shelfOf(host.pod.environment));
+  };
+
+  return {
+    take: (environment, functionUid, template, deliver, fail) => {
+      const shelf = shelfOf(environment);
+      const wanted: Wanted = { functionUid, template, deliver, fail };
+      shelf.waiting.add(wanted);
+      serve(shelf);
+      return {
+        cancel: () => {
+          if (shelf.waiting.delete(wanted)) ask(shelf);
+        },
+      };
+    },
+    adopt: (pod, functionUid) => addPlace(hosts.get(pod) ?? addHost(pod), functionUid),
+    discard: (place, reason) => {
+      const host = place.host && hosts.get(place.host);
+      if (place.phase === "leaving" || !host) return;
+      const [functionUid = ""] = [...host.places].find(([, one]) => one === place) ?? [];
+      host.places.delete(functionUid);
+      host.leaving.add(functionUid);
+      end(place, reason, false);
+      void leave(host, place, functionUid);
+    },
+    hostGone: (pod, reason, failed) => {
+      const host = hosts.get(pod);
+      if (!host) return;
+      hosts.delete(pod);
+      shelfOf(pod.environment).hosts.delete(pod);
+      for (const place of [...host.places.values()]) {
+        place.calls?.close();
+        end(place, reason, failed);
+      }
+      host.places.clear();
+    },
+    placeIn: (hostUid) => {
+      for (const { pod, places } of hosts.values())
+        if (pod.uid === hostUid) return places.values().next().value;
+      return undefined;
+    },
+  };
+}
+
+const hasRoom = ({ pod, places, leaving }: Host, { functionUid, template }: Wanted): boolean =>
+  pod.phase !== "leaving" &&
+  pod.template === template &&
+  !places.has(functionUid) &&
+  !leaving.has(functionUid);
