@@ -65,7 +65,7 @@ const NO_FACTS: PodFacts = { function: "", revision: "" };
 export function createCollector(options: CollectorOptions): Collector {
   const containers = new Map<string, Container>();
   const dirty = new Set<Container>();
-  const { checkpointFile, isWanted = () => true, isFull = () => false } = options;
+  const { checkpointFile } = options;
   const resume = checkpointFile === undefined ? new Map<string, number>() : readCheckpoint(checkpointFile);
   for (const [file, offset] of options.stored) resume.set(file, Math.max(offset, resume.get(file) ?? 0));
   const timers: NodeJS.Timeout[] = [];
@@ -85,14 +85,8 @@ export function createCollector(options: CollectorOptions): Collector {
   const drainDirty = () => {
     for (const container of dirty) {
       dirty.delete(container);
-      const wanted = isWanted(container.folder.uid);
-      if (wanted === undefined) holdContainer(container, resume);
-      else if (wanted && !isFull() && readContainer(container, options, resume)) touch(container);
+      if (visit(container, options, resume)) touch(container);
     }
-  };
-  const mayNotLeave = ({ folder: { uid } }: Container): boolean => {
-    const wanted = isWanted(uid);
-    return wanted === undefined || (wanted && isFull());
   };
 
   const scan = () => {
@@ -103,12 +97,7 @@ export function createCollector(options: CollectorOptions): Collector {
       touch(container);
     }
     for (const [path, container] of containers) {
-      if (present.has(path) || mayNotLeave(container)) continue;
-      let more = isWanted(container.folder.uid) === true;
-      while (more && !isFull()) more = readContainer(container, options, resume);
-      if (more) continue;
-      closeContainer(container);
-      containers.delete(path);
+      if (!present.has(path) && finish(container, options, resume)) containers.delete(path);
     }
     rootWatcher ??= watchFolder(options.root, scan);
   };
@@ -206,6 +195,28 @@ function readContainer(
     }
   }
   return more;
+}
+
+const always = (): boolean => true;
+const never = (): boolean => false;
+
+/** Reads what is new of a container if it is to be read; true when there is more. */
+function visit(container: Container, options: CollectorOptions, resume: Map<string, number>): boolean {
+  const { isWanted = always, isFull = never } = options;
+  const wanted = isWanted(container.folder.uid);
+  if (wanted === undefined) holdContainer(container, resume);
+  return wanted === true && !isFull() && readContainer(container, options, resume);
+}
+
+/** Reads the rest of a container that is gone and closes it; false when that has to wait (N3, N4). */
+function finish(container: Container, options: CollectorOptions, resume: Map<string, number>): boolean {
+  const { isWanted = always, isFull = never } = options;
+  const wanted = isWanted(container.folder.uid);
+  let more = wanted !== false;
+  while (wanted === true && more && !isFull()) more = readContainer(container, options, resume);
+  if (more) return false;
+  closeContainer(container);
+  return true;
 }
 
 /** Opens a container's files without reading them (N4). */

@@ -17,7 +17,7 @@ import { type ContentSource, verifiedContent } from "./verified-content.ts";
 import { archiveNotFound, diskError, writeUpload } from "./write-upload.ts";
 
 /*
- * Archives in a bucket: every upload is an object of its own, `archives/<digest>/<time of upload>-<random>`; the newest counts.
+ * Archives in a bucket: every upload is an object of its own, `archives/<digest>.<time of upload>-<random>`; the newest counts.
  * Invariants:
  * 1. An object is complete or not there: the bucket takes it whole, by the digest that its request is signed with.
  * 2. A removal names the objects that it has seen and judged by their time. An upload at the same time writes another one, so
@@ -44,7 +44,7 @@ interface Context {
 
 const FOLDER = "archives/";
 const CORRUPT_FOLDER = "corrupt/";
-const OBJECT = /^archives\/([0-9a-f]{64})\/(\d{13})-[0-9a-f]{12}$/;
+const OBJECT = /^archives\/([0-9a-f]{64})\.(\d{13})-[0-9a-f]{12}$/;
 /** An object that was replaced between the look and the reading is looked for again. */
 const READ_ATTEMPTS = 4;
 
@@ -87,7 +87,7 @@ function generationOf({ key, sizeBytes }: ObjectFacts): Generation | undefined {
 async function generations({ bucket }: Context, digest?: string): Promise<Generation[]> {
   if (digest !== undefined && digestOf(digest) === undefined) return [];
   const found: Generation[] = [];
-  for await (const facts of bucket.list(digest === undefined ? FOLDER : `${FOLDER}${digest}/`)) {
+  for await (const facts of bucket.list(digest === undefined ? FOLDER : `${FOLDER}${digest}.`)) {
     const generation = generationOf(facts);
     if (generation) found.push(generation);
   }
@@ -115,7 +115,7 @@ async function put(
       const archive: StoredArchive = { ...written, uploadedAtMs: context.now() };
       const time = String(archive.uploadedAtMs).padStart(13, "0");
       await context.bucket.put({
-        key: `${FOLDER}${written.digest}/${time}-${randomBytes(6).toString("hex")}`,
+        key: `${FOLDER}${written.digest}.${time}-${randomBytes(6).toString("hex")}`,
         sha256: written.digest,
         sizeBytes: written.sizeBytes,
         content: () => createReadStream(file),

@@ -158,7 +158,8 @@ async function attempted(attempts: number, action: () => Promise<void>): Promise
 
 function isTransient(error: unknown): boolean {
   const status = statusOf(error instanceof Error ? error.cause : undefined);
-  return status === undefined || status >= 500 || status === 429;
+  // 409: another request was changing the same place, e.g. a folder of a server over a file system.
+  return status === undefined || status >= 500 || status === 429 || status === 409;
 }
 
 /** HTTP status of an answer that the client made an error of; undefined when there was none. */

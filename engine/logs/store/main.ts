@@ -30,11 +30,8 @@ async function start(settings: LogStoreSettings): Promise<void> {
     if (failures === 1 || failures % 20 === 0)
       log.warn("Cannot watch pods; trying again", { failures, error });
   });
-  let synced = false;
-  void pods.synced.then(() => {
-    synced = true;
-  });
-  const notReady = (): string | undefined => (synced ? undefined : "the pods are not listed yet");
+  let waiting: string | undefined = "the pods are not listed yet";
+  const notReady = (): string | undefined => waiting;
   const registry = metricsRegistry();
   addProcessMetrics(registry);
   const stored = registry
@@ -67,6 +64,10 @@ async function start(settings: LogStoreSettings): Promise<void> {
   });
   pods.start();
   const origin = await app.listen({ host: settings.host, port: settings.port });
+  pods.synced.then(
+    () => (waiting = undefined),
+    (error: unknown) => log.error("Cannot list the pods", { error }),
+  );
   log.info("The log store listens", { origin, metricsPort: metrics.port, bytes: store.bytes });
   drainOnSignal({
     log,
