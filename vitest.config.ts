@@ -1,12 +1,45 @@
 import { defineConfig } from "vitest/config";
 
+const EXCLUDED = ["**/node_modules/**", "dist/**", "env-images/deno/**", "**/.isotope/**"];
+/** End-to-end tests that run on an installed platform too. */
+const ON_CLUSTER = ["functions", "examples", "logs", "cli"].map((name) => `test/e2e/${name}.test.ts`);
+
+/** Without a cluster: everything that this machine runs by itself. */
+const platform = {
+  extends: true as const,
+  test: { name: "platform", include: ["**/*.test.ts"], exclude: [...EXCLUDED, "test/cluster/**"] },
+};
+
+/** On a real Kubernetes, which is brought up once for all: `npm test -- --cluster`. */
+const cluster = (name: string, include: string[], exclude: string[], alone: boolean) => ({
+  extends: true as const,
+  test: {
+    name,
+    include,
+    exclude: [...EXCLUDED, ...exclude],
+    globalSetup: "test/cluster/global-setup.ts",
+    fileParallelism: !alone,
+    sequence: { groupOrder: alone ? 2 : 1 },
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
+  },
+});
+
+/** Tests that stop parts of the cluster or of the shared platform: one after the other, once all others are done. */
+const ALONE = "test/cluster/**/*.alone.test.ts";
+
 export default defineConfig({
   test: {
-    include: ["**/*.test.ts"],
-    exclude: ["**/node_modules/**", "dist/**", "env-images/deno/**", "**/.isotope/**"],
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    projects:
+      process.env["ISOTOPE_CLUSTER_TESTS"] === "true"
+        ? [
+            cluster("cluster", ["test/cluster/**/*.test.ts", ...ON_CLUSTER], [ALONE], false),
+            cluster("cluster-alone", [ALONE], [], true),
+          ]
+        : [platform],
   },
 });

@@ -1,9 +1,10 @@
 // `npm test`: set-up, what the tests need from the system, then every test. Runs on Node 20.
 //   npm test -- [path or name …]     only these files
+//   npm test -- --cluster            the tests on a real Kubernetes instead; --kubeconfig FILE: on that one
 // With CI=true nothing may be skipped for want of a component: what is missing is installed, or the run fails.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join, relative } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { BIN, installSystemPackage, nodeBinary, ROOT, setUp, toolEnvironment } from "./setup.mjs";
 
 const REQUIRED = process.env.CI === "true";
@@ -86,29 +87,47 @@ function report() {
   return { passed: results.numPassedTests, failed: results.numFailedTests + broken, skipped: count };
 }
 
+/** Takes the options of this script out of the arguments; the others are vitest's. */
+function readArguments(words) {
+  const kubeconfigAt = words.indexOf("--kubeconfig");
+  const kubeconfig = kubeconfigAt < 0 ? undefined : words[kubeconfigAt + 1];
+  const cluster = words.includes("--cluster");
+  if (kubeconfigAt >= 0 && (!cluster || kubeconfig === undefined || !existsSync(kubeconfig))) {
+    process.stderr.write(
+      `Cannot test on a cluster: --kubeconfig goes with --cluster and names a file, got "${kubeconfig ?? ""}"\n`,
+    );
+    process.exit(1);
+  }
+  const rest = words.filter(
+    (word, at) =>
+      word !== "--cluster" && (kubeconfigAt < 0 || (at !== kubeconfigAt && at !== kubeconfigAt + 1)),
+  );
+  const env = cluster ? { ISOTOPE_CLUSTER_TESTS: "true" } : {};
+  if (kubeconfig !== undefined) env.ISOTOPE_CLUSTER_KUBECONFIG = resolve(kubeconfig);
+  return { cluster, rest, clusterEnv: env };
+}
+
+const { cluster, rest, clusterEnv } = readArguments(process.argv.slice(2));
 const { redis } = setUp({ tools: true });
 const { missing, env } = components(redis);
 mkdirSync(CACHE, { recursive: true });
 rmSync(RESULTS, { force: true });
 const run = spawnSync(
   nodeBinary(),
-  [
-    join(BIN, "vitest"),
-    "run",
-    "--reporter=dot",
-    "--reporter=json",
-    `--outputFile.json=${RESULTS}`,
-    ...process.argv.slice(2),
-  ],
+  [join(BIN, "vitest"), "run", "--reporter=dot", "--reporter=json", `--outputFile.json=${RESULTS}`, ...rest],
   {
     cwd: ROOT,
     stdio: ["ignore", "inherit", "inherit"],
-    env: { ...env, NODE_OPTIONS: "--disable-warning=ExperimentalWarning" },
+    env: { ...env, ...clusterEnv, NODE_OPTIONS: "--disable-warning=ExperimentalWarning" },
   },
 );
 const { passed, failed, skipped } = report();
 for (const what of missing) process.stdout.write(`not here: ${what}\n`);
 const lacking = REQUIRED ? missing.length : 0;
+if (!cluster && rest.length === 0)
+  process.stdout.write(
+    "Not run: the tests on a real Kubernetes. They are npm test -- --cluster (root on Linux with Go and Debian packages) or npm test -- --cluster --kubeconfig FILE\n",
+  );
 if (lacking > 0) process.stdout.write("With CI=true every component is required\n");
 process.stdout.write(`${passed} passed, ${failed + lacking} failed, ${skipped} skipped\n`);
 process.exitCode = run.status !== 0 || failed + lacking > 0 ? 1 : 0;

@@ -1,4 +1,5 @@
-import { buildBinaries } from "./binaries.ts";
+import { join } from "node:path";
+import { binariesFolder, buildBinaries } from "./binaries.ts";
 import { restartDaemon, stopDaemons } from "./daemons.ts";
 import { importArchive, nodeImages } from "./images.ts";
 import { clusterLayout } from "./layout.ts";
@@ -26,6 +27,8 @@ export type NodePart =
 export interface Cluster {
   /** Path of an administrator's kubeconfig. */
   readonly kubeconfig: string;
+  /** The helm to use. */
+  readonly helm: string;
   /** Whether it is this machine's own test cluster; the rest works only there. */
   readonly own: boolean;
   /** Imports OCI or docker archives into the node. Images that it has by name (`ref`) are passed over. */
@@ -79,6 +82,7 @@ function ownCluster(): Cluster {
   const layout = clusterLayout();
   return {
     kubeconfig: layout.kubeconfig,
+    helm: join(binariesFolder(layout.cache), "helm"),
     own: true,
     importImages: async (archives) => {
       const present = await nodeImages(layout);
@@ -95,6 +99,7 @@ function foreignCluster(kubeconfig: string): Cluster {
     new Error(`Cannot ${what} on the cluster of "${kubeconfig}": only the test cluster's node is ours`);
   return {
     kubeconfig,
+    helm: "helm",
     own: false,
     importImages: async () => {
       throw cannot("import images");
