@@ -13,7 +13,10 @@ const RevisionLoad = z.object({
   /** UID of the function. */
   uid: z.string().max(64),
   revision: z.string().max(64),
-  /** Requests in pods or waiting for one: on average over the window, or at its end if that is more. */
+  /**
+   * Requests in pods or waiting for one, on average over the window, or at its end if that is more; without those that the pods there are
+   * serve soon enough (router setting `scale-up-above`).
+   */
   concurrency: z.number().nonnegative().max(10_000_000),
   /** Requests that ended in the window. */
   requests: z.number().int().nonnegative(),

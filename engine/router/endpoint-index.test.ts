@@ -49,7 +49,7 @@ beforeEach(() => {
       queueWaitMs: 1_000,
       coldStartWaitMs: 1_000,
       scaleUpDelayMs: 10,
-      scaleUpWaitMs: 50,
+      scaleUpAboveMs: 100,
     },
     now: () => nowMs,
     acquire: () => new Promise(() => undefined),

@@ -84,7 +84,11 @@ function totalsOf({ plan }: Revision): Totals | undefined {
   return { busyMs: sum, requests };
 }
 
-/** By Little's law the time that requests took, per time that passed, is their number at once; those under way are seen at the end. */
+/**
+ * By Little's law the time that requests took, per time that passed, is their number at once; those under way are seen at the end.
+ * Told is how many of them are worth a slot: on a busy machine the queue of a fast function would ask for pods that take time from those
+ * there are.
+ */
 function loadOf(revision: Revision, now: Totals, before: Totals | undefined, windowMs: number): RevisionLoad {
   const since = before ?? { busyMs: 0, requests: 0 };
   const present = revision.inFlight + revision.queue.length;
@@ -94,7 +98,7 @@ function loadOf(revision: Revision, now: Totals, before: Totals | undefined, win
   return {
     uid: revision.uid,
     revision: revision.revision,
-    concurrency: Math.max(present, Math.round(Math.max(0, ended) * 1_000) / 1_000),
+    concurrency: Math.round(revision.slotsWorth(Math.max(present, ended, 0)) * 1_000) / 1_000,
     requests,
   };
 }

@@ -10,7 +10,7 @@ const LIMITS: RevisionLimits = {
   queueWaitMs: 1_000,
   coldStartWaitMs: 5_000,
   scaleUpDelayMs: 10,
-  scaleUpWaitMs: 50,
+  scaleUpAboveMs: 100,
 };
 
 beforeEach(() => {
@@ -152,7 +152,7 @@ describe("a revision", () => {
   });
 
   test("a queue that they do not serve in time does, for those they would not get to", async () => {
-    expect(await closedLoop(500, [pod(100)], 40)).toEqual([{ atMs: 10, requests: 275 }]);
+    expect(await closedLoop(500, [pod(100)], 40)).toEqual([{ atMs: 10, requests: 250 }]);
   });
 
   test("a slow function gets further pods without any reckoning", async () => {
@@ -166,7 +166,7 @@ describe("a revision", () => {
     for (let i = 0; i < 20; i += 1) revision.service.observe(1, performance.now());
     revision.admit(waiter());
     revision.admit(waiter());
-    await vi.advanceTimersByTimeAsync(45);
+    await vi.advanceTimersByTimeAsync(95);
     expect(acquire).not.toHaveBeenCalled();
     await vi.advanceTimersByTimeAsync(15);
     expect(acquire).toHaveBeenCalledTimes(1);

@@ -1,6 +1,6 @@
 import { type ErrorCode, PlatformError } from "../../api/errors.ts";
 import { closeEndpoint, type Endpoint } from "./endpoint.ts";
-import { scaleUp, ServiceTime } from "./scale-up.ts";
+import { scaleUp, ServiceTime, slotsWorth } from "./scale-up.ts";
 import type { ServingPlan } from "./serving-plan.ts";
 import { type Queued, WaitQueue } from "./wait-queue.ts";
 
@@ -34,7 +34,7 @@ export interface RevisionLimits {
   readonly queueWaitMs: number;
   readonly coldStartWaitMs: number;
   readonly scaleUpDelayMs: number;
-  readonly scaleUpWaitMs: number;
+  readonly scaleUpAboveMs: number;
 }
 
 export interface RevisionDeps {
@@ -134,6 +134,11 @@ export class Revision {
     return new PlatformError("queue_timeout", `${this.queue.length} requests wait for ${this.#slots} slots`, {
       retryAfterMs: this.#expectedWaitMs() ?? 1_000,
     });
+  }
+
+  /** How many of so many requests at once are worth a slot of a pod. */
+  slotsWorth(concurrency: number): number {
+    return slotsWorth(concurrency, this.service.meanMs, { aboveMs: this.#deps.limits.scaleUpAboveMs });
   }
 
   /** Gives a slot back. `fine` = the pod answered. */
@@ -306,7 +311,7 @@ export class Revision {
       const waitedMs = now - (this.queue.first?.queuedAtMs ?? now);
       const { inMs, requests } = scaleUp(
         { waiting: this.queue.length, waitedMs, slots, serviceMs: this.service.meanMs },
-        { delayMs: limits.scaleUpDelayMs, waitMs: limits.scaleUpWaitMs },
+        { delayMs: limits.scaleUpDelayMs, aboveMs: limits.scaleUpAboveMs },
       );
       const dueMs = Math.max(this.#acquireAfterMs, now + inMs);
       if (dueMs <= now) void this.#acquire(requests);

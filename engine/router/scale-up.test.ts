@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Backlog, scaleUp, ServiceTime } from "./scale-up.ts";
+import { type Backlog, scaleUp, ServiceTime, slotsWorth } from "./scale-up.ts";
 
-const RULE = { delayMs: 10, waitMs: 50 };
+const RULE = { delayMs: 10, aboveMs: 100 };
 const backlog = (given: Partial<Backlog>): Backlog => ({
   waiting: 1,
   waitedMs: 0,
@@ -22,14 +22,14 @@ describe("scaleUp", () => {
       { waiting: 3, waitedMs: 30, serviceMs: 100 },
       { inMs: 0, requests: 3 },
     ],
-    ["400 for 100 slots of 9 ms", { waiting: 400, slots: 100, serviceMs: 9 }, { inMs: 86, requests: 1 }],
+    ["400 for 100 slots of 9 ms", { waiting: 400, slots: 100, serviceMs: 9 }, { inMs: 136, requests: 1 }],
     [
       "the same, the first late",
-      { waiting: 400, slots: 100, serviceMs: 9, waitedMs: 86 },
+      { waiting: 400, slots: 100, serviceMs: 9, waitedMs: 136 },
       { inMs: 0, requests: 1 },
     ],
-    ["400 for 100 slots of 20 ms", { waiting: 400, slots: 100, serviceMs: 20 }, { inMs: 10, requests: 150 }],
-    ["3 for 1 slot of 20 ms", { waiting: 3, serviceMs: 20 }, { inMs: 10, requests: 1 }],
+    ["400 for 100 slots of 40 ms", { waiting: 400, slots: 100, serviceMs: 40 }, { inMs: 10, requests: 250 }],
+    ["1 for 1 slot of 60 ms", { serviceMs: 60 }, { inMs: 10, requests: 1 }],
   ] as const)("%s", (_, given, expected) => {
     expect(scaleUp(backlog(given), RULE)).toEqual(expected);
   });
@@ -42,7 +42,7 @@ describe("scaleUp", () => {
   });
   const rules = fc.record({
     delayMs: fc.integer({ min: 0, max: 60_000 }),
-    waitMs: fc.integer({ min: 0, max: 60_000 }),
+    aboveMs: fc.integer({ min: 0, max: 60_000 }),
   });
 
   test("property: asks at some time, for one request at least and for no more than wait", () => {
@@ -61,11 +61,38 @@ describe("scaleUp", () => {
   test("property: not before the first has waited its due, while the pods should be in time for all", () => {
     fc.assert(
       fc.property(backlogs, rules, (given, rule) => {
-        fc.pre(given.slots > 0 && given.serviceMs !== undefined && given.serviceMs <= rule.waitMs);
-        fc.pre((given.waiting * (given.serviceMs ?? 0)) / given.slots <= rule.waitMs);
-        if (given.waitedMs < rule.waitMs) expect(scaleUp(given, rule).inMs).toBeGreaterThan(0);
+        const { serviceMs, slots, waiting, waitedMs } = given;
+        fc.pre(slots > 0 && serviceMs !== undefined && serviceMs <= rule.aboveMs);
+        fc.pre((waiting * (serviceMs ?? 0)) / slots <= rule.aboveMs - (serviceMs ?? 0));
+        if (waitedMs < rule.aboveMs) expect(scaleUp(given, rule).inMs).toBeGreaterThan(0);
       }),
     );
+  });
+
+  test("property: with as many slots as are worth it nothing is asked for soon, with fewer there is", () => {
+    const cases = fc.record({
+      concurrency: fc.integer({ min: 2, max: 10_000 }),
+      serviceMs: fc.double({ min: 0.1, max: 99, noNaN: true }),
+    });
+    fc.assert(
+      fc.property(cases, ({ concurrency, serviceMs }) => {
+        const worth = slotsWorth(concurrency, serviceMs, RULE);
+        expect(worth).toBeLessThanOrEqual(concurrency);
+        const asks = (slots: number) => {
+          const waiting = concurrency - slots;
+          if (slots < 1 || waiting < 1) return undefined;
+          return scaleUp(backlog({ waiting, slots, serviceMs }), RULE).inMs === RULE.delayMs;
+        };
+        expect(asks(Math.ceil(worth * 1.001))).not.toBe(true);
+        expect(asks(Math.floor(worth * 0.999))).not.toBe(false);
+      }),
+    );
+  });
+
+  test("all requests of a slow or unknown function are worth a slot", () => {
+    expect(slotsWorth(500, 100, RULE)).toBe(500);
+    expect(slotsWorth(500, undefined, RULE)).toBe(500);
+    expect(slotsWorth(500, 10, RULE)).toBe(50);
   });
 
   test("property: a longer queue, a longer wait or fewer slots never make it ask later", () => {
@@ -79,7 +106,7 @@ describe("scaleUp", () => {
           if (before.inMs > rule.delayMs && after.inMs > rule.delayMs) return;
           expect(after.inMs).toBeLessThanOrEqual(Math.max(before.inMs, rule.delayMs));
         };
-        if (given.waitedMs < rule.waitMs) {
+        if (given.waitedMs < rule.aboveMs) {
           worse({ ...given, waiting: given.waiting + more });
           worse({ ...given, slots: Math.max(0, given.slots - more) });
         }

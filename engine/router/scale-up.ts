@@ -18,8 +18,8 @@ export interface Backlog {
 export interface ScaleUpRule {
   /** How long a request waits for a pod that may be free in a moment, where nothing speaks against another pod. */
   readonly delayMs: number;
-  /** What a request may wait for the pods there are. */
-  readonly waitMs: number;
+  /** What waiting for the pods there are and running in one may take together. */
+  readonly aboveMs: number;
 }
 
 export interface ScaleUp {
@@ -33,22 +33,36 @@ export interface ScaleUp {
  * Tells when to ask for room, and for how many requests.
  *
  * - No pod within reach: now, for all.
- * - Nothing known of the function yet, or one request holds a slot for longer than `waitMs`: after `delayMs`, for all.
- * - The pods would need more than `waitMs` for the queue: after `delayMs`, for those that they would not get to.
- * - Else the pods there are should do. Once the first has waited by `waitMs` longer than it should, for one: the estimate is wrong, but
+ * - Nothing known of the function yet, or it takes longer than `aboveMs` by itself: after `delayMs`, for all.
+ * - The pods need longer for the queue than is left of `aboveMs`: after `delayMs`, for those that they would not get to in time.
+ * - Else the pods there are should do. Once the first has waited by `aboveMs` longer than it should, for one: the estimate is wrong, but
  *   a pause of the machine looks the same.
  */
 export function scaleUp(backlog: Backlog, rule: ScaleUpRule): ScaleUp {
   const { waiting, waitedMs, slots, serviceMs } = backlog;
   if (slots === 0) return { inMs: 0, requests: waiting };
   const soonMs = Math.max(0, rule.delayMs - waitedMs);
-  if (serviceMs === undefined || serviceMs > rule.waitMs) return { inMs: soonMs, requests: waiting };
+  if (serviceMs === undefined) return { inMs: soonMs, requests: waiting };
+  const allowedMs = Math.max(0, rule.aboveMs - serviceMs);
   const expectedMs = (waiting * serviceMs) / slots;
-  if (expectedMs > rule.waitMs) {
-    const servedInTime = (slots * rule.waitMs) / serviceMs;
+  if (expectedMs > allowedMs) {
+    const servedInTime = (slots * allowedMs) / serviceMs;
     return { inMs: soonMs, requests: Math.max(1, Math.ceil(waiting - servedInTime)) };
   }
-  return { inMs: Math.max(soonMs, rule.waitMs + expectedMs - waitedMs), requests: 1 };
+  return { inMs: Math.max(soonMs, rule.aboveMs + expectedMs - waitedMs), requests: 1 };
+}
+
+/**
+ * How many of the requests at once, waiting or running, are worth a slot by the same rule: the others are served in time by the same slots.
+ * @param concurrency requests at once; the result is at most that
+ */
+export function slotsWorth(
+  concurrency: number,
+  serviceMs: number | undefined,
+  rule: Pick<ScaleUpRule, "aboveMs">,
+): number {
+  if (serviceMs === undefined || serviceMs >= rule.aboveMs) return concurrency;
+  return (concurrency * serviceMs) / rule.aboveMs;
 }
 
 /** So many requests say enough of a function. */

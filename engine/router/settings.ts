@@ -84,13 +84,13 @@ export const ROUTER_SETTINGS = {
     minMs: 0,
     maxMs: 60 * second,
   }),
-  scaleUpWaitMs: durationMs({
+  scaleUpAboveMs: durationMs({
     ...flag(
-      "scale-up-wait",
-      "What a request may wait for the pods there are; only when they need longer for the queue, another pod is asked for",
+      "scale-up-above",
+      "Time for a request, waiting included, that the pods there are shall do with; when they need longer, another pod is asked for",
     ),
-    // About what a pod from the pool takes under load: sooner it could not help.
-    fallback: 50,
+    // About what a pod from the pool takes under load: for less it comes too late.
+    fallback: 100,
     minMs: 0,
     maxMs: 60 * second,
   }),

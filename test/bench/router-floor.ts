@@ -2,8 +2,9 @@
 import { connect, createServer } from "node:net";
 
 const target = Number(process.argv[2]);
+const host = process.argv[3] ?? "127.0.0.1";
 const server = createServer({ noDelay: true }, (client) => {
-  const upstream = connect({ port: target, host: "127.0.0.1", noDelay: true });
+  const upstream = connect({ port: target, host, noDelay: true });
   client.pipe(upstream).pipe(client);
   client.on("error", () => upstream.destroy());
   upstream.on("error", () => client.destroy());

@@ -1,10 +1,19 @@
 /**
- * The warm path of a whole local platform: wrk → router → Deno function, requestsPerPod 100, all on this machine.
+ * The warm path of a whole local platform: wrk → router → Deno function, requestsPerPod 100, all on this machine; and, in turn with it,
+ * wrk → blind TCP pipe → the same pod. What the kernel asks for a byte differs by a factor of three between machines, so that only the
+ * ratio of the two compares.
  * Usage: node test/bench/warm-path.ts [--seconds 4] [--rounds 3]
  */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
-import { startBenchPlatform } from "./bench-platform.ts";
+import { HEADER_POD, HEADER_REVISION } from "../../api/headers.ts";
+import { LABEL_REVISION } from "../../api/names.ts";
+import { createKubeClient } from "../../kube/client.ts";
+import { ENDPOINT_SLICES } from "../../kube/core.ts";
+import { type BenchPlatform, sleep, startBenchPlatform } from "./bench-platform.ts";
 import { cpuTime } from "./process-usage.ts";
 import { median, printConditions, printLoadAfter, printTable } from "./report.ts";
 import { timedCaller } from "./timed-call.ts";
@@ -16,28 +25,79 @@ const { values } = parseArgs({
 const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
 
+/** Router 25 us where the pipe cost 12.9 us. */
+const TARGET_RATIO = 25 / 12.9;
 const LOADS: readonly [connections: number, target: string][] = [
   [1, ""],
   [20, ""],
-  [50, "router <= 25 us, >= 15000 rps"],
+  [50, `router <= ${TARGET_RATIO.toFixed(2)} x pipe, >= 15000 rps`],
   [500, "2xx/s >= those at c = 50; else only 429/503"],
 ];
+const REQUESTS_PER_POD = 100;
 
-const FUNCTION = `export const config = { route: "/hello", requestsPerPod: 100, concurrency: 10 };
+const FUNCTION = `export const config = { route: "/hello", requestsPerPod: ${REQUESTS_PER_POD}, concurrency: 10 };
 export default () => new Response("Hello world\\n");
 `;
+
+interface Pipe {
+  readonly url: string;
+  readonly pid: number;
+  /** What a pod wants to be told. */
+  readonly headers: Readonly<Record<string, string>>;
+  stop(): void;
+}
+
+/** A pipe to the one pod that serves. */
+async function startPipe(platform: BenchPlatform): Promise<Pipe> {
+  const kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
+  try {
+    const slices = await kube.list(ENDPOINT_SLICES, { labelSelector: LABEL_REVISION });
+    const [slice] = slices.items.filter(({ endpoints }) => (endpoints?.length ?? 0) > 0);
+    const endpoint = slice?.endpoints?.[0];
+    const port = slice?.ports?.[0]?.port;
+    const host = endpoint?.addresses?.[0];
+    if (!slice || !endpoint || !port || !host) throw new Error("No EndpointSlice names a pod");
+    const script = join(import.meta.dirname, "router-floor.ts");
+    const child = spawn(process.execPath, [script, String(port), host], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const [line] = await once(createInterface({ input: child.stdout }), "line");
+    return {
+      url: `http://127.0.0.1:${String(line)}/hello`,
+      pid: child.pid ?? 0,
+      headers: {
+        [HEADER_POD]: endpoint.targetRef?.uid ?? "",
+        [HEADER_REVISION]: slice.metadata.labels?.[LABEL_REVISION] ?? "",
+      },
+      stop: () => void child.kill(),
+    };
+  } finally {
+    await kube.close();
+  }
+}
+
+interface Run extends LoadResult {
+  /** Of the measured process, microseconds per request. */
+  readonly user: number;
+  readonly system: number;
+  readonly pods: number;
+}
 
 printConditions(
   `Warm path: wrk -t1, ${rounds} rounds of ${seconds} s each, medians; wrk, router and pods share the processors`,
 );
 const platform = await startBenchPlatform();
 const caller = timedCaller(1);
+let pipe: Pipe | undefined;
 try {
   const scriptFile = join(platform.home, "wrk.lua");
   await platform.poolFull();
   await platform.deploy({ "hello.ts": FUNCTION });
   const url = `${platform.connection.routerUrl}/hello`;
   for (let n = 0; n < 50; n += 1) await caller.get(url);
+  await sleep(500);
+  pipe = await startPipe(platform);
+  const { url: pipeUrl, pid: pipePid, headers } = pipe;
   const router = platform.pidOf("router");
   const podTime = (): number =>
     platform
@@ -47,6 +107,26 @@ try {
         const { userMs, systemMs } = cpuTime(pid);
         return sum + userMs + systemMs;
       }, 0);
+  const measure = async (connections: number, what: "router" | "pipe"): Promise<Run> => {
+    const pid = what === "router" ? router : pipePid;
+    const before = cpuTime(pid);
+    const podsBefore = podTime();
+    const load = { connections, seconds, byStatus: false, scriptFile };
+    const result = await (what === "router" ? wrk(url, load) : wrk(pipeUrl, { ...load, headers }));
+    const after = cpuTime(pid);
+    const each = (ms: number): number => (ms * 1000) / result.requests;
+    return {
+      ...result,
+      user: each(after.userMs - before.userMs),
+      system: each(after.systemMs - before.systemMs),
+      pods: each(podTime() - podsBefore),
+    };
+  };
+  const cpuCell = (runs: readonly Run[]): string => {
+    const of = (pick: (run: Run) => number): string => median(runs.map(pick)).toFixed(1);
+    return `${of((run) => run.user + run.system)} (${of((run) => run.user)} + ${of((run) => run.system)})`;
+  };
+  const total = (runs: readonly Run[]): number => median(runs.map((run) => run.user + run.system));
   const rows = [
     [
       "c",
@@ -55,6 +135,8 @@ try {
       "p50 ms",
       "p99 ms",
       "router us/request (user + kernel)",
+      "blind pipe",
+      "router / pipe",
       "pods us/request",
       "not 2xx",
       "socket errors",
@@ -65,20 +147,15 @@ try {
   for (const [connections, target] of LOADS) {
     // Pods that this load needs start now, not while it is measured.
     await wrk(url, { connections, seconds: 3, byStatus: false, scriptFile });
-    const runs: (LoadResult & { user: number; system: number; pods: number })[] = [];
+    // Without a router nobody keeps what is too much away from the pod.
+    const piped = connections <= REQUESTS_PER_POD;
+    if (piped) await wrk(pipeUrl, { connections, seconds: 1, byStatus: false, scriptFile, headers });
+    const runs: Run[] = [];
+    const pipes: Run[] = [];
     for (let round = 0; round < rounds; round += 1) {
       await platform.poolFull();
-      const before = cpuTime(router);
-      const podsBefore = podTime();
-      const result = await wrk(url, { connections, seconds, byStatus: false, scriptFile });
-      const after = cpuTime(router);
-      const each = (ms: number): number => (ms * 1000) / result.requests;
-      runs.push({
-        ...result,
-        user: each(after.userMs - before.userMs),
-        system: each(after.systemMs - before.systemMs),
-        pods: each(podTime() - podsBefore),
-      });
+      runs.push(await measure(connections, "router"));
+      if (piped) pipes.push(await measure(connections, "pipe"));
     }
     const counted = await wrk(url, { connections, seconds: 2, byStatus: true, scriptFile });
     const good = Object.entries(counted.statuses).reduce(
@@ -86,7 +163,7 @@ try {
       0,
     );
     const bad = Object.entries(counted.statuses).filter(([status]) => !status.startsWith("2"));
-    const of = (pick: (run: (typeof runs)[number]) => number): number => median(runs.map(pick));
+    const of = (pick: (run: Run) => number): number => median(runs.map(pick));
     const serving = new Set<string>();
     for (const { part, pid } of platform.processes()) if (part === "function pod") serving.add(String(pid));
     rows.push([
@@ -95,7 +172,9 @@ try {
       (good / counted.seconds).toFixed(0),
       of((run) => run.p50Ms).toFixed(2),
       of((run) => run.p99Ms).toFixed(1),
-      `${of((run) => run.user + run.system).toFixed(1)} (${of((run) => run.user).toFixed(1)} + ${of((run) => run.system).toFixed(1)})`,
+      cpuCell(runs),
+      piped ? cpuCell(pipes) : "",
+      piped ? (total(runs) / total(pipes)).toFixed(2) : "",
       of((run) => run.pods).toFixed(1),
       bad.length === 0 ? "0" : bad.map(([status, count]) => `${count} x ${status}`).join(", "),
       String(counted.socketErrors + runs.reduce((sum, run) => sum + run.socketErrors, 0)),
@@ -108,6 +187,7 @@ try {
     "\n2xx/s and statuses come from a run of their own, since counting them costs wrk time; pods: those above the pool of 3",
   );
 } finally {
+  pipe?.stop();
   caller.close();
   await platform.stop();
 }

@@ -14,7 +14,10 @@ export interface LoadResult {
 }
 
 /** Counts statuses per thread, so that nothing is formatted while load runs. */
-const SCRIPT = `
+const SCRIPT = (headers: Readonly<Record<string, string>>): string => `
+${Object.entries(headers)
+  .map(([name, value]) => `wrk.headers["${name}"] = "${value}"`)
+  .join("\n")}
 local threads = {}
 function setup(thread) table.insert(threads, thread) end
 function init(args) counts = {} end
@@ -36,9 +39,16 @@ end
  */
 export async function wrk(
   url: string,
-  options: { connections: number; seconds: number; byStatus: boolean; scriptFile: string },
+  options: {
+    connections: number;
+    seconds: number;
+    byStatus: boolean;
+    scriptFile: string;
+    headers?: Readonly<Record<string, string>>;
+  },
 ): Promise<LoadResult> {
-  writeFileSync(options.scriptFile, options.byStatus ? SCRIPT : SCRIPT.replace(/^function response.*$/m, ""));
+  const script = SCRIPT(options.headers ?? {});
+  writeFileSync(options.scriptFile, options.byStatus ? script : script.replace(/^function response.*$/m, ""));
   const args = [
     "-t1",
     `-c${options.connections}`,
