@@ -57,12 +57,14 @@ export function imageTable(programs: Programs, ports: Ports): ImageTable {
     images: [
       {
         match: `${DENO_IMAGE}:*`,
-        command: [
-          programs.deno,
-          ...denoFlags({ root: "${ROOT}", denyNet, memoryMb: HEAP_MB }),
-          ...runtimeArguments,
-        ],
-        env: { DENO_DIR: programs.denoDir, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
+        command: [programs.deno, ...denoFlags({ root: "${ROOT}", denyNet }), ...runtimeArguments],
+        env: {
+          // A pod whose container has a memory limit says another one.
+          DENO_V8_FLAGS: `--max-old-space-size=${HEAP_MB}`,
+          DENO_DIR: programs.denoDir,
+          DENO_NO_UPDATE_CHECK: "1",
+          NO_COLOR: "1",
+        },
       },
       {
         match: `${BUILDER_IMAGE}:*`,

@@ -47,4 +47,6 @@ export const POD_ENV = {
   podUid: "ISOTOPE_POD_UID",
   podName: "ISOTOPE_POD_NAME",
   namespace: "ISOTOPE_POD_NAMESPACE",
+  /** How long running requests may take after SIGTERM: shorter than the pod's grace period. */
+  drainMs: "ISOTOPE_DRAIN_MS",
 } as const;

@@ -39,6 +39,8 @@ export const SpecializeRequest = z.object({
   /** sha256 (hex) and size in bytes of the archive that follows the JSON: a zip, or one JavaScript file. */
   archive: z.object({ sha256: z.string(), sizeBytes: z.number().int().nonnegative() }),
   env: StringMap,
+  /** Names in `env` whose values are secret: they are hidden in log lines, as those of `secrets` are. */
+  secretEnv: z.array(z.string()).optional(),
   secrets: z.array(MountedData),
   configMaps: z.array(MountedData),
   limits: z.object({

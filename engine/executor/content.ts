@@ -8,6 +8,8 @@ import type { Cluster, KubeData } from "./cluster.ts";
 export interface Content {
   readonly archive: Uint8Array;
   readonly env: Record<string, string>;
+  /** Names of the variables whose values come from secrets. */
+  readonly secretEnv: string[];
   readonly secrets: MountedData[];
   readonly configMaps: MountedData[];
 }
@@ -57,12 +59,12 @@ export function contentSource(cluster: DataReader, archives: ArchiveCache): Cont
 }
 
 async function readGiven(reader: Reader, serving: Serving): Promise<Given> {
-  const [secrets, configMaps, env] = await Promise.all([
+  const [secrets, configMaps, { env, secretEnv }] = await Promise.all([
     mounted(serving.secrets, reader.secret),
     mounted(serving.configMaps, reader.configMap),
     variables(serving, reader),
   ]);
-  return { env, secrets, configMaps };
+  return { env, secretEnv, secrets, configMaps };
 }
 
 interface Reader {
@@ -111,17 +113,28 @@ async function mounted(
 }
 
 /** As Kubernetes does it: `envFrom` first, later ones win, `env` over all; then `$(NAME)` of earlier variables is filled in. */
-async function variables(serving: Serving, reader: Reader): Promise<Record<string, string>> {
+async function variables(
+  serving: Serving,
+  reader: Reader,
+): Promise<{ env: Record<string, string>; secretEnv: string[] }> {
   const result: Record<string, string> = {};
+  const secretEnv = new Set<string>();
   for (const { prefix, secret, configMap } of serving.envFrom) {
     const ref = secret ?? configMap;
     if (!ref) continue;
     const data = await (secret ? reader.secret(ref.name) : reader.configMap(ref.name));
     if (!data && ref.optional !== true) throw missing(`"${ref.name}" (envFrom) does not exist`);
-    for (const [key, value] of Object.entries(data ?? {})) result[`${prefix ?? ""}${key}`] = decode(value);
+    for (const [key, value] of Object.entries(data ?? {})) {
+      const name = `${prefix ?? ""}${key}`;
+      result[name] = decode(value);
+      if (secret) secretEnv.add(name);
+      else secretEnv.delete(name);
+    }
   }
   for (const { name, value, secret, configMap } of serving.env) {
     const ref = secret ?? configMap;
+    if (secret) secretEnv.add(name);
+    else secretEnv.delete(name);
     if (!ref) {
       result[name] = expand(value ?? "", result);
       continue;
@@ -136,7 +149,7 @@ async function variables(serving: Serving, reader: Reader): Promise<Record<strin
           : `"${ref.name}" (variable "${name}") does not exist`,
       );
   }
-  return result;
+  return { env: result, secretEnv: [...secretEnv] };
 }
 
 const decode = (value: string): string => Buffer.from(value, "base64").toString("utf8");

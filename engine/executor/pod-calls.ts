@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { Pool } from "undici";
+import { HEADER_TIMEOUT_MS } from "../../api/headers.ts";
 import { PodHealth, PodStatus } from "../../api/wire/pod.ts";
 import {
   SPECIALIZE_CONTENT_TYPE,
@@ -40,6 +41,8 @@ export interface PodCalls {
 const MAX_REPLY_BYTES = 1024 * 1024;
 const INLINE_BYTES = 1024 * 1024;
 const CONNECT_TIMEOUT_MS = 1_000;
+/** What a pod may take to say that a module did not load in time. */
+const LOAD_REPLY_MS = 1_000;
 /** Longer than the pause between two status polls, so that the next control call finds its connection open. */
 const KEEP_ALIVE_MS = 30_000;
 /** One for a specialisation or a drain under way, one for the health check beside it. */
@@ -100,7 +103,10 @@ export function podCalls(address: string, tokens: readonly string[], functionUid
       )) ?? false,
     specialize: async (request, archive, timeoutMs) => {
       try {
-        return outcome(await call("POST", "/v2/specialize", timeoutMs, specializeMessage(request, archive)));
+        // The pod gives up first: its log then says why.
+        const loadMs = Math.max(Math.floor(timeoutMs * 0.9), timeoutMs - LOAD_REPLY_MS);
+        const message = { ...specializeMessage(request, archive), loadMs };
+        return outcome(await call("POST", "/v2/specialize", timeoutMs, message));
       } catch (error) {
         return failure(error);
       }
@@ -113,6 +119,8 @@ interface Send {
   readonly contentType?: string;
   readonly body?: Buffer | (() => AsyncIterable<Uint8Array>);
   readonly sizeBytes?: number;
+  /** How long the function's module may load. */
+  readonly loadMs?: number;
 }
 interface Answer {
   readonly status: number;
@@ -159,6 +167,7 @@ async function once(
       authorization: `Bearer ${token}`,
       ...(send.contentType === undefined ? {} : { "content-type": send.contentType }),
       ...(send.sizeBytes === undefined ? {} : { "content-length": String(send.sizeBytes) }),
+      ...(send.loadMs === undefined ? {} : { [HEADER_TIMEOUT_MS]: String(send.loadMs) }),
     },
     body:
       typeof send.body === "function"

@@ -104,6 +104,7 @@ test("what may be set is merged: placement, resources, variables, pull secrets, 
         env: expect.arrayContaining([
           { name: "A", value: "1" },
           { name: "DENO_V8_FLAGS", value: "--max-old-space-size=96" },
+          { name: "ISOTOPE_DRAIN_MS", value: "4500" },
         ]),
       },
     ],
@@ -115,6 +116,18 @@ test("the fingerprint changes with the template and with nothing else", () => {
   expect(podTemplate(environment({ poolsize: 9 })).hash).toBe(hash);
   expect(podTemplate(environment({ runtime: { image: "other" } })).hash).not.toBe(hash);
   expect(podTemplate(environment({ resources: { limits: { cpu: "1" } } })).hash).not.toBe(hash);
+});
+
+test.each([
+  [undefined, "85000"],
+  [0, "0"],
+  [10, "9000"],
+  [360, "355000"],
+])("with a grace period of %j seconds running requests have %s ms", (terminationGracePeriod, value) => {
+  const [container] = podTemplate(
+    environment(terminationGracePeriod === undefined ? {} : { terminationGracePeriod }),
+  ).spec["containers"] as [{ env: unknown[] }];
+  expect(container.env).toContainEqual({ name: "ISOTOPE_DRAIN_MS", value });
 });
 
 test("names of pods are DNS labels, however long the environment's name is", () => {

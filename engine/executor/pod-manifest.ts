@@ -20,8 +20,10 @@ import {
 
 /** Fingerprint of the template that a pod was made from; a pod with another one than its Environment's is replaced. */
 export const LABEL_TEMPLATE = "isotope.dev/pod-template";
-/** On pods that a ReplicaSet made: its name. Pods that it took over do not have it. */
+/** On pods that a ReplicaSet or a Deployment made: `replicaset/<name>` or `deployment/<name>`. Pods that were taken over do not have it. */
 export const ANNOTATION_MADE_BY = "isotope.dev/made-by";
+/** On pods of container functions: the port that takes requests. */
+export const ANNOTATION_PORT = "isotope.dev/port";
 /** Value of LABEL_COMPONENT on the executor's pods. */
 export const COMPONENT = "executor";
 export const CONTAINER_NAME = "runtime";
@@ -38,6 +40,8 @@ const POD_FIELDS = [
 const CONTAINER_FIELDS = ["imagePullPolicy"] as const;
 const RESERVED_ENV = /^(ISOTOPE_|DENO_|LD_|NODE_OPTIONS$)/;
 const DEFAULT_GRACE_SECONDS = 90;
+/** What a pod needs of its grace period after its last request has ended or was given up. */
+const EXIT_SECONDS = 5;
 /** Share of the memory limit that JavaScript's heap may fill; the rest is the process's own and its buffers. */
 const HEAP_SHARE = 0.75;
 
@@ -86,12 +90,13 @@ export function podTemplate(environment: KubeEnvironment): PodTemplate {
     ...listOf(podspec["imagePullSecrets"]),
   ];
   const runtime = { name: CONTAINER_NAME, image: spec.runtime.image, fields: container, env, resources };
+  const graceSeconds = spec.terminationGracePeriod ?? DEFAULT_GRACE_SECONDS;
   const built = {
     ...extra,
     restartPolicy: "Never",
     automountServiceAccountToken: false,
     enableServiceLinks: false,
-    terminationGracePeriodSeconds: spec.terminationGracePeriod ?? DEFAULT_GRACE_SECONDS,
+    terminationGracePeriodSeconds: graceSeconds,
     securityContext: {
       runAsNonRoot: true,
       runAsUser: 65532,
@@ -100,7 +105,9 @@ export function podTemplate(environment: KubeEnvironment): PodTemplate {
       seccompProfile: { type: "RuntimeDefault" },
     },
     ...(pullSecrets.length > 0 ? { imagePullSecrets: pullSecrets } : {}),
-    ...(spec.sidecar ? foreignContainers(runtime, spec.sidecar, spec.version) : ownContainer(runtime)),
+    ...(spec.sidecar
+      ? foreignContainers(runtime, spec.sidecar, spec.version)
+      : ownContainer(graceSeconds, runtime)),
   };
   const hash = createHash("sha256").update(JSON.stringify(built)).digest("hex").slice(0, 16);
   return {
@@ -113,7 +120,11 @@ export function podTemplate(environment: KubeEnvironment): PodTemplate {
 }
 
 /** Volumes and the one container of a pod of our own runtime, which is specialised directly. */
-function ownContainer({ name, image, fields, env, resources }: RuntimeContainer): Fields {
+function ownContainer(
+  graceSeconds: number,
+  { name, image, fields, env, resources }: RuntimeContainer,
+): Fields {
+  const drainMs = Math.max(Math.floor(graceSeconds * 900), (graceSeconds - EXIT_SECONDS) * 1000);
   const heap = heapFlag(resources);
   return {
     volumes: [
@@ -129,6 +140,7 @@ function ownContainer({ name, image, fields, env, resources }: RuntimeContainer)
         env: [
           ...env,
           ...(heap === undefined ? [] : [{ name: "DENO_V8_FLAGS", value: heap }]),
+          { name: POD_ENV.drainMs, value: String(drainMs) },
           ...IDENTITY_ENV,
         ],
         ...(resources === undefined ? {} : { resources }),

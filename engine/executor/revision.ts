@@ -438,7 +438,10 @@ const endpointOf = (state: State, pod: Pod): Endpoint => ({
 });
 
 const loadError = ({ name }: FunctionIdentity, { code, message }: SpecializeError) =>
-  new PlatformError("specialization_failed", `Function "${name}" does not load (${code}): ${message}`);
+  new PlatformError(
+    code === "load_timeout" ? "specialization_timeout" : "specialization_failed",
+    `Function "${name}" does not load (${code}): ${message}`,
+  );
 
 function toPlatformError(error: unknown): PlatformError {
   if (error instanceof PlatformError) return error;

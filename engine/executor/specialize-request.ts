@@ -20,6 +20,7 @@ export function specializeRequest(
     functionName: serving.functionName,
     archive: { sha256: serving.package.digest, sizeBytes: content.archive.length },
     env: content.env,
+    ...(content.secretEnv.length > 0 ? { secretEnv: content.secretEnv } : {}),
     secrets: content.secrets,
     configMaps: content.configMaps,
     limits: {

@@ -3,8 +3,10 @@
  *
  * 1. A line has at most `MAX_LINE_BYTES`; what is cut away is counted in it.
  * 2. At most `LINES_PER_SECOND` and `BYTES_PER_SECOND` on average, with a burst of `BURST_SECONDS`; a line says what was dropped.
- * 3. Writing is synchronous: what was logged before a crash is out.
+ * 3. Values of the function's secrets are hidden in messages and stacks (not in what it writes to its output past the console).
+ * 4. Writing is synchronous: what was logged before a crash is out.
  */
+import { hide } from "./hide.ts";
 import { dateNow, jsonStringify, min, NativeDate, stringSlice, uncurryThis, utf8 } from "./primordials.ts";
 
 export const MAX_LINE_BYTES = 64 * 1024;
@@ -33,6 +35,8 @@ export interface Log {
   ): void;
   /** From now on lines carry this identity. */
   identify(identity: LogIdentity): void;
+  /** From now on these texts are hidden in messages and stacks. */
+  hide(texts: readonly string[]): void;
 }
 
 const toIso = uncurryThis(Date.prototype.toISOString);
@@ -63,6 +67,7 @@ export interface LogSources {
 export function createLog(sources: LogSources): Log {
   const clock = sources.clock ?? dateNow;
   let fields = "";
+  let hidden: readonly string[] = [];
   let lines = LINES_PER_SECOND * BURST_SECONDS;
   let bytes = BYTES_PER_SECOND * BURST_SECONDS;
   let refilledAt = clock();
@@ -95,6 +100,9 @@ export function createLog(sources: LogSources): Log {
     identify: ({ function: name, namespace, revision, pod }) => {
       fields = `,"function":${jsonStringify(name)},"namespace":${jsonStringify(namespace)},"revision":${jsonStringify(revision)},"pod":${jsonStringify(pod)}`;
     },
+    hide: (texts) => {
+      hidden = texts;
+    },
     write: (level, message, { stack, requestId = sources.requestId() } = {}) => {
       const at = clock();
       refill(at);
@@ -108,7 +116,9 @@ export function createLog(sources: LogSources): Log {
         lines -= 1;
         sources.output(format(at, "warn", note));
       }
-      const line = format(at, level, message, requestId, stack);
+      const shown = hidden.length === 0 ? message : hide(message, hidden);
+      const shownStack = stack === undefined || hidden.length === 0 ? stack : hide(stack, hidden);
+      const line = format(at, level, shown, requestId, shownStack);
       lines -= 1;
       bytes -= line.length;
       sources.output(line);

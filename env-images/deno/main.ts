@@ -17,6 +17,7 @@ import {
 import { createLog } from "./log.ts";
 import { genericPod } from "./pod.ts";
 import { createPodServer, type PodServer } from "./server.ts";
+import { answerSystemFacts } from "./system-facts.ts";
 import { takeSettings } from "./settings.ts";
 import { warmUp } from "./warm.ts";
 
@@ -83,6 +84,7 @@ interceptWebSockets((socket, closed) => {
 });
 interceptConsole(log);
 removeSharedGlobals();
+answerSystemFacts(settings.podName, `${root}/tmp`);
 interceptUncaught(log);
 interceptExit(log, () => exiting);
 Deno.addSignalListener("SIGTERM", drain);

@@ -132,6 +132,13 @@ export function checkSpecializeRequest(value: unknown): SpecializeRequest {
     functionName: text(source["functionName"], "functionName"),
     archive: { sha256, sizeBytes: whole(archive["sizeBytes"], "archive.sizeBytes", 0) },
     env: environment(source["env"], "env"),
+    ...(source["secretEnv"] === undefined
+      ? {}
+      : {
+          secretEnv: list(source["secretEnv"], "secretEnv").map((name, index) =>
+            text(name, `secretEnv[${index}]`),
+          ),
+        }),
     secrets: list(source["secrets"], "secrets").map((item, index) => mounted(item, `secrets[${index}]`)),
     configMaps: list(source["configMaps"], "configMaps").map((item, index) =>
       mounted(item, `configMaps[${index}]`),

@@ -11,6 +11,7 @@ import { sha256Hex, writeArchive } from "./archive.ts";
 import { readBody } from "./bytes.ts";
 import { badRequest, hasToken, unauthorized } from "./control.ts";
 import type { FunctionFacts } from "./function-context.ts";
+import { hiddenTexts } from "./hidden-texts.ts";
 import { describeError } from "./intercept.ts";
 import { type Invoke, makeInvoke } from "./invoke.ts";
 import { LoadFailure, loadHandler } from "./load.ts";
@@ -29,7 +30,9 @@ export const CONTENT_TYPE = "application/vnd.isotope.specialize";
 
 const MAX_MESSAGE_BYTES = 320 * 1024 * 1024;
 const MAX_REFERENCE_BYTES = 1024 * 1024;
+/** Where the caller names none. */
 const LOAD_TIMEOUT_MS = 60_000;
+const MAX_LOAD_TIMEOUT_MS = 3_600_000;
 
 export interface SpecializeOwner {
   readonly pod: Pod;
@@ -134,7 +137,7 @@ async function load(owner: SpecializeOwner, plan: LoadPlan): Promise<void> {
 
 function loadTimeout(request: Request): number {
   const given = Number(headersGet(requestHeaders(request), HEADER_TIMEOUT_MS) ?? LOAD_TIMEOUT_MS);
-  return given > 0 ? Math.min(given, LOAD_TIMEOUT_MS) : LOAD_TIMEOUT_MS;
+  return given > 0 ? Math.min(given, MAX_LOAD_TIMEOUT_MS) : LOAD_TIMEOUT_MS;
 }
 
 async function direct(owner: SpecializeOwner, request: Request): Promise<Response> {
@@ -152,6 +155,7 @@ async function direct(owner: SpecializeOwner, request: Request): Promise<Respons
   // From here on what goes wrong is the function's own, and its log is where its author looks.
   const { namespace, name } = message.function;
   owner.log.identify({ function: name, namespace, revision: message.revision, pod: settings.podName });
+  owner.log.hide(hiddenTexts(message));
   try {
     const digest = await sha256Hex(archive);
     if (digest !== message.archive.sha256) {

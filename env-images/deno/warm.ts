@@ -57,7 +57,7 @@ const USER_CALLS = 4;
 /** So long that it is loaded as a bundle. */
 const CODE = `export default async (request, ctx) => new Response((await request.text()) + new URL(request.url).searchParams.get("x") + ctx.requestId);\n${"// warm\\n".repeat(1_200)}`;
 
-const SILENT: Log = { write: () => {}, identify: () => {} };
+const SILENT: Log = { write: () => {}, identify: () => {}, hide: () => {} };
 
 /** A specialise message for a rehearsal, with a secret, a config map and a variable. */
 async function rehearsalMessage(): Promise<Uint8Array<ArrayBuffer>> {

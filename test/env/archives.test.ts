@@ -7,6 +7,7 @@ import { POD_ENV } from "../../api/wire/pod.ts";
 import * as settings from "../../env-images/deno/settings.ts";
 import { checkSpecializeRequest, MalformedMessage } from "../../env-images/deno/specialize-message.ts";
 import { readZip, UnsafeArchive, ZIP_LIMITS } from "../../env-images/deno/zip.ts";
+import { podCalls } from "../../engine/executor/pod-calls.ts";
 import {
   call,
   controlCall,
@@ -385,6 +386,19 @@ describe("specialisation over HTTP", () => {
     expect([reply.status, (await json(reply)).code]).toEqual([422, code]);
     expect(await (await controlCall(pod, "GET /_isotope/status")).json()).toMatchObject({ state: "failed" });
     expect((await specialize(pod, CODE)).status).toBe(409);
+  });
+
+  it("leaves a log line of a module that does not load in the time of its caller", async () => {
+    const pod = await startPod();
+    const archive = Buffer.from("await new Promise(() => {}); export default () => new Response('x')");
+    const calls = podCalls(new URL(pod.address).host, [pod.token]);
+    const outcome = await calls.specialize(specializeRequest(pod, archive), archive, 1_000);
+    calls.close();
+    expect(outcome).toMatchObject({ kind: "rejected", error: { code: "load_timeout" } });
+    expect(await pod.line((line) => line.level === "error")).toMatchObject({
+      function: "hello",
+      msg: "Cannot load the function: its module was not ready after 900 ms",
+    });
   });
 
   it("gives up on a module that never finishes loading", async () => {

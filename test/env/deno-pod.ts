@@ -61,7 +61,8 @@ export interface DenoPodOptions {
   /** False: no pod token, as beside the reference system's fetcher. */
   readonly direct?: boolean;
   readonly env?: Readonly<Record<string, string>>;
-  readonly memoryMb?: number;
+  /** Undefined: 128. Null: what DENO_V8_FLAGS says. */
+  readonly memoryMb?: number | null;
 }
 
 const running = new Set<DenoPod>();
@@ -78,7 +79,7 @@ export async function startPod(options: DenoPodOptions = {}): Promise<DenoPod> {
   const port = await freePort(host);
   const uid = randomUUID();
   const token = direct ? randomUUID() : "";
-  const flags = denoFlags({ root, denyNet, memoryMb });
+  const flags = denoFlags({ root, denyNet, ...(memoryMb === null ? {} : { memoryMb }) });
   const child = spawn(DENO, [...flags, MAIN, "--host", host, "--port", String(port), "--root", root], {
     env: {
       DENO_DIR: join(REPOSITORY, "node_modules/.cache/deno-env"),

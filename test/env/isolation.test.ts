@@ -101,7 +101,7 @@ describe("what a function is denied", () => {
     ["a subprocess", "return new Deno.Command('/bin/true').outputSync().code"],
     ["node:child_process", "return (await import('node:child_process')).execSync('true')"],
     ["a native library", "return Deno.dlopen('/lib/x86_64-linux-gnu/libc.so.6', {})"],
-    ["the host's name", "return Deno.hostname()"],
+    ["the host's memory", "return Deno.systemMemoryInfo()"],
     ["network interfaces", "return Deno.networkInterfaces()"],
     ["the user's id", "return Deno.uid()"],
     ["signals to other processes", "return Deno.kill(1, 'SIGCONT')"],
@@ -251,6 +251,11 @@ describe("what a function may", () => {
       "temporary folders by node:os",
       "const os = await import('node:os'); return os.tmpdir() === Deno.env.get('TMPDIR')",
       "true",
+    ],
+    [
+      "what packages ask of the system while they load, without learning anything of it",
+      "const os = await import('node:os'); const { default: all } = os; return [os.hostname(), Deno.hostname(), os.loadavg(), os.release(), all.cpus().length > 0, all.cpus()[0].model, all.homedir() === Deno.env.get('HOME')].join('|')",
+      "pod-1|pod-1|0,0,0||true||true",
     ],
     [
       "services of the machine beside the platform",

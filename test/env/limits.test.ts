@@ -107,6 +107,15 @@ describe("admission", () => {
   });
 });
 
+it("the heap is as large as the variable says where the flags say nothing", async () => {
+  const pod = await startFunction(
+    "import v8 from 'node:v8'; export default () => new Response(String(v8.getHeapStatistics().heap_size_limit / 2 ** 20))",
+    {},
+    { memoryMb: null, env: { DENO_V8_FLAGS: "--max-old-space-size=96" } },
+  );
+  expect(Number(await (await call(pod)).text())).toBeLessThan(128);
+});
+
 describe("control calls", () => {
   it("tell health without a token, and nothing else", async () => {
     const pod = await startPod();

@@ -33,6 +33,41 @@ describe("the log of a pod", () => {
     expect(lines.filter((line) => line.level === "debug")).toHaveLength(10);
   });
 
+  it("hides the values of the function's secrets, and each longer line of them, in messages and stacks", async () => {
+    const secrets = [
+      {
+        namespace: "default",
+        name: "db",
+        data: {
+          password: Buffer.from("hunter2!$&\n").toString("base64"),
+          short: Buffer.from("abc").toString("base64"),
+          key: Buffer.from("-----BEGIN-----\nMIIEvQIBADANBgkqh\n-----END-----\n").toString("base64"),
+        },
+      },
+    ];
+    const pod = await startFunction(
+      `console.log('loaded with ' + Deno.env.get('TOKEN'));
+       export default (r, { secrets }) => {
+         const { password, short, key } = secrets.db;
+         console.log('url', 'postgres://me:' + password.trim() + '@' + password.trim() + '/x', { short });
+         console.log(JSON.stringify({ key, open: Deno.env.get('OPEN') }));
+         throw new Error('cannot log in with ' + password.trim());
+       }`,
+      { env: { TOKEN: "tok-123456", OPEN: "open-123456" }, secretEnv: ["TOKEN"], secrets },
+    );
+    await call(pod);
+    expect((await pod.line((line) => line.msg.startsWith("loaded"))).msg).toBe("loaded with [secret]");
+    expect((await pod.line((line) => line.msg.startsWith("url"))).msg).toBe(
+      'url postgres://me:[secret]@[secret]/x { short: "abc" }',
+    );
+    expect((await pod.line((line) => line.msg.includes("open-123456"))).msg).toContain(
+      "BEGIN-----\\n[secret]\\n",
+    );
+    const failure = await pod.line((line) => line.level === "error");
+    expect(failure.msg).toContain("cannot log in with [secret]");
+    expect(pod.output()).not.toMatch(/hunter2|tok-123456|MIIEvQ/);
+  });
+
   it("lets plain writes through untouched", async () => {
     const pod = await startFunction(
       "import process from 'node:process'; export default () => { Deno.stdout.writeSync(new TextEncoder().encode('plain one\\n')); process.stdout.write('plain two\\n'); return new Response('x') }",
