@@ -10,17 +10,8 @@ import { mapPositionsOf } from "./source-positions.ts";
 
 /** Loaded modules: their dynamic imports need them for as long as the process lives. */
 const loaded = new Set<Module>();
-const MODULE_FILE = /\.([mc]?[jt]sx?|json|wasm|node)$/;
 
-/** Whether `file`, directly in `folder`, is the only module there, so that nothing else can import it. */
-export function standsAlone(folder: string, file: string): boolean {
-  for (const { name, isFile } of Deno.readDirSync(folder)) {
-    if (!isFile || (MODULE_FILE.test(name) && `${folder}/${name}` !== file)) return false;
-  }
-  return true;
-}
-
-async function builtIn(specifier: string): Promise<Module> {
+async function nodeModule(specifier: string): Promise<Module> {
   const vm = await import("node:vm");
   const exports: Record<string, unknown> = await import(specifier);
   const names = Object.keys(exports);
@@ -35,9 +26,14 @@ async function builtIn(specifier: string): Promise<Module> {
 
 /**
  * Evaluates the module `source`, whose address is `url`, and returns its exports. Undefined, with nothing evaluated, when it does not
- * compile or imports more than Node's built-ins: the usual import then loads it, or says best what is wrong.
+ * compile or imports more than Node's built-ins: the usual import then loads it, or says best what is wrong. `textOf` reads its map.
  */
-export async function loadBundle(source: string, file: string, url: string): Promise<object | undefined> {
+export async function loadBundle(
+  source: string,
+  file: string,
+  url: string,
+  textOf: (path: string) => string,
+): Promise<object | undefined> {
   const resolve = (specifier: string): string => new URL(specifier, url).href;
   // Pods whose function is small never load it.
   const vm = await import("node:vm");
@@ -61,12 +57,12 @@ export async function loadBundle(source: string, file: string, url: string): Pro
         ),
     });
     if (!module.dependencySpecifiers.every((specifier) => specifier.startsWith("node:"))) return undefined;
-    await module.link(builtIn);
+    await module.link(nodeModule);
   } catch {
     return undefined;
   }
   loaded.add(module);
-  mapPositionsOf(file, url, source);
+  mapPositionsOf(file, url, source, textOf);
   await module.evaluate();
   return module.namespace;
 }

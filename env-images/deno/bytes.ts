@@ -5,6 +5,7 @@ import {
   readerCancel,
   readerRead,
   requestBody,
+  requestBytes,
   streamReader,
   uncurryThis,
 } from "./primordials.ts";
@@ -14,16 +15,19 @@ const setBytes = uncurryThis(Uint8Array.prototype.set);
 
 const FIRST_BYTES = 64 * 1024;
 
-/** The whole body, or null when it has more than `limit` bytes (the rest is not read). */
+/** The whole body, or null when it has more than `limit` bytes (the rest is not read). `expected`: its announced length, 0 = unknown. */
 export async function readBody(
   request: Request,
   limit: number,
   expected = 0,
 ): Promise<Uint8Array<ArrayBuffer> | null> {
+  if (expected > limit) return null;
+  // The server holds the caller to the length that it announced.
+  if (expected > 0) return await requestBytes(request);
   const body = requestBody(request);
   if (body === null) return new NativeUint8Array(0);
   const reader = streamReader(body);
-  let bytes = new NativeUint8Array(expected > 0 && expected <= limit ? expected : FIRST_BYTES);
+  let bytes = new NativeUint8Array(FIRST_BYTES);
   let length = 0;
   for (;;) {
     const { done, value } = await readerRead(reader);

@@ -1,5 +1,7 @@
 import type { SpecializeError } from "../../api/wire/specialize.ts";
-import { loadBundle, standsAlone } from "./bundle-module.ts";
+import { ALONE_FROM_BYTES } from "./archive.ts";
+import { loadBundle } from "./bundle-module.ts";
+import type { CodeTree } from "./code-tree.ts";
 import { uncurryThis } from "./primordials.ts";
 import { classifyHandler, ENV_HANDLER_FORM, HANDLER_FORMS, type HandlerForm } from "./handler-form.ts";
 
@@ -26,40 +28,27 @@ export type Handler =
 const EXTENSIONS = [".js", ".mjs", ".cjs", ".ts", ".mts", ".tsx", ".jsx"];
 const DEFAULT_FILES = ["index", "main", "mod", "user"];
 
-/** Looks into the folder: asking for a file that is not there makes an error, which costs a millisecond. */
-function isFile(path: string): boolean {
-  const slash = path.lastIndexOf("/");
-  try {
-    for (const entry of Deno.readDirSync(path.slice(0, slash))) {
-      if (entry.name === path.slice(slash + 1))
-        return entry.isFile || (entry.isSymlink && Deno.statSync(path).isFile);
-    }
-  } catch {
-    // The folder is not there, or the link leads nowhere.
-  }
-  return false;
-}
-
-function findFile(base: string): string | undefined {
+function findFile(tree: CodeTree, base: string): string | undefined {
   const candidates = [
     base,
     ...EXTENSIONS.map((end) => base + end),
     ...EXTENSIONS.map((end) => `${base}/index${end}`),
   ];
-  return candidates.find(isFile);
+  return candidates.find((path) => tree.isFile(path));
 }
 
-function packageMain(folder: string): string | undefined {
-  if (!isFile(`${folder}/package.json`)) return undefined;
+function packageMain(tree: CodeTree, folder: string): string | undefined {
+  const path = `${folder}/package.json`;
+  if (!tree.isFile(path)) return undefined;
   try {
-    const manifest: unknown = JSON.parse(Deno.readTextFileSync(`${folder}/package.json`));
+    const manifest: unknown = JSON.parse(tree.text(path));
     if (
       typeof manifest === "object" &&
       manifest !== null &&
       "main" in manifest &&
       typeof manifest.main === "string"
     ) {
-      return findFile(`${folder}/${manifest.main.replace(/^\.\//, "")}`);
+      return findFile(tree, `${folder}/${manifest.main.replace(/^\.\//, "")}`);
     }
   } catch {
     // Without a readable manifest the usual names count.
@@ -67,32 +56,38 @@ function packageMain(folder: string): string | undefined {
   return undefined;
 }
 
-function inside(folder: string, name: string): string | undefined {
+function inside(tree: CodeTree, folder: string, name: string): string | undefined {
   const clean = name.replace(/^\.\//, "");
   return clean.startsWith("/") || clean.split("/").includes("..")
     ? undefined
-    : findFile(`${folder}/${clean}`);
+    : findFile(tree, `${folder}/${clean}`);
+}
+
+function defaultFile(tree: CodeTree, folder: string): string | undefined {
+  for (const name of DEFAULT_FILES) {
+    const found = inside(tree, folder, name);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /**
  * File and export that an entry point names: `""`, `"file"`, `"file.export"`, `".export"`.
  * `place` is a folder, or the only file. Throws LoadFailure `entry_not_found`.
  */
-export function findEntry(
+function findEntry(
+  tree: CodeTree,
   place: string,
   functionName: string,
 ): { readonly file: string; readonly exportName: string } {
   const dot = functionName.lastIndexOf(".");
-  if (isFile(place)) return { file: place, exportName: dot === -1 ? "" : functionName.slice(dot + 1) };
-  const whole = functionName === "" ? undefined : inside(place, functionName);
+  if (tree.isFile(place)) return { file: place, exportName: dot === -1 ? "" : functionName.slice(dot + 1) };
+  const whole = functionName === "" ? undefined : inside(tree, place, functionName);
   if (whole !== undefined) return { file: whole, exportName: "" };
   const fileName = dot === -1 ? functionName : functionName.slice(0, dot);
   const exportName = dot === -1 ? "" : functionName.slice(dot + 1);
   const file =
-    fileName === ""
-      ? (packageMain(place) ??
-        DEFAULT_FILES.map((name) => inside(place, name)).find((found) => found !== undefined))
-      : inside(place, fileName);
+    fileName === "" ? (packageMain(tree, place) ?? defaultFile(tree, place)) : inside(tree, place, fileName);
   if (file !== undefined) return { file, exportName };
   const wanted = fileName === "" ? "index.js" : `${fileName}.js`;
   throw new LoadFailure(
@@ -107,9 +102,6 @@ const HAS_CJS_SYNTAX =
   /\bmodule\s*\.\s*exports\b|(?<![\w$.])exports\s*(?:\.\s*[\w$]+|\[[^\]]+\])\s*=|(?<![\w$.])require\s*\(\s*["'`]/;
 
 const TAIL_CHARACTERS = 2_048;
-/** Below that the usual import is nearly as fast, and Deno maps the stacks that the function itself reads. */
-const ALONE_FROM_CHARACTERS = 8_192;
-
 /** Whether the text of a `.js` file is CommonJS: it exports as such and has no module syntax of its own. */
 export function isCommonJs(file: string, source: string): boolean {
   if (file.endsWith(".cjs")) return true;
@@ -121,25 +113,27 @@ export function isCommonJs(file: string, source: string): boolean {
 
 const fileUrl = (path: string): string => `file://${path.split("/").map(encodeURIComponent).join("/")}`;
 
-async function importModule(file: string): Promise<object> {
-  const source = Deno.readTextFileSync(file);
+async function importModule(tree: CodeTree, file: string): Promise<object> {
+  const source = tree.text(file);
   if (isCommonJs(file, source)) {
+    await tree.settle();
     const { createRequire } = await import("node:module");
     const exports: unknown = createRequire(file)(file);
     const named = typeof exports === "object" || typeof exports === "function" ? exports : {};
     return { ...named, default: exports };
   }
   const url = fileUrl(file);
-  const alone =
-    source.length >= ALONE_FROM_CHARACTERS &&
-    /\.m?js$/.test(file) &&
-    standsAlone(file.slice(0, file.lastIndexOf("/")), file);
-  return (alone ? await loadBundle(source, file, url) : undefined) ?? (await import(url));
+  const alone = source.length >= ALONE_FROM_BYTES && /\.m?js$/.test(file) && tree.standsAlone(file);
+  const loaded = alone ? await loadBundle(source, file, url, tree.textOnDemand) : undefined;
+  if (loaded !== undefined) return loaded;
+  await tree.settle();
+  return await import(url);
 }
 
 const functionText = uncurryThis(Function.prototype.toString);
 const readVariable = Deno.env.get.bind(Deno.env);
 const readProperty = Reflect.get;
+const objectHas = Object.hasOwn;
 
 const isFunction = (value: unknown): value is AnyFunction => typeof value === "function";
 
@@ -168,12 +162,14 @@ function asHandler(value: unknown): Handler | undefined {
 
 /** The handler of a loaded module. `served` is what the module gave to `Deno.serve`. Throws LoadFailure `handler_not_found`. */
 export function findHandler(module: object, exportName: string, served: AnyFunction | null): Handler {
-  const values: Record<string, unknown> = { ...module };
-  const fallback = values["default"];
+  // A bundle may export thousands of names: they are looked at one by one.
+  const fallback: unknown = readProperty(module, "default");
   if (exportName !== "") {
     const nested =
       typeof fallback === "object" && fallback !== null ? readProperty(fallback, exportName) : undefined;
-    const handler = asHandler(values[exportName] ?? nested);
+    const handler = asHandler(
+      (objectHas(module, exportName) ? readProperty(module, exportName) : undefined) ?? nested,
+    );
     if (handler !== undefined) return handler;
   } else {
     // A bundler wraps CommonJS once more: `export default { default: f }` under __esModule.
@@ -187,7 +183,7 @@ export function findHandler(module: object, exportName: string, served: AnyFunct
       (served === null ? undefined : { form: "serve", call: served });
     if (handler !== undefined) return handler;
   }
-  const names = Object.keys(values);
+  const names = Object.keys(module);
   const has =
     names.length === 0 ? "it exports nothing" : `it exports ${names.map((name) => `"${name}"`).join(", ")}`;
   throw new LoadFailure(
@@ -200,14 +196,15 @@ export function findHandler(module: object, exportName: string, served: AnyFunct
 
 /** Loads the entry point. Rejects with LoadFailure. */
 export async function loadHandler(
+  tree: CodeTree,
   place: string,
   functionName: string,
   served: () => AnyFunction | null,
 ): Promise<Handler> {
-  const { file, exportName } = findEntry(place, functionName);
+  const { file, exportName } = findEntry(tree, place, functionName);
   let module: object;
   try {
-    module = await importModule(file);
+    module = await importModule(tree, file);
   } catch (error) {
     const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     throw new LoadFailure("load_failed", `Cannot load the function: ${reason}`, error);

@@ -67,6 +67,9 @@ export const requestHeaders = getterOf(Request.prototype, "headers");
 export const requestUrl = getterOf(Request.prototype, "url");
 export const requestMethod = getterOf(Request.prototype, "method");
 export const requestBody = getterOf(Request.prototype, "body");
+export const requestBytes = uncurryThis(Request.prototype.bytes) as (
+  request: Request,
+) => Promise<Uint8Array<ArrayBuffer>>;
 export const requestSignal = getterOf(Request.prototype, "signal");
 export const responseHeaders = getterOf(Response.prototype, "headers");
 export const responseStatus = getterOf(Response.prototype, "status");

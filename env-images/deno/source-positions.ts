@@ -1,26 +1,14 @@
+import { builtIn, type PositionMap } from "./built-in.ts";
 import { stringIndexOf } from "./primordials.ts";
 
 /**
  * Positions in a bundle that Deno did not load itself, told in terms of its sources. Deno maps the stacks of what it loads; this does the
  * same for the log lines and stacks of a bundle that went to V8 directly. The map is read when the first position is met.
  */
-interface PositionMap {
-  /** Both counted from 0; the entry is empty where the map knows nothing. */
-  findEntry(
-    line: number,
-    column: number,
-  ): {
-    readonly originalSource?: string;
-    readonly originalLine?: number;
-    readonly originalColumn?: number;
-  };
-}
-
 interface Bundle {
-  readonly file: string;
   readonly url: string;
-  /** Loads on demand: only a pod that logs a stack needs the map's reader, which is large. */
-  readonly builtIn: BuiltInModule;
+  /** Reads the map's text. Throws when that cannot be done. */
+  readonly mapText: () => string;
   /** Null when there is none that can be read. */
   map: PositionMap | null | undefined;
 }
@@ -29,20 +17,26 @@ let bundle: Bundle | undefined;
 const LINK = /\n\/\/# sourceMappingURL=([\w.-]+)\s*$/;
 const MOST_TAIL_CHARACTERS = 1_024;
 
-/** From now on positions in the bundle, which has not run yet, are mapped. One bundle per process. */
-export function mapPositionsOf(file: string, url: string, source: string): void {
+/**
+ * From now on positions in the bundle `file`, which has not run yet, are mapped. One bundle per process.
+ * `textOf` reads a file, once a position is met.
+ */
+export function mapPositionsOf(
+  file: string,
+  url: string,
+  source: string,
+  textOf: (path: string) => string,
+): void {
   const link = LINK.exec(source.slice(-MOST_TAIL_CHARACTERS))?.[1];
   if (link === undefined) return;
-  const builtIn: BuiltInModule = Reflect.get(Reflect.get(globalThis, "process"), "getBuiltinModule");
-  bundle = { file: `${file.slice(0, file.lastIndexOf("/"))}/${link}`, url, builtIn, map: undefined };
+  const path = `${file.slice(0, file.lastIndexOf("/"))}/${link}`;
+  bundle = { url, mapText: () => textOf(path), map: undefined };
 }
 
-type BuiltInModule = (name: "node:module") => { SourceMap: new (map: object) => PositionMap };
-
-function readMap({ file, builtIn }: Bundle): PositionMap | null {
+function readMap({ mapText }: Bundle): PositionMap | null {
   try {
     const { SourceMap } = builtIn("node:module");
-    return new SourceMap(JSON.parse(Deno.readTextFileSync(file)));
+    return new SourceMap(JSON.parse(mapText()));
   } catch {
     return null;
   }

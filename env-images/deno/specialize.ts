@@ -9,6 +9,7 @@ import { HEADER_TIMEOUT_MS } from "../../api/headers.ts";
 import type { SpecializeError, SpecializeRequest } from "../../api/wire/specialize.ts";
 import { sha256Hex, writeArchive } from "./archive.ts";
 import { readBody } from "./bytes.ts";
+import { type CodeTree, diskTree } from "./code-tree.ts";
 import { badRequest, hasToken, unauthorized } from "./control.ts";
 import type { FunctionFacts } from "./function-context.ts";
 import { hiddenTexts } from "./hidden-texts.ts";
@@ -28,6 +29,8 @@ import { UnsafeArchive } from "./zip.ts";
 /** The same as `SPECIALIZE_CONTENT_TYPE` in `api/wire/specialize.ts`. */
 export const CONTENT_TYPE = "application/vnd.isotope.specialize";
 
+/** The first requests are served by then. */
+const SETTLE_AFTER_MS = 1_000;
 const MAX_MESSAGE_BYTES = 320 * 1024 * 1024;
 const MAX_REFERENCE_BYTES = 1024 * 1024;
 /** Where the caller names none. */
@@ -93,6 +96,7 @@ async function inTime<T>(work: Promise<T>, ms: number): Promise<T> {
 }
 
 interface LoadPlan {
+  readonly tree: CodeTree;
   readonly place: string;
   readonly functionName: string;
   readonly env: Readonly<Record<string, string>>;
@@ -116,7 +120,10 @@ async function load(owner: SpecializeOwner, plan: LoadPlan): Promise<void> {
   const fixed = { HOME: temporary, TMPDIR: temporary };
   for (const [name, value] of Object.entries({ ...fixed, ...plan.env })) Deno.env.set(name, value);
   owner.seal();
-  const handler = await inTime(loadHandler(plan.place, plan.functionName, owner.served), plan.timeoutMs);
+  const handler = await inTime(
+    loadHandler(plan.tree, plan.place, plan.functionName, owner.served),
+    plan.timeoutMs,
+  );
   const facts: FunctionFacts = {
     function: freeze({
       namespace: fn.namespace,
@@ -138,6 +145,13 @@ async function load(owner: SpecializeOwner, plan: LoadPlan): Promise<void> {
 function loadTimeout(request: Request): number {
   const given = Number(headersGet(requestHeaders(request), HEADER_TIMEOUT_MS) ?? LOAD_TIMEOUT_MS);
   return given > 0 ? Math.min(given, MAX_LOAD_TIMEOUT_MS) : LOAD_TIMEOUT_MS;
+}
+
+/** What nobody has asked for yet is unpacked when the first requests are served. */
+function settleLater(owner: SpecializeOwner, tree: CodeTree): void {
+  startTimer(() => {
+    tree.settle().catch((error: unknown) => owner.log.write("warn", describeError(error).message));
+  }, SETTLE_AFTER_MS);
 }
 
 async function direct(owner: SpecializeOwner, request: Request): Promise<Response> {
@@ -166,7 +180,7 @@ async function direct(owner: SpecializeOwner, request: Request): Promise<Respons
       );
     }
     const place = `${settings.root}/code`;
-    await writeArchive(archive, place);
+    const tree = await writeArchive(archive, place);
     writeMounts(settings.root, `${settings.root}/secrets`, message.secrets, 0o400);
     writeMounts(settings.root, `${settings.root}/configs`, message.configMaps, 0o444);
     const folders = {
@@ -174,6 +188,7 @@ async function direct(owner: SpecializeOwner, request: Request): Promise<Respons
       ISOTOPE_CONFIGS_DIR: `${settings.root}/configs/${message.function.namespace}`,
     };
     await load(owner, {
+      tree,
       place,
       functionName: message.functionName,
       env: { ...message.env, ...folders },
@@ -187,6 +202,7 @@ async function direct(owner: SpecializeOwner, request: Request): Promise<Respons
       configMaps: message.configMaps,
       timeoutMs: loadTimeout(request),
     });
+    settleLater(owner, tree);
   } catch (error) {
     return spentBy(owner, error);
   }
@@ -212,6 +228,7 @@ async function reference(owner: SpecializeOwner, request: Request, path: string)
   try {
     await load(owner, {
       ...message,
+      tree: diskTree,
       env: {},
       secrets: [],
       configMaps: [],

@@ -9,6 +9,8 @@
  * 5. zip64 is refused: the bounds lie far below what needs it.
  */
 
+import { crc32 } from "./crc32.ts";
+
 /** The archive breaks a rule; the message names the entry. */
 export class UnsafeArchive extends Error {
   override readonly name = "UnsafeArchive";
@@ -36,7 +38,16 @@ export const ZIP_LIMITS: ZipLimits = {
 
 export interface ZipFile {
   readonly name: string;
-  readonly content: Uint8Array<ArrayBuffer>;
+  /** Null when it was held back. */
+  readonly content: Uint8Array<ArrayBuffer> | null;
+}
+
+/** A deflated file that is inflated later. */
+export interface HeldZipFile extends ZipFile {
+  readonly content: null;
+  readonly packed: Uint8Array<ArrayBuffer>;
+  readonly size: number;
+  readonly crc: number;
 }
 
 interface Entry {
@@ -240,26 +251,15 @@ function packedBytes(
   return bytes.subarray(from, from + entry.packed);
 }
 
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, index) => {
-  let value = index;
-  for (let bit = 0; bit < 8; bit += 1) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
-  return value;
-});
-
-/** CRC-32 as zip has it. */
-export function crc32(bytes: Uint8Array): number {
-  let value = 0xffffffff;
-  for (let at = 0; at < bytes.length; at += 1)
-    value = (value >>> 8) ^ (CRC_TABLE[(value ^ (bytes[at] ?? 0)) & 0xff] ?? 0);
-  return (value ^ 0xffffffff) >>> 0;
-}
+/** The content of a deflated file, piece by piece. The caller holds it to size and checksum. */
+export const inflating = (packed: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> =>
+  new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
 
 async function inflate(packed: Uint8Array<ArrayBuffer>, entry: Entry): Promise<Uint8Array<ArrayBuffer>> {
   const result = new Uint8Array(entry.size);
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   let filled = 0;
   try {
-    for await (const chunk of stream) {
+    for await (const chunk of inflating(packed)) {
       if (filled + chunk.length > entry.size)
         refuse(`entry ${JSON.stringify(entry.name)} is larger than it says`);
       result.set(chunk, filled);
@@ -275,13 +275,14 @@ async function inflate(packed: Uint8Array<ArrayBuffer>, entry: Entry): Promise<U
 }
 
 /**
- * The files of a zip archive, in the order of its directory. Folders are left out.
+ * The files of a zip archive, in the order of its directory. Folders are left out. Deflated files that `later` names are held back.
  * Throws UnsafeArchive before anything was unpacked when a rule of the directory is broken.
  */
 export async function readZip(
   bytes: Uint8Array<ArrayBuffer>,
   limits: ZipLimits = ZIP_LIMITS,
-): Promise<ZipFile[]> {
+  later: (name: string, sizes: ReadonlyMap<string, number>) => boolean = () => false,
+): Promise<(ZipFile | HeldZipFile)[]> {
   if (bytes.length < END_BYTES) refuse("it is too short for a zip");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const { entries, start } = readCentral(bytes, view, limits);
@@ -296,13 +297,19 @@ export async function readZip(
   for (let index = 1; index < spans.length; index += 1) {
     if ((spans[index]?.from ?? 0) < (spans[index - 1]?.to ?? 0)) refuse("its entries overlap");
   }
-  const files: ZipFile[] = [];
+  const files: (ZipFile | HeldZipFile)[] = [];
+  const sizes = new Map(entries.map(({ name, size }) => [name, size]));
   for (const { entry, packed } of taken) {
-    if (entry.name.endsWith("/")) continue;
+    const { name, size, crc } = entry;
+    if (name.endsWith("/")) continue;
+    if (entry.method === METHOD_DEFLATED && later(name, sizes)) {
+      // A copy, so that the archive around it can go.
+      files.push({ name, content: null, packed: packed.slice(), size, crc });
+      continue;
+    }
     const content = entry.method === METHOD_STORED ? packed : await inflate(packed, entry);
-    if (crc32(content) !== entry.crc)
-      refuse(`entry ${JSON.stringify(entry.name)} has another checksum than it says`);
-    files.push({ name: entry.name, content });
+    if (crc32(content) !== crc) refuse(`entry ${JSON.stringify(name)} has another checksum than it says`);
+    files.push({ name, content });
   }
   return files;
 }

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { SpecializeRequest } from "../../api/wire/specialize.ts";
 import { POD_ENV } from "../../api/wire/pod.ts";
 import * as settings from "../../env-images/deno/settings.ts";
+import { crc32 as ownCrc32 } from "../../env-images/deno/crc32.ts";
 import { checkSpecializeRequest, MalformedMessage } from "../../env-images/deno/specialize-message.ts";
 import { readZip, UnsafeArchive, ZIP_LIMITS } from "../../env-images/deno/zip.ts";
 import { podCalls } from "../../engine/executor/pod-calls.ts";
@@ -131,7 +132,7 @@ describe("readZip", () => {
         { comment: "hello" },
       ),
     );
-    expect(files.map((file) => [file.name, Buffer.from(file.content).toString()])).toEqual([
+    expect(files.map((file) => [file.name, Buffer.from(file.content ?? "held back").toString()])).toEqual([
       ["a/b.js", "stored"],
       ["c.js", "deflated ".repeat(50)],
       ["é.txt", ""],
@@ -441,5 +442,55 @@ describe("specialisation over HTTP", () => {
     expect(await reply.json()).toEqual(["1", "1", "s3cret", "{}", "s3cret", "asset", "7"]);
     expect(statSync(join(pod.root, "secrets/default/db/password")).mode & 0o777).toBe(0o400);
     expect(readFileSync(join(pod.root, "etc/app/a.json"), "utf8")).toBe("{}");
+  });
+});
+
+describe("the source map of a large bundle", { timeout: 30_000 }, () => {
+  const table = `const table = ${JSON.stringify(Array.from({ length: 4_000 }, (_, at) => at))};\n`;
+  const code = `${table}export default async () => { try { JSON.parse("{"); } catch (error) { console.error(error.stack); } const map = new URL("./index.js.map", import.meta.url); return new Response((await Deno.readTextFile(map)).length + " of " + table.length); };\n//# sourceMappingURL=index.js.map\n`;
+  // Every position of line 2 comes from line 7 of the source.
+  const map = JSON.stringify({
+    version: 3,
+    sources: ["../functions/hello.ts"],
+    names: [],
+    mappings: ";AAMA",
+    padding: "x".repeat(100_000),
+  });
+  const archive = (wrong: Part["central"] = {}): Uint8Array<ArrayBuffer> =>
+    zipOf([
+      { name: "index.js", content: code },
+      { name: "index.js.map", content: map, deflate: true, local: wrong, central: wrong },
+    ]);
+
+  it("serves stacks at once and is a whole file soon after", async () => {
+    const pod = await startPod();
+    expect((await specialize(pod, archive())).status).toBe(200);
+    expect(await (await call(pod)).text()).toMatch(/ of 4000$/);
+    const line = await pod.line(({ msg }) => msg.includes("SyntaxError"));
+    expect(line.msg).toContain("/functions/hello.ts:7");
+    await expect.poll(async () => (await call(pod)).text(), { timeout: 5_000 }).toBe(`${map.length} of 4000`);
+    expect(readFileSync(join(pod.root, "code/index.js.map"), "utf8")).toBe(map);
+  });
+
+  it("does not hinder the function when it is damaged, and the log says so", async () => {
+    const pod = await startPod();
+    expect((await specialize(pod, archive({ crc: 1 }))).status).toBe(200);
+    expect((await call(pod)).status).toBe(200);
+    expect((await pod.line(({ msg }) => msg.includes("SyntaxError"))).msg).toContain("/code/index.js:2");
+    expect((await pod.line(({ level }) => level === "warn")).msg).toContain('Cannot unpack "index.js.map"');
+  });
+});
+
+describe("crc32", () => {
+  it("is that of zlib wherever the bytes begin and end, also in pieces", () => {
+    const bytes = Uint8Array.from({ length: 300 }, (_, at) => (at * 167) ^ (at >> 3));
+    for (let from = 0; from < 9; from += 1) {
+      for (let to = from; to < bytes.length; to += 7) {
+        const part = bytes.subarray(from, to);
+        const half = part.length >> 1;
+        expect(ownCrc32(part)).toBe(crc32(part));
+        expect(ownCrc32(part.subarray(half), ownCrc32(part.subarray(0, half)))).toBe(crc32(part));
+      }
+    }
   });
 });
