@@ -33,7 +33,7 @@ export const FETCHER_HELP = `isotope fetcher: gives the container beside it code
   --host <address>        address to listen on (default 0.0.0.0)
   --port <port>           default 8000
   --mode <mode>           runtime (default) or builder
-  --neighbour <ip:port>   where the runtime or builder listens (default 127.0.0.1:8888, builder 127.0.0.1:8001)
+  --neighbour-host <ip>   where the runtime or builder listens (default 127.0.0.1), on port 8888 or 8001
   --userfunc, --secrets, --configs, --packages <folder>
                           folders shared with it (default /userfunc, /secrets, /configs, /packages)
   --env-version <1|2|3>   version of the environment contract (default 3)
@@ -46,7 +46,7 @@ const OPTIONS = {
   host: { type: "string", default: "0.0.0.0" },
   port: { type: "string", default: "8000" },
   mode: { type: "string", default: "runtime" },
-  neighbour: { type: "string" },
+  "neighbour-host": { type: "string", default: "127.0.0.1" },
   userfunc: { type: "string", default: "/userfunc" },
   secrets: { type: "string", default: "/secrets" },
   configs: { type: "string", default: "/configs" },
@@ -72,7 +72,7 @@ export function fetcherSettings(
     host: values.host,
     port: portOf("--port", values.port),
     mode,
-    neighbour: neighbourOf(values.neighbour ?? `127.0.0.1:${NEIGHBOUR_PORT[mode]}`),
+    neighbour: { host: values["neighbour-host"], port: NEIGHBOUR_PORT[mode] },
     userfunc: values.userfunc,
     secrets: values.secrets,
     configs: values.configs,
@@ -97,11 +97,4 @@ function portOf(flag: string, text: string): number {
   if (!/^\d{1,5}$/.test(text) || port > 65_535)
     throw new Error(`Cannot start the fetcher: ${flag} must be 0..65535, got "${text}"`);
   return port;
-}
-
-function neighbourOf(text: string): FetcherSettings["neighbour"] {
-  const at = text.lastIndexOf(":");
-  const host = text.slice(0, at).replace(/^\[|\]$/g, "");
-  if (at < 1) throw new Error(`Cannot start the fetcher: --neighbour must be ip:port, got "${text}"`);
-  return { host, port: portOf("--neighbour", text.slice(at + 1)) };
 }

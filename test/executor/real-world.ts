@@ -22,6 +22,8 @@ import {
 } from "../../engine/executor/executor-process.ts";
 import { EXECUTOR_SETTINGS, type ExecutorSettings } from "../../engine/executor/settings.ts";
 import { denoFlags } from "../../env-images/deno/flags.ts";
+import { fetcherRule, type ImageTable } from "../../local/image-table.ts";
+import { PYTHON } from "../env/python/python-runtime.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { ENDPOINT_SLICES } from "../../kube/core.ts";
 import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
@@ -39,7 +41,7 @@ export interface RealWorld {
   readonly keys: KeyRing;
   readonly archives: Map<string, Uint8Array>;
   startExecutor(settings?: Partial<ExecutorSettings>): Promise<RunningExecutor>;
-  addEnvironment(poolsize: number, more?: Record<string, unknown>): Promise<void>;
+  addEnvironment(poolsize: number, more?: Record<string, unknown>, name?: string): Promise<void>;
   /** Creates or changes the function; its revision is served at once. */
   serve(name: string, serving: Serving): Promise<{ uid: string }>;
   /** Process id of a pod's runtime. */
@@ -77,7 +79,8 @@ export async function realWorld(): Promise<RealWorld> {
     "${ROOT}",
   ];
   const env = { DENO_DIR: join(tmpdir(), "isotope-test-deno"), DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" };
-  writeFileSync(imagesFile, JSON.stringify({ images: [{ match: "isotope/deno-env:*", command, env }] }));
+  const images = [{ match: "isotope/deno-env:*", command, env }, ...foreignImages()];
+  writeFileSync(imagesFile, JSON.stringify({ images }));
   const localkube = await startLocalkube({
     dataDir,
     port: 0,
@@ -102,7 +105,7 @@ export async function realWorld(): Promise<RealWorld> {
     client,
     keys,
     archives,
-    addEnvironment: (poolsize, more = {}) => addEnvironment(client, poolsize, more),
+    addEnvironment: (poolsize, more = {}, name = "deno") => addEnvironment(client, poolsize, more, name),
     serve: (name, serving) => serve(client, name, serving),
     podProcess: async (podUid) => processOf(podUid),
     startExecutor: async (settings = {}) => {
@@ -118,6 +121,30 @@ export async function realWorld(): Promise<RealWorld> {
       rmSync(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+/** A runtime in another language, for one function and for any number, and the fetcher that stands beside it. */
+function foreignImages(): ImageTable["images"] {
+  const command = [
+    PYTHON,
+    join(ROOT, "test/env/python/server.py"),
+    "--host",
+    "${POD_IP}",
+    "--port",
+    "${PORT}",
+    "--userfunc",
+    "${ROOT}/userfunc",
+  ];
+  const env = {
+    SECRETS_FOLDER: "${ROOT}/secrets",
+    CONFIGS_FOLDER: "${ROOT}/configs",
+    PYTHONDONTWRITEBYTECODE: "1",
+  };
+  return [
+    { match: "python-env:*", command, env },
+    { match: "python-shared-env:*", command: [...command, "--infinite"], env },
+    fetcherRule(process.execPath, join(ROOT, "env-images/fetcher/main.ts")),
+  ];
 }
 
 /** Every pod has its own folder, named after its UID, among its arguments. */
@@ -144,11 +171,12 @@ async function addEnvironment(
   client: KubeClient,
   poolsize: number,
   more: Record<string, unknown>,
+  name: string,
 ): Promise<void> {
   await client.create(ENVIRONMENTS, {
     apiVersion: "fission.io/v1",
     kind: "Environment",
-    metadata: { name: "deno", namespace: NAMESPACE },
+    metadata: { name, namespace: NAMESPACE },
     spec: { version: 3, runtime: { image: IMAGE }, poolsize, terminationGracePeriod: 5, ...more },
   });
 }
@@ -162,7 +190,7 @@ async function serve(client: KubeClient, name: string, serving: Serving): Promis
       kind: "Function",
       metadata: ref,
       spec: {
-        environment: { name: "deno", namespace: NAMESPACE },
+        environment: { name: serving.environment.name, namespace: NAMESPACE },
         package: { packageref: { name: "code", namespace: NAMESPACE } },
         InvokeStrategy: {},
       },
@@ -259,9 +287,13 @@ function mortalClient(client: KubeClient): { readonly client: KubeClient; readon
 }
 
 /** A user's request as a router sends it to a pod. */
-export async function callPod(endpoint: Endpoint, path = "/"): Promise<{ status: number; text: string }> {
+export async function callPod(
+  endpoint: Endpoint,
+  path = "/",
+  headers: Record<string, string> = {},
+): Promise<{ status: number; text: string }> {
   const reply = await request(`http://${endpoint.address}${path}`, {
-    headers: { [HEADER_POD]: endpoint.podUid, [HEADER_REVISION]: endpoint.revision },
+    headers: { [HEADER_POD]: endpoint.podUid, [HEADER_REVISION]: endpoint.revision, ...headers },
   });
   return { status: reply.statusCode, text: await reply.body.text() };
 }
