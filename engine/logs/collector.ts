@@ -212,8 +212,9 @@ function visit(container: Container, options: CollectorOptions, resume: Map<stri
 function finish(container: Container, options: CollectorOptions, resume: Map<string, number>): boolean {
   const { isWanted = always, isFull = never } = options;
   const wanted = isWanted(container.folder.uid);
-  let more = wanted !== false;
-  while (wanted === true && more && !isFull()) more = readContainer(container, options, resume);
+  if (wanted === undefined) return false;
+  let more = wanted;
+  while (more && !isFull()) more = readContainer(container, options, resume);
   if (more) return false;
   closeContainer(container);
   return true;

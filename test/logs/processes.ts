@@ -1,0 +1,57 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { join } from "node:path";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+
+/** A process of the platform under test: its output is kept, it may be killed and started again with the same flags. */
+export interface TestedProcess {
+  readonly output: () => string;
+  start(): Promise<void>;
+  kill(signal?: NodeJS.Signals): Promise<void>;
+}
+
+/** `ready` says when a started process can be used. */
+export function testedProcess(
+  entry: string,
+  flags: readonly string[],
+  ready: () => Promise<boolean>,
+): TestedProcess {
+  let child: ChildProcess | undefined;
+  let output = "";
+  return {
+    output: () => output,
+    start: async () => {
+      const args = ["--disable-warning=ExperimentalWarning", join(ROOT, `${entry}.ts`), ...flags];
+      const started = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+      for (const stream of [started.stdout, started.stderr])
+        stream.setEncoding("utf8").on("data", (text: string) => (output = (output + text).slice(-20_000)));
+      child = started;
+      for (let attempt = 0; !(await ready().catch(() => false)); attempt += 1) {
+        if (started.exitCode !== null || attempt > 400)
+          throw new Error(`"${entry}" did not become ready: ${output}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    },
+    kill: async (signal = "SIGKILL") => {
+      if (!child || child.exitCode !== null || child.signalCode !== null) return;
+      const ended = once(child, "exit");
+      child.kill(signal);
+      await ended;
+    },
+  };
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+}
+
+export const answersOk = (url: string) => async (): Promise<boolean> => (await fetch(url)).ok;
