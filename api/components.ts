@@ -7,14 +7,24 @@ export interface Component {
   readonly envPrefix: string;
   /** Ports by name, as its settings have them by default. */
   readonly ports: Readonly<Record<string, number>>;
-  /** Where `/healthz` (alive), `/readyz` (can do its work) and `/metrics` are answered without a signature: the name of a port. */
-  readonly health: string;
+  /**
+   * Where `/healthz` (alive), `/readyz` (can do its work) and `/metrics` are answered without a signature: the name of a port; undefined =
+   * it runs to its end.
+   */
+  readonly health?: string;
   /** Receiver's identity that signed calls to it name; undefined = it receives none. */
   readonly audience?: string;
   readonly what: string;
 }
 
-export type ComponentName = "router" | "executor" | "controller" | "storage" | "log-store" | "log-collector";
+export type ComponentName =
+  | "router"
+  | "executor"
+  | "controller"
+  | "storage"
+  | "log-store"
+  | "log-collector"
+  | "cleanup";
 
 /** All processes of the platform: the image's subcommands, what the chart runs, and their reference page are made from this. */
 export const COMPONENTS: readonly Component[] = [
@@ -69,5 +79,12 @@ export const COMPONENTS: readonly Component[] = [
     ports: { metrics: 8080 },
     health: "metrics",
     what: "reads the containers' logs of one node and sends them to the log store",
+  },
+  {
+    name: "cleanup",
+    entry: "controller/cleanup/main",
+    envPrefix: "ISOTOPE_CLEANUP_",
+    ports: {},
+    what: "removes from function namespaces what the platform made there, when it is uninstalled",
   },
 ];

@@ -12,7 +12,9 @@ import { environmentReconcile, watchEnvironments } from "./environment/reconcile
 import type { KitObject } from "./function-namespace/kit.ts";
 import { functionNamespaces } from "./function-namespace/reconcile.ts";
 import { functionReconcile, watchFunctions } from "./function/reconcile.ts";
+import { exposureKeeper } from "./http-trigger/exposure.ts";
 import { triggerReconcile, watchTriggers } from "./http-trigger/reconcile.ts";
+import type { ExposureSettings } from "./http-trigger/route-objects.ts";
 import { watchLaterKinds } from "./later-kinds.ts";
 import type { Archives, PackageBuilder } from "./package/ports.ts";
 import { packageReconciler, watchPackages } from "./package/reconcile.ts";
@@ -32,6 +34,8 @@ export interface ControllerOptions {
   now?: () => Date;
   /** What every function namespace gets; none on a laptop. */
   namespaceKit?: readonly KitObject[];
+  /** How triggers are offered outside the cluster; absent: not at all. */
+  exposure?: ExposureSettings;
 }
 
 /** The reconcilers of all kinds, over shared local copies of the objects. */
@@ -93,7 +97,8 @@ export function createController(options: ControllerOptions): Controller {
   const packageLoop = loop("Package", packages.reconcile, 8);
   const functionLoop = loop("Function", functionReconcile(context), 8);
   const environmentLoop = loop("Environment", environmentReconcile(context), 2);
-  const triggerLoop = loop("HTTPTrigger", triggerReconcile(context), 8);
+  const exposure = options.exposure && exposureKeeper(client, options.exposure, onWatchError);
+  const triggerLoop = loop("HTTPTrigger", triggerReconcile(context, exposure), 8);
   const namespaces = functionNamespaces({ client, kit: options.namespaceKit ?? [], log, now });
   const namespaceLoop = loop("Namespace", namespaces.reconcile, 4);
   const loops = [packageLoop, functionLoop, environmentLoop, triggerLoop, namespaceLoop];
@@ -101,11 +106,13 @@ export function createController(options: ControllerOptions): Controller {
   watchFunctions(world, functionLoop.queue.add);
   watchEnvironments(world, environmentLoop.queue.add);
   watchTriggers(world, triggerLoop.queue.add);
+  exposure?.watch(triggerLoop.queue.add);
   const later = watchLaterKinds({ client, log, now }, onWatchError);
   let stopped = false;
   /** Before all copies are complete, a missing object could not be told from one that was not listed yet. */
   const begin = async (): Promise<void> => {
-    await world.synced;
+    exposure?.start();
+    await Promise.all([world.synced, exposure?.synced]);
     if (stopped) return;
     namespaces.watch(namespaceLoop.queue.add);
     for (const one of loops) one.start();
@@ -123,7 +130,13 @@ export function createController(options: ControllerOptions): Controller {
     stop: async () => {
       stopped = true;
       namespaces.stop();
-      await Promise.all([world.stop(), later.stop(), packages.stop(), ...loops.map((one) => one.stop())]);
+      await Promise.all([
+        world.stop(),
+        later.stop(),
+        packages.stop(),
+        exposure?.stop(),
+        ...loops.map((one) => one.stop()),
+      ]);
       await events.flush();
     },
     notReady: () => {

@@ -15,8 +15,9 @@ import { serveMetrics } from "../net/metrics-server.ts";
 import { startWith } from "../net/settings.ts";
 import { signedClient } from "../net/signed-client.ts";
 import { LOG_STORE_AUDIENCE } from "../api/wire/logs.ts";
+import type { ControllerOptions } from "./controller.ts";
 import { controllerMetrics } from "./controller-metrics.ts";
-import { type ControlPlane, createControlPlane } from "./control-plane.ts";
+import { type ControlPlane, type ControlPlaneOptions, createControlPlane } from "./control-plane.ts";
 import { logStoreReader } from "./log-store-client.ts";
 import { readKit } from "./function-namespace/kit.ts";
 import { CONTROLLER_SETTINGS, type ControllerSettings } from "./settings.ts";
@@ -62,17 +63,13 @@ async function start(settings: ControllerSettings): Promise<void> {
       maxArchiveBytes: settings.maxArchiveBytes,
       maxConcurrentBuilds: settings.buildsAtOnce,
       ...(settings.namespaceKit === undefined ? {} : { namespaceKit: readKit(settings.namespaceKit) }),
+      ...exposureFrom(settings),
     },
     routerInternalUrl: settings.routerInternalUrl,
     logs: logStoreReader(logStore),
     archiveRoutes: (scope) => archiveProxy(scope, storage, settings.maxArchiveBytes),
     archiveUse: () => storageUse(storage),
-    components: [
-      { name: "router", healthUrl: `${settings.routerInternalUrl}/healthz` },
-      { name: "executor", healthUrl: `${settings.executorUrl}/healthz` },
-      { name: "storage", healthUrl: `${settings.storageUrl}/healthz` },
-      { name: "log-store", healthUrl: `${settings.logStoreUrl}/healthz` },
-    ],
+    components: componentsOf(settings),
     listen: { host: settings.host, port: settings.port },
   });
   const registry = metricsRegistry();
@@ -122,6 +119,29 @@ async function start(settings: ControllerSettings): Promise<void> {
       { name: "metrics", stop: () => metrics.close() },
     ],
   });
+}
+
+function componentsOf(settings: ControllerSettings): ControlPlaneOptions["components"] {
+  return [
+    { name: "router", healthUrl: `${settings.routerInternalUrl}/healthz` },
+    { name: "executor", healthUrl: `${settings.executorUrl}/healthz` },
+    { name: "storage", healthUrl: `${settings.storageUrl}/healthz` },
+    { name: "log-store", healthUrl: `${settings.logStoreUrl}/healthz` },
+  ];
+}
+
+function exposureFrom(settings: ControllerSettings): Pick<ControllerOptions, "exposure"> {
+  const [name = "", port] = settings.routerService.split(":");
+  if (name === "") return {};
+  return {
+    exposure: {
+      namespace: settings.namespace,
+      service: { name, port: Number(port) },
+      ingressClass: settings.ingressClass,
+      deniedAnnotations: settings.deniedIngressAnnotations,
+      ...(settings.gatewayRoutes ? { gateway: { defaultParent: settings.defaultGateway } } : {}),
+    },
+  };
 }
 
 function builderOf(

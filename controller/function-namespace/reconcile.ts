@@ -107,14 +107,16 @@ export function functionNamespaces(options: FunctionNamespacesOptions): Function
     sweep().catch((error: unknown) =>
       log.warn("Cannot look for namespaces that hold functions no more", { error }),
     );
+    const look = async (): Promise<void> => {
+      const found = await kubernetesAddresses(client);
+      if (addresses?.join() === found.join()) return;
+      addresses = found;
+      for (const namespace of scope.list()) enqueue(namespace);
+    };
     const timer = setInterval(() => {
-      kubernetesAddresses(client)
-        .then((found) => {
-          if (addresses?.join() === found.join()) return;
-          addresses = found;
-          for (const namespace of scope.list()) enqueue(namespace);
-        })
-        .catch((error: unknown) => log.warn("Cannot read the addresses of the Kubernetes API", { error }));
+      look().catch((error: unknown) =>
+        log.warn("Cannot read the addresses of the Kubernetes API", { error }),
+      );
     }, ADDRESSES_MS);
     timer.unref();
     stops.push(leaveScope, () => clearInterval(timer));

@@ -10,6 +10,8 @@ export interface TriggerSurroundings {
   readonly findFunction: (name: string) => FunctionObject | undefined;
   /** Triggers that claim one of the same paths, the trigger itself among them or not. */
   readonly rivals: readonly HTTPTrigger[];
+  /** Whether Ingress and Gateway objects are made here. */
+  readonly exposes?: boolean;
 }
 
 /** The conditions RouteAdmitted and Ready of a trigger. Pure. */
@@ -28,7 +30,7 @@ export function triggerConditions(
         type: "Ready",
         status: "True",
         reason: "Routed",
-        message: describeRoute(trigger) + ingressNote(trigger),
+        message: describeRoute(trigger) + (surroundings.exposes ? "" : ingressNote(trigger)),
       };
   return [admitted, ready];
 }
@@ -184,6 +186,6 @@ function describeRoute({ spec }: HTTPTrigger): string {
 
 function ingressNote({ spec }: HTTPTrigger): string {
   return spec.createingress || spec.routeConfig?.provider
-    ? "; ingress and gateway objects come with the cluster release"
+    ? "; Ingress and Gateway objects are made on a cluster only"
     : "";
 }

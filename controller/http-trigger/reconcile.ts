@@ -1,6 +1,6 @@
 import type { HTTPTrigger, HTTPTriggerStatus } from "../../api/kinds/index.ts";
 import { claimShape, routeClaims } from "../../api/routes.ts";
-import { setConditions } from "../../kube/conditions.ts";
+import { type ConditionUpdate, setConditions } from "../../kube/conditions.ts";
 import { isNotFound } from "../../kube/kube-error.ts";
 import { HTTP_TRIGGERS } from "../../kube/kinds.ts";
 import { createOwnWrites } from "../../kube/own-writes.ts";
@@ -8,19 +8,31 @@ import { done, type Reconcile } from "../../kube/reconcile.ts";
 import { type ControllerContext, writeStatus } from "../context.ts";
 import { BY_CLAIM, BY_FUNCTION, type World } from "../world.ts";
 import { triggerConditions } from "./check.ts";
+import type { ExposureKeeper } from "./exposure.ts";
 
-/** Says whether a route is taken and whether it leads anywhere. The router serves routes by the same rules, without waiting for this. */
-export function triggerReconcile({ client, world, now }: ControllerContext): Reconcile {
+/**
+ * Says whether a route is taken and whether it leads anywhere, and keeps its Ingress or HTTPRoute. The router serves routes by the same
+ * rules, without waiting for this. Without `exposure` (a laptop) no such objects are made.
+ */
+export function triggerReconcile(
+  { client, world, now }: ControllerContext,
+  exposure?: ExposureKeeper,
+): Reconcile {
   const own = createOwnWrites();
   return async (key) => {
     const trigger = world.triggers.get(key);
     if (!trigger || trigger.metadata.deletionTimestamp) {
       own.forget(key);
+      await exposure?.settle(key, undefined, false);
       return done;
     }
     if (own.isStale(key, trigger)) return done;
+    const updates = conditionsOf(trigger, world, exposure !== undefined);
+    const admitted = updates.some(({ type, status }) => type === "RouteAdmitted" && status === "True");
+    const exposed = await exposure?.settle(key, trigger, admitted);
     try {
-      await writeStatus(client, HTTP_TRIGGERS, trigger, nextTriggerStatus(trigger, world, now()), own);
+      const next = nextStatus(trigger, withExposure(updates, exposed), now());
+      await writeStatus(client, HTTP_TRIGGERS, trigger, next, own);
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }
@@ -28,15 +40,36 @@ export function triggerReconcile({ client, world, now }: ControllerContext): Rec
   };
 }
 
-function nextTriggerStatus(trigger: HTTPTrigger, world: World, now: Date): HTTPTriggerStatus {
+function conditionsOf(trigger: HTTPTrigger, world: World, exposes: boolean): ConditionUpdate[] {
   const namespace = trigger.metadata.namespace ?? "default";
-  const generation = trigger.metadata.generation;
-  const updates = triggerConditions(trigger, {
+  return triggerConditions(trigger, {
     findFunction: (name) => world.functions.get(`${namespace}/${name}`),
     rivals: shapesOf(trigger).flatMap((shape) => world.triggers.byIndex(BY_CLAIM, shape)),
+    exposes,
   });
+}
+
+/** A route that shall be offered outside and is not, is not ready. */
+function withExposure(updates: ConditionUpdate[], exposed: ConditionUpdate | undefined): ConditionUpdate[] {
+  if (!exposed) return updates;
+  const { status, reason, message } = exposed;
+  return [
+    ...updates.map((update) =>
+      update.type === "Ready" && update.status === "True" && status === "False"
+        ? { ...update, status, reason, message }
+        : update,
+    ),
+    exposed,
+  ];
+}
+
+function nextStatus(trigger: HTTPTrigger, updates: ConditionUpdate[], now: Date): HTTPTriggerStatus {
+  const generation = trigger.metadata.generation;
   const before = trigger.status ?? {};
-  const conditions = setConditions(before.conditions, updates, { generation, now });
+  const asked = updates.some(({ type }) => type === "Exposed");
+  const kept = before.conditions?.filter(({ type }) => asked || type !== "Exposed");
+  const unchanged = kept?.length === before.conditions?.length;
+  const conditions = setConditions(unchanged ? before.conditions : kept, updates, { generation, now });
   return {
     ...before,
     ...(generation === undefined ? {} : { observedGeneration: generation }),

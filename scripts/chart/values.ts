@@ -143,7 +143,7 @@ const NOT_INTERNET_V4 = [
 ];
 const NOT_INTERNET_V6 = [
   "::/127",
-  
+
   "64:ff9b::/96",
   "64:ff9b:1::/48",
   "100::/64",
@@ -229,7 +229,7 @@ const functionNamespaces = z
 
 const redis = z
   .strictObject({
-    enabled: toggle("Run a Redis (or Valkey) for queues and workflow state").default(true),
+    enabled: toggle("Run a Redis (or Valkey), or use the one of url").default(false),
     url: text(
       "Use this Redis instead, e.g. rediss://user:password@host:6379; wins over the bundled one",
     ).default(""),
@@ -326,7 +326,13 @@ const executor = z
     ...replicated(2),
     resources: resources({ cpu: "100m", memory: "128Mi" }, { memory: "768Mi" }),
     terminationGracePeriodSeconds: count(1, 3_600, "Time for a clean end").default(30),
-    settings: settings(EXECUTOR_SETTINGS, [...OWNED, "storage-url", "advertise", "function-namespaces", "fetcher-image"]),
+    settings: settings(EXECUTOR_SETTINGS, [
+      ...OWNED,
+      "storage-url",
+      "advertise",
+      "function-namespaces",
+      "fetcher-image",
+    ]),
     ...pods,
   })
   .describe("Keeps pools of pods and specialises them; replicas share the environments")
