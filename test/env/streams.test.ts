@@ -49,9 +49,9 @@ it("streams both ways at once", async () => {
   const parts: string[] = [];
   for await (const part of reply) {
     parts.push(String(part));
-    // The last chunk and the end go out in one write: while a reply streams, Deno 2.9.6 does not see an end that comes alone
-    // (https://github.com/denoland/deno/issues/36624).
-    if (parts.length === 1) sent.end("two");
+    if (parts.length === 1) sent.write("two");
+    // The end comes alone, while the reply streams: up to 2.9.5 Deno did not see it (https://github.com/denoland/deno/issues/36624).
+    else sent.end();
   }
   expect(parts).toEqual(["ONE", "TWO"]);
   await untilIdle(pod);
