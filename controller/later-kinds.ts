@@ -1,5 +1,5 @@
 import { KINDS } from "../api/kinds/index.ts";
-import { setConditions } from "../kube/conditions.ts";
+import { type ConditionUpdate, setConditions } from "../kube/conditions.ts";
 import { createInformer, type Informer } from "../kube/informer.ts";
 import { isNotFound } from "../kube/kube-error.ts";
 import { type PlatformObject, platformType } from "../kube/kinds.ts";
@@ -7,6 +7,7 @@ import { createOwnWrites } from "../kube/own-writes.ts";
 import { createReconciler, done, type Reconcile, type Reconciler } from "../kube/reconcile.ts";
 import type { ResourceType } from "../kube/resource.ts";
 import { type ControllerContext, writeStatus } from "./context.ts";
+import { cronFault } from "./time-trigger/cron-expression.ts";
 
 /** Kinds that are stored, but whose feature comes in a later release: their Ready condition says so. */
 export interface LaterKinds {
@@ -60,12 +61,10 @@ function laterReconcile(
     const object = informer.get(key);
     if (!object || object.metadata.deletionTimestamp || own.isStale(key, object)) return done;
     const before = object.status ?? {};
-    const message = `The ${type.kind} is stored, but its feature comes with a later release: nothing acts on it yet`;
-    const conditions = setConditions(
-      before.conditions,
-      [{ type: "Ready", status: "False", reason: "FeatureNotAvailable", message }],
-      { generation: object.metadata.generation, now: now() },
-    );
+    const conditions = setConditions(before.conditions, conditionsOf(type.kind, object), {
+      generation: object.metadata.generation,
+      now: now(),
+    });
     try {
       await writeStatus(client, type, object, { ...before, conditions: [...conditions] }, own);
     } catch (error) {
@@ -75,10 +74,29 @@ function laterReconcile(
   };
 }
 
+/** What can be said of an object already: what is wrong with it, else that its feature is to come. */
+function conditionsOf(kind: string, object: PlatformObject): ConditionUpdate[] {
+  const message = `The ${kind} is stored, but its feature comes with a later release: nothing acts on it yet`;
+  const later = { status: "False", reason: "FeatureNotAvailable", message } as const;
+  if (kind !== "TimeTrigger") return [{ type: "Ready", ...later }];
+  const fault = cronFault(cronOf(object) ?? "");
+  const found = fault === undefined ? later : { ...later, reason: "InvalidCron", message: fault };
+  return ["Scheduled", "Ready"].map((type) => ({ type, ...found }));
+}
+
+function cronOf({ spec }: PlatformObject): string | undefined {
+  return typeof spec === "object" && spec !== null && "cron" in spec && typeof spec.cron === "string"
+    ? spec.cron
+    : undefined;
+}
+
+/** Nothing else of the specifications is read. */
 function withoutSpec(object: PlatformObject): PlatformObject {
+  const cron = cronOf(object);
   const { namespace, name, uid, resourceVersion, generation, deletionTimestamp } = object.metadata;
   return {
     metadata: { namespace, name, uid, resourceVersion, generation, deletionTimestamp },
+    ...(cron === undefined ? {} : { spec: { cron } }),
     ...(object.status?.conditions ? { status: { conditions: object.status.conditions } } : {}),
   };
 }

@@ -45,6 +45,30 @@ test.each<[string, object]>([
   expect(condition(found, "Ready")).toMatchObject({ status: "False", reason: "FeatureNotAvailable" });
 });
 
+test("a TimeTrigger whose schedule is none says what one may be, until it is one", async () => {
+  const definition = KINDS.find((known) => known.kind === "TimeTrigger");
+  if (!definition) throw new Error("no kind TimeTrigger");
+  const type = platformType(definition);
+  const ref = { namespace: "default", name: "schedule" };
+  await kube.client.create(type, { metadata: ref, spec: { cron: "61 * * * *", functionref } });
+  const wrong = await eventually(
+    () => kube.client.get(type, ref),
+    (object) => condition(object, "Scheduled") !== undefined,
+  );
+  for (const name of ["Scheduled", "Ready"])
+    expect(condition(wrong, name)).toMatchObject({
+      status: "False",
+      reason: "InvalidCron",
+      message: expect.stringMatching(/spec\.cron must be five fields.*got "61 \* \* \* \*": .*61/) as string,
+    });
+  await kube.client.patch(type, ref, { spec: { cron: "1 * * * *" } });
+  const right = await eventually(
+    () => kube.client.get(type, ref),
+    (object) => condition(object, "Scheduled")?.reason !== "InvalidCron",
+  );
+  expect(condition(right, "Ready")).toMatchObject({ status: "False", reason: "FeatureNotAvailable" });
+});
+
 test("environments: what is kept ready, what has no effect, and images that cannot be served yet", async () => {
   const { client } = kube;
   await client.create(ENVIRONMENTS, environment("own", { poolsize: 0, keeparchive: true }));
