@@ -9,7 +9,6 @@ import { PodHealth } from "../../api/wire/pod.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { loadKubeConnection } from "../../kube/connection.ts";
 import { platformType } from "../../kube/kinds.ts";
-import { KubeError } from "../../kube/kube-error.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { resourceType } from "../../kube/resource.ts";
 import { type RawZipEntry, rawZip } from "../archives/hostile-archives.ts";
@@ -17,7 +16,7 @@ import { startTestPlatform } from "../e2e/platform.ts";
 import type { TestPlatform } from "../e2e/test-platform.ts";
 import { deploy } from "../e2e/project.ts";
 import { BAD_COMMANDS } from "./bad-commands.ts";
-import { BAD_OBJECTS, VALID_SPECS } from "./bad-objects.ts";
+import { expectSays, refusedObjects } from "./refused-objects.ts";
 import { BAD_REQUESTS, type Targets, targetsOf } from "./bad-requests.ts";
 
 /*
@@ -97,89 +96,7 @@ afterAll(async () => {
   await platform?.stop();
 });
 
-function expectSays(text: string, says: readonly (string | RegExp)[]): void {
-  for (const part of says) {
-    if (typeof part === "string") expect(text).toContain(part);
-    else expect(text).toMatch(part);
-  }
-}
-
-/** Puts a value at a path of an object; `undefined` removes what is there. */
-function put(object: Record<string, unknown>, path: string, value: unknown): void {
-  const keys = path.split(".");
-  const last = keys.pop() ?? "";
-  let at: object = object;
-  for (const key of keys) {
-    const next: unknown = Reflect.get(at, key) ?? {};
-    if (typeof next !== "object" || next === null) throw new Error(`"${key}" of ${path} holds no fields`);
-    Reflect.set(at, key, next);
-    at = next;
-  }
-  if (value === undefined) Reflect.deleteProperty(at, last);
-  else Reflect.set(at, last, value);
-}
-
-const refused = async (work: Promise<unknown>): Promise<KubeError> => {
-  const error: unknown = await work.then(
-    () => new Error("It was accepted"),
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof KubeError) return error;
-  throw error;
-};
-
-describe("the Kubernetes API refuses", () => {
-  it.each(
-    BAD_OBJECTS.map(
-      (row) => [row.kind, row.path, JSON.stringify(row.value)?.slice(0, 60) ?? "absent", row] as const,
-    ),
-  )("%s: %s %s", async (kind, path, _value, row) => {
-    const definition = KINDS.find((candidate) => candidate.kind === kind);
-    const where = definition?.scope === "Cluster" ? "" : "/namespaces/default";
-    const collection = `/apis/fission.io/v1${where}/${definition?.plural}`;
-    const query = { fieldValidation: "Strict" };
-    const name = row.update ? "there" : "bad";
-    const body: Record<string, unknown> = structuredClone({
-      apiVersion: "fission.io/v1",
-      kind,
-      metadata: { name },
-      spec: VALID_SPECS[kind],
-    });
-    if (row.update) await kube.request({ method: "POST", path: collection, body, query });
-    // A merge patch is not in the way of the controllers' own writes.
-    const sent: Record<string, unknown> = row.update ? {} : body;
-    put(sent, path, row.value);
-    const error = await refused(
-      row.update
-        ? kube.request({
-            method: "PATCH",
-            path: `${collection}/${name}`,
-            body: sent,
-            contentType: "application/merge-patch+json",
-            query,
-          })
-        : kube.request({ method: "POST", path: collection, body, query }),
-    );
-    if (row.update) await kube.request({ method: "DELETE", path: `${collection}/${name}` });
-    expect(error.status).toBe(row.status ?? 422);
-    expect(error.reason).toBe(row.status === 400 ? "BadRequest" : "Invalid");
-    expectSays(error.message, row.says);
-  });
-
-  it("calls without a token, and bodies that are no JSON", async () => {
-    const path = "/apis/fission.io/v1/namespaces/default/functions";
-    expect(
-      (await refused(kube.request({ method: "POST", path, body: "{", contentType: "application/json" })))
-        .status,
-    ).toBe(400);
-    expect(
-      (await refused(kube.request({ method: "POST", path, body: "a", contentType: "text/html" }))).status,
-    ).toBe(415);
-    expect(
-      (await refused(kube.request({ method: "GET", path: "/apis/fission.io/v9/functions" }))).status,
-    ).toBe(404);
-  });
-});
+refusedObjects(() => ({ kube, namespace: "default" }));
 
 describe("the CLI refuses", () => {
   it.each(
