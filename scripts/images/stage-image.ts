@@ -55,10 +55,7 @@ type Stage = (context: string, cache: string) => Promise<NpmPackage[]>;
 const STAGES: Readonly<Record<ImageName, Stage>> = {
   isotope: async (context, cache) => {
     const bundled = await bundleProgram({
-      entries: [
-        "env-images/isotope/main.ts",
-        ...COMPONENTS.map(({ entry }) => `${entry}.ts`).filter((e) => existsSync(join(ROOT, e))),
-      ],
+      entries: ["env-images/isotope/main.ts", ...COMPONENTS.map(({ entry }) => `${entry}.ts`)],
       target: join(context, "app"),
       // Needed for credential plugins of kubeconfig files only, which no pod has.
       external: ["@kubernetes/client-node"],
