@@ -32,6 +32,7 @@ import { portsFrom } from "./ports.ts";
 import { SETTINGS } from "./settings.ts";
 import { kubernetesAnswers } from "./kubernetes-answers.ts";
 import { waitFor } from "./wait-for.ts";
+import { warmBuilders } from "./warm-builders.ts";
 
 /**
  * The control plane of a laptop in one process: reconcilers, operations API, executor, builder manager, archive store, log store. On a cluster each of
@@ -42,6 +43,7 @@ const MAX_LOG_BYTES = 256 * 2 ** 20;
 const BUILD_TIMEOUT_MS = 300_000;
 const BUILDER_READY_MS = 60_000;
 const BUILDS_AT_ONCE = 2;
+const WARM_BUILDERS_AFTER_MS = 3_000;
 const DRAIN_DEADLINE_MS = 20_000;
 const KUBERNETES_READY_MS = 60_000;
 /** What a warm pod takes, with some room for what its function holds. */
@@ -150,6 +152,13 @@ controller.start();
 await executor.start();
 await ops.listen({ host: HOST, port: ports.ops });
 void pods.synced.then(() => collector.start());
+void warmBuilders({
+  environments: () => controller.world.environments.list(),
+  warm: (environment) => builder.warm(environment),
+  afterMs: WARM_BUILDERS_AFTER_MS,
+  signal: stopping.signal,
+  log,
+});
 void pruneRegularly(
   archivePruner({
     store,

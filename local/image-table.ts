@@ -1,11 +1,11 @@
 import { join } from "node:path";
+import { FETCHER_IMAGE } from "../api/direct-image.ts";
 import { denoFlags, loopbackPorts, METADATA_ADDRESSES } from "../env-images/deno/flags.ts";
 import type { Ports } from "./ports.ts";
 
 /** Names of the platform's own images; local mode runs any tag of them. */
 export const DENO_IMAGE = "isotope/deno-env";
 export const BUILDER_IMAGE = "isotope/builder";
-const FETCHER_IMAGE = "isotope/fetcher";
 
 /** Images that local mode runs as processes: the content of localkube's `--images` file. */
 export interface ImageTable {

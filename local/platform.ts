@@ -21,6 +21,7 @@ import { lockHome } from "./lock.ts";
 import { type Ports, portsFrom } from "./ports.ts";
 import { portTaken, statusOf } from "./probe-port.ts";
 import { findRedisServer } from "./redis.ts";
+import { listRoutes, routeToTry } from "./route-to-try.ts";
 import { runOnce } from "./run-once.ts";
 import { announcePlatform } from "./running-platforms.ts";
 import { waitFor } from "./wait-for.ts";
@@ -84,7 +85,7 @@ async function deployFolder(folder: string, home: Home, signal: AbortSignal, say
   }
 }
 
-function ready(connection: Connection, hasRedis: boolean, say: Say): void {
+function ready(connection: Connection, hasRedis: boolean, path: string | undefined, say: Say): void {
   say("");
   say("Isotope is ready");
   say(`  functions    ${connection.routerUrl}`);
@@ -95,7 +96,8 @@ function ready(connection: Connection, hasRedis: boolean, say: Say): void {
       "  redis        none: queues and workflows answer 503 until redis-server is installed (apt-get or brew install redis)",
     );
   say("");
-  say(`Try  curl ${connection.routerUrl}/hello`);
+  if (path === undefined) say("No function is deployed yet. Begin one with  npx isotope init my-app");
+  else say(`Try  curl ${connection.routerUrl}${path}`);
 }
 
 /** A running local platform. */
@@ -173,7 +175,7 @@ export async function startPlatform(
     writeHomeFile(home.connection, `${JSON.stringify(connection, null, 2)}\n`);
     const withdraw = announcePlatform(connection);
     if (settings.deploy) await deployFolder(settings.deploy, home, stopping, say);
-    ready(connection, redisServer !== undefined, say);
+    ready(connection, redisServer !== undefined, routeToTry(await listRoutes(home.kubeconfig)), say);
     return { connection, stopped: stopWhen(stopping, withdraw, stopAll) };
   } catch (error) {
     await stopAll();
