@@ -284,7 +284,10 @@ describe("probes", () => {
     };
     await node.createPod("hanging", {
       terminationGracePeriodSeconds: 1,
-      containers: [serverContainer({ livenessProbe })],
+      // On a busy machine the server may take longer to start than the liveness probe has patience.
+      containers: [
+        serverContainer({ livenessProbe, startupProbe: { ...livenessProbe, failureThreshold: 30 } }),
+      ],
     });
     await ready("hanging");
     await node.ask("hanging", "/hang").catch(() => undefined);
