@@ -352,6 +352,7 @@ const controller = z
       "function-namespaces",
       "namespace-kit",
       "router-service",
+      "fetcher-image",
       "ingress-class",
       "denied-ingress-annotations",
       "gateway-routes",

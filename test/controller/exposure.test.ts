@@ -12,12 +12,15 @@ import { resourceType } from "../../kube/resource.ts";
 import { trigger } from "./objects.ts";
 import {
   condition,
-  eventually,
+  eventually as eventuallyWithin,
   type KubeServer,
   type RunningController,
   runController,
   startKube,
 } from "./platform.ts";
+
+const eventually = <T>(read: () => Promise<T>, accept: (value: T) => boolean) =>
+  eventuallyWithin(read, accept, 25_000);
 
 const PLATFORM = "isotope";
 const exposure: ExposureSettings = {
@@ -47,7 +50,8 @@ interface Ingress extends KubeObject {
   };
 }
 const ingresses = async (): Promise<Ingress[]> =>
-  (await kube.client.list<Ingress>(INGRESSES, { namespace: PLATFORM })).items;
+  (await kube.client.list(TYPED, { namespace: PLATFORM })).items;
+const TYPED = resourceType<Ingress>(INGRESSES.apiVersion, INGRESSES.kind, INGRESSES.plural);
 const create = (name: string, spec: Partial<HTTPTrigger["spec"]>, namespace = "default") =>
   kube.client.create(HTTP_TRIGGERS, {
     ...trigger(name, spec.relativeurl ?? "/", spec),

@@ -11,12 +11,15 @@ import { processLog } from "../../net/log.ts";
 import { environment, fn } from "./objects.ts";
 import {
   condition,
-  eventually,
+  eventually as eventuallyWithin,
   type KubeServer,
   type RunningController,
   runController,
   startKube,
 } from "./platform.ts";
+
+const eventually = <T>(read: () => Promise<T>, accept: (value: T) => boolean) =>
+  eventuallyWithin(read, accept, 25_000);
 
 const LABEL = { "isotope.dev/functions": "enabled" };
 const ROLE_BINDINGS = resourceType("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings");

@@ -1,0 +1,326 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseAllDocuments } from "yaml";
+import { z } from "zod";
+import { parseKit } from "../../controller/function-namespace/kit.ts";
+import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { NAMESPACES } from "../../kube/namespace-scope.ts";
+import { currentCluster } from "./cluster.ts";
+import { lintChart, type Rendered, renderChart } from "./render-chart.ts";
+
+/** What the chart renders, and that a real API server takes every object of it. */
+const cluster = currentCluster();
+let kube: KubeClient;
+const NAMESPACE = "chart-templates";
+
+beforeAll(async () => {
+  kube = await createKubeClient({ kubeconfig: cluster.kubeconfig });
+  for (const name of [NAMESPACE, `${NAMESPACE}-logs`])
+    await kube.patch(
+      NAMESPACES,
+      { name },
+      { apiVersion: "v1", kind: "Namespace", metadata: { name } },
+      { strategy: "apply", fieldManager: "chart-test" },
+    );
+});
+afterAll(async () => {
+  for (const name of [NAMESPACE, `${NAMESPACE}-logs`]) await kube.delete(NAMESPACES, { name });
+  await kube.close();
+});
+
+const S3 = [
+  "storage.s3.enabled=true",
+  "storage.s3.endpoint=https://s3.example.com:9000",
+  "storage.s3.bucket=b",
+  "storage.s3.existingSecret=s3",
+];
+/** Every toggle at least once on and off, and what goes together. */
+const COMBINATIONS: readonly (readonly [string, readonly string[]])[] = [
+  ["defaults", []],
+  ["a single replica of everything", ["router.replicas=1", "executor.replicas=1", "controller.replicas=1"]],
+  ["an S3 store with replicas", [...S3, "storage.replicas=3"]],
+  ["no volumes", ["storage.persistence.enabled=false", "logs.persistence.enabled=false"]],
+  [
+    "claims that exist",
+    [
+      "storage.persistence.existingClaim=a",
+      "logs.persistence.existingClaim=b",
+      "storage.persistence.keep=false",
+    ],
+  ],
+  ["no logs", ["logs.enabled=false"]],
+  ["a collector namespace that exists", ["logs.collectorNamespace=chart-templates-logs"]],
+  ["bundled Redis, for functions too", ["redis.enabled=true", "redis.functions.enabled=true"]],
+  ["bundled Redis without a volume", ["redis.enabled=true", "redis.persistence.enabled=false"]],
+  ["bundled Redis on a claim", ["redis.enabled=true", "redis.persistence.existingClaim=r"]],
+  ["another Redis", ["redis.enabled=true", "redis.url=rediss://u:p@redis.example.com:6380"]],
+  ["a Redis of a secret", ["redis.enabled=true", "redis.existingSecret=r"]],
+  ["no network policies", ["networkPolicy.enabled=false"]],
+  [
+    "strict network policies",
+    [
+      "networkPolicy.functions.internet=false",
+      "networkPolicy.builders.internet=false",
+      'networkPolicy.dnsCidrs=["169.254.20.10/32"]',
+      'networkPolicy.apiServerCidrs=["203.0.113.1/32"]',
+      'networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"name":"monitoring"}}}]',
+      'networkPolicy.routerFrom=[{"ipBlock":{"cidr":"198.51.100.0/24"}}]',
+      'networkPolicy.functions.extraEgress=[{"ports":[{"port":5432}]}]',
+      'networkPolicy.functions.extraIngress=[{"ports":[{"port":9000}]}]',
+      'networkPolicy.builders.extraEgress=[{"ports":[{"port":4873}]}]',
+    ],
+  ],
+  ["no CRDs", ["crds.install=false"]],
+  ["CRDs that go with the release", ["crds.keep=false"]],
+  ["a key that exists", ["signingKey.existingSecret=own-key"]],
+  ["no environment", ["functionNamespaces.environment.create=false"]],
+  ["other function namespaces", ['functionNamespaces.labels=["kubernetes.io/metadata.name=default"]']],
+  [
+    "Gateway API and an ingress class",
+    ["gatewayApi.enabled=true", "gatewayApi.defaultParent=edge/public", "ingress.className=nginx"],
+  ],
+  ["no cleanup", ["cleanup.enabled=false"]],
+  [
+    "load balancers",
+    [
+      "router.service.type=LoadBalancer",
+      'router.service.loadBalancerSourceRanges=["198.51.100.0/24"]',
+      "controller.service.type=LoadBalancer",
+      'controller.service.loadBalancerSourceRanges=["198.51.100.0/24"]',
+      "router.service.port=8080",
+    ],
+  ],
+  [
+    "scheduling and names",
+    [
+      "fullnameOverride=fns",
+      "image.registry=registry.example.com:5000",
+      "image.tag=v9",
+      "environmentImage.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+      'imagePullSecrets=[{"name":"pull"}]',
+      'commonLabels={"team":"a"}',
+      ...["router", "executor", "controller", "storage", "logs"].flatMap((part) => [
+        `${part}.priorityClassName=system-cluster-critical`,
+        `${part}.nodeSelector={"disk":"ssd"}`,
+        `${part}.tolerations=[{"key":"a","operator":"Exists"}]`,
+        `${part}.podAnnotations={"a":"b"}`,
+        `${part}.podLabels={"c":"d"}`,
+      ]),
+      'router.affinity={"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"a","operator":"Exists"}]}]}}}',
+      "executor.topologySpreadConstraints=[]",
+      "router.podDisruptionBudget.maxUnavailable=25%",
+      "executor.podDisruptionBudget.enabled=false",
+    ],
+  ],
+  [
+    "settings of processes",
+    [
+      'router.settings={"queue-length":500,"access-log":"all","debug-errors":true}',
+      'executor.settings={"lease":"10s"}',
+      'controller.settings={"builds-at-once":2}',
+    ],
+  ],
+];
+
+test("helm lint has nothing to say", async () => {
+  expect(await lintChart(cluster)).toContain("0 chart(s) failed");
+});
+
+describe.each(COMBINATIONS)("with %s", (_title, values) => {
+  let objects: Rendered[];
+  beforeAll(async () => {
+    objects = await renderChart(cluster, values, "isotope", NAMESPACE);
+  });
+
+  test("a real API server takes every object", async () => {
+    const problems: string[] = [];
+    for (const object of objects) {
+      const problem = await dryRun(object);
+      if (problem !== undefined) problems.push(`${object.kind} ${object.metadata.name}: ${problem}`);
+    }
+    for (const { manifest, name } of kitOf(objects)) {
+      const placed = { ...manifest, metadata: { ...manifest.metadata, namespace: NAMESPACE } };
+      const problem = await dryRun(Rendered.parse(placed));
+      if (problem !== undefined) problems.push(`kit ${name}: ${problem}`);
+    }
+    expect(problems).toEqual([]);
+  });
+
+  test("pods are restricted, limited, probed and without tokens that they do not need", () => {
+    const pods = objects.map(podOf).filter((pod) => pod !== undefined);
+    expect(pods.length).toBeGreaterThan(3);
+    for (const { name, spec } of pods) {
+      const at = `${name}: `;
+      expect(at + spec.securityContext.runAsNonRoot).toBe(`${at}true`);
+      expect(at + spec.securityContext.seccompProfile.type).toBe(`${at}RuntimeDefault`);
+      expect(at + typeof spec.automountServiceAccountToken).toBe(`${at}boolean`);
+      expect(at + spec.serviceAccountName).not.toBe(`${at}default`);
+      for (const container of spec.containers) {
+        expect(at + container.securityContext.allowPrivilegeEscalation).toBe(`${at}false`);
+        expect(at + container.securityContext.readOnlyRootFilesystem).toBe(`${at}true`);
+        expect(at + container.securityContext.capabilities.drop.join()).toBe(`${at}ALL`);
+        expect(at + JSON.stringify(container.resources.limits)).toContain("memory");
+        expect(at + JSON.stringify(container.resources.requests)).toContain("cpu");
+        if (!name.startsWith("Job")) {
+          expect(at + Object.keys(container).join()).toContain("readinessProbe");
+          expect(at + Object.keys(container).join()).toContain("livenessProbe");
+        }
+      }
+      const hostPaths = spec.volumes?.filter((volume) => "hostPath" in volume) ?? [];
+      expect(at + hostPaths.length).toBe(at + (name.endsWith("log-collector") ? 1 : 0));
+    }
+  });
+
+  test("no right is a wildcard, nobody is an administrator, routers read no secret", () => {
+    for (const object of objects.filter(({ kind }) => kind === "Role" || kind === "ClusterRole")) {
+      const { rules } = Role.parse(object);
+      for (const rule of rules) {
+        const words = [...rule.apiGroups, ...rule.resources, ...rule.verbs];
+        expect(words).not.toContain("*");
+        expect(words).not.toContain("escalate");
+        expect(words).not.toContain("impersonate");
+        if (rule.verbs.includes("bind")) expect(rule.resourceNames?.length ?? 0).toBeGreaterThan(0);
+        if (/router$/.test(object.metadata.name)) {
+          expect(rule.resources).not.toContain("secrets");
+          expect(rule.verbs.filter((verb) => !["get", "list", "watch"].includes(verb))).toEqual([]);
+        }
+      }
+    }
+    for (const object of objects.filter(({ kind }) => kind.endsWith("RoleBinding"))) {
+      const { roleRef } = z.looseObject({ roleRef: z.object({ name: z.string() }).loose() }).parse(object);
+      expect(roleRef.name).not.toMatch(/^(cluster-admin|admin|edit|view)$/);
+    }
+  });
+
+  test("references between the chart's own objects lead somewhere", () => {
+    const names = (kind: string) =>
+      new Set(objects.filter((one) => one.kind === kind).map(({ metadata }) => metadata.name));
+    const accounts = names("ServiceAccount");
+    for (const { spec } of objects.map(podOf).filter((pod) => pod !== undefined))
+      expect(accounts).toContain(spec.serviceAccountName);
+    for (const object of objects.filter(({ kind }) => kind === "Service")) {
+      const { spec } = z
+        .looseObject({ spec: z.looseObject({ selector: z.record(z.string(), z.string()) }) })
+        .parse(object);
+      const selected = objects
+        .map(podOf)
+        .filter(
+          (pod) => pod && Object.entries(spec.selector).every(([key, value]) => pod.labels[key] === value),
+        );
+      expect(selected.length).toBe(1);
+    }
+  });
+});
+
+test.each([
+  ["an unknown value", ["router.replica=3"], "replica"],
+  ["a replica count that is none", ["router.replicas=0"], "replicas"],
+  ["an unknown setting of a process", ['router.settings={"queue-lenght":5}'], "queue-lenght"],
+  ["a CIDR that is none", ['networkPolicy.dnsCidrs=["10.0.0.1"]'], "dnsCidrs"],
+  ["a label that is none", ['functionNamespaces.labels=["enabled"]'], "labels"],
+  [
+    "more than one storage without S3",
+    ["storage.replicas=2"],
+    "storage.replicas must be 1 without storage.s3",
+  ],
+  [
+    "S3 without a bucket",
+    ["storage.s3.enabled=true", "storage.s3.endpoint=https://s3"],
+    "storage.s3.bucket must be given",
+  ],
+])("%s is refused before anything is changed, naming the value", async (_title, values, message) => {
+  await expect(renderChart(cluster, values)).rejects.toThrow(message);
+});
+
+test("what differs between components shows in their environment", async () => {
+  const objects = await renderChart(cluster, ['router.settings={"queue-length":500}', "image.tag=v7"]);
+  const router = objects.map(podOf).find((pod) => pod?.name === "Deployment isotope-router");
+  const [container] = router?.spec.containers ?? [];
+  expect(container?.image).toBe("isotope/isotope:v7");
+  expect(container?.env).toContainEqual({ name: "ISOTOPE_ROUTER_QUEUE_LENGTH", value: "500" });
+});
+
+const Container = z.looseObject({
+  image: z.string(),
+  env: z.array(z.looseObject({ name: z.string() })).optional(),
+  resources: z.looseObject({}),
+  securityContext: z.looseObject({
+    allowPrivilegeEscalation: z.boolean(),
+    readOnlyRootFilesystem: z.boolean(),
+    capabilities: z.object({ drop: z.array(z.string()) }),
+  }),
+});
+const PodSpec = z.looseObject({
+  serviceAccountName: z.string(),
+  automountServiceAccountToken: z.boolean(),
+  securityContext: z.looseObject({
+    runAsNonRoot: z.boolean(),
+    seccompProfile: z.object({ type: z.string() }),
+  }),
+  containers: z.array(Container),
+  volumes: z.array(z.looseObject({ name: z.string() })).optional(),
+});
+const Workload = z.looseObject({
+  spec: z.looseObject({
+    template: z.looseObject({
+      metadata: z.looseObject({ labels: z.record(z.string(), z.string()) }),
+      spec: PodSpec,
+    }),
+  }),
+});
+const Role = z.looseObject({
+  rules: z.array(
+    z.looseObject({
+      apiGroups: z.array(z.string()),
+      resources: z.array(z.string()),
+      verbs: z.array(z.string()),
+      resourceNames: z.array(z.string()).optional(),
+    }),
+  ),
+});
+const Rendered = z.looseObject({
+  apiVersion: z.string(),
+  kind: z.string(),
+  metadata: z.looseObject({ name: z.string(), namespace: z.string().optional() }),
+});
+
+function podOf(object: Rendered) {
+  if (!["Deployment", "StatefulSet", "DaemonSet", "Job"].includes(object.kind)) return undefined;
+  const { metadata, spec } = Workload.parse(object).spec.template;
+  return { name: `${object.kind} ${object.metadata.name}`, labels: metadata.labels, spec };
+}
+
+function kitOf(objects: readonly Rendered[]) {
+  const secret = objects.find(({ metadata }) => metadata.name.endsWith("-namespace-kit"));
+  const { data } = z.looseObject({ data: z.object({ "kit.yaml": z.string() }) }).parse(secret);
+  const text = Buffer.from(data["kit.yaml"], "base64").toString();
+  expect(parseAllDocuments(text).every((document) => document.errors.length === 0)).toBe(true);
+  return parseKit(text, "kit.yaml");
+}
+
+const CLUSTER_SCOPED = new Set([
+  "Namespace",
+  "ClusterRole",
+  "ClusterRoleBinding",
+  "CustomResourceDefinition",
+]);
+const plural = (kind: string): string =>
+  kind.endsWith("y") ? `${kind.slice(0, -1)}ies`.toLowerCase() : `${kind}s`.toLowerCase();
+
+/** Why the API server would not take the object; nothing when it would. */
+async function dryRun(object: Rendered): Promise<string | undefined> {
+  const { apiVersion, kind, metadata } = object;
+  const root = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+  const scope = CLUSTER_SCOPED.has(kind) ? "" : `/namespaces/${metadata.namespace ?? NAMESPACE}`;
+  try {
+    await kube.request({
+      method: "PATCH",
+      path: `${root}${scope}/${plural(kind)}/${metadata.name}`,
+      query: { dryRun: "All", fieldManager: "chart-test", force: true, fieldValidation: "Strict" },
+      contentType: "application/apply-patch+yaml",
+      body: object,
+    });
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
