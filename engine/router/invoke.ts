@@ -42,6 +42,7 @@ export interface Invoker extends Omit<Handler, "onRequest"> {
   refuse(exchange: Exchange, error: PlatformError, lines?: string): void;
 }
 
+const REQUEST_ID_START = `${HEADER_REQUEST_ID}: `;
 /** A request that could not be sent to a pod is tried on so many others. */
 const MOST_FAILURES = 3;
 
@@ -192,7 +193,7 @@ const failureMessage = (code: ErrorCode, failure: RelayFailure): string =>
     : `${ERRORS[code].meaning} (${failure.message})`;
 
 function responseLines(invocation: Invocation, response: ResponseHead): string {
-  let lines = `${HEADER_REQUEST_ID}: ${invocation.requestId}\r\n`;
+  let lines = `${REQUEST_ID_START}${invocation.requestId}\r\n`;
   if (invocation.corsLines !== undefined) lines += invocation.corsLines;
   if (response.status >= 500) {
     const code = response.header(HEADER_ERROR_CODE);
