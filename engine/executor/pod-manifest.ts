@@ -119,18 +119,24 @@ export function podTemplate(environment: KubeEnvironment): PodTemplate {
   };
 }
 
+/** What a pod may write: its own code and files, secrets in memory only, and that its function prints. */
+const OWN_VOLUMES = [
+  { name: "tmp", mountPath: "/tmp", emptyDir: { sizeLimit: "512Mi" } },
+  { name: "userfunc", mountPath: "/userfunc", emptyDir: { sizeLimit: "512Mi" } },
+  { name: "secrets", mountPath: "/secrets", emptyDir: { medium: "Memory", sizeLimit: "16Mi" } },
+  { name: "configs", mountPath: "/configs", emptyDir: { sizeLimit: "64Mi" } },
+];
+
 /** Volumes and the one container of a pod of our own runtime, which is specialised directly. */
 function ownContainer(
   graceSeconds: number,
-  { name, image, fields, env, resources }: RuntimeContainer,
+  { name, image, fields, env, resources: given }: RuntimeContainer,
 ): Fields {
+  const resources = withDefaultResources(given);
   const drainMs = Math.max(Math.floor(graceSeconds * 900), (graceSeconds - EXIT_SECONDS) * 1000);
   const heap = heapFlag(resources);
   return {
-    volumes: [
-      { name: "tmp", emptyDir: { sizeLimit: "256Mi" } },
-      { name: "userfunc", emptyDir: { sizeLimit: "512Mi" } },
-    ],
+    volumes: OWN_VOLUMES.map(({ name: volume, emptyDir }) => ({ name: volume, emptyDir })),
     containers: [
       {
         ...fields,
@@ -143,17 +149,11 @@ function ownContainer(
           { name: POD_ENV.drainMs, value: String(drainMs) },
           ...IDENTITY_ENV,
         ],
-        ...(resources === undefined ? {} : { resources }),
-        volumeMounts: [
-          { name: "tmp", mountPath: "/tmp" },
-          { name: "userfunc", mountPath: "/userfunc" },
-        ],
-        readinessProbe: {
-          httpGet: { path: "/_isotope/healthz", port: FUNCTION_PORT },
-          periodSeconds: 5,
-          timeoutSeconds: 2,
-          failureThreshold: 3,
-        },
+        resources,
+        volumeMounts: OWN_VOLUMES.map(({ name: volume, mountPath }) => ({ name: volume, mountPath })),
+        // A pod is ready some hundred milliseconds after its start; the first look may come just before.
+        startupProbe: { httpGet: HEALTH, periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 60 },
+        readinessProbe: { httpGet: HEALTH, periodSeconds: 5, timeoutSeconds: 2, failureThreshold: 3 },
         securityContext: {
           allowPrivilegeEscalation: false,
           readOnlyRootFilesystem: true,
@@ -161,6 +161,25 @@ function ownContainer(
         },
       },
     ],
+  };
+}
+
+const HEALTH = { path: "/_isotope/healthz", port: FUNCTION_PORT };
+
+/** What a pod gets when nobody says; a warm pod takes some 60 MB. */
+const DEFAULT_REQUESTS = { cpu: "10m", memory: "64Mi", "ephemeral-storage": "32Mi" };
+const DEFAULT_LIMITS = { memory: "512Mi", "ephemeral-storage": "1Gi" };
+
+/** Fills in what is not said. Who says anything about memory says all of it: a limit must not be under the request. */
+function withDefaultResources(given: unknown): Fields {
+  const { requests, limits, ...rest } = fieldsOf(given);
+  const said = (name: string): boolean => name in fieldsOf(requests) || name in fieldsOf(limits);
+  const filled = (defaults: Fields): Fields =>
+    Object.fromEntries(Object.entries(defaults).filter(([name]) => !said(name)));
+  return {
+    ...rest,
+    requests: { ...filled(DEFAULT_REQUESTS), ...fieldsOf(requests) },
+    limits: { ...filled(DEFAULT_LIMITS), ...fieldsOf(limits) },
   };
 }
 

@@ -4,6 +4,8 @@ export interface DenoFlagOptions {
   readonly root: string;
   /** Further folders that the reference system's contract mounts: `/userfunc`, `/secrets`, `/configs`. Readable. */
   readonly contractDirs?: readonly string[];
+  /** Those of them that are written when the pod is specialised, and never again. */
+  readonly mountDirs?: readonly string[];
   /** What no function may reach: `address`, `address:port`, `[v6]:port` or CIDR. */
   readonly denyNet: readonly string[];
   /** Upper bound of the JavaScript heap; undefined = what the variable DENO_V8_FLAGS says. */
@@ -18,7 +20,7 @@ export const METADATA_ADDRESSES: readonly string[] = ["169.254.0.0/16", "[fd00:e
  * native libraries, system information, remote code, the listed addresses).
  */
 export function denoFlags(options: DenoFlagOptions): string[] {
-  const { root, contractDirs = [], denyNet, memoryMb } = options;
+  const { root, contractDirs = [], mountDirs = [], denyNet, memoryMb } = options;
   const readable = [root, ...contractDirs].join(",");
   return [
     "run",
@@ -30,8 +32,8 @@ export function denoFlags(options: DenoFlagOptions): string[] {
     "--no-npm",
     "--unstable-no-legacy-abort",
     `--allow-read=${readable}`,
-    // The second entry outlives the first, which the runtime gives up as soon as the code is in place.
-    `--allow-write=${root},${root}/tmp`,
+    // `tmp` outlives the others, which the runtime gives up as soon as the code is in place.
+    `--allow-write=${[root, `${root}/tmp`, ...mountDirs].join(",")}`,
     "--allow-env",
     "--allow-net",
     ...(denyNet.length === 0 ? [] : [`--deny-net=${denyNet.join(",")}`]),
@@ -44,14 +46,21 @@ export function denoFlags(options: DenoFlagOptions): string[] {
   ];
 }
 
-/** The flags of a pod on a cluster: the arguments between `deno` and the main module in the image's Containerfile. */
-export const IMAGE_ROOT = "/tmp/isotope";
-export const imageFlags = (): string[] =>
-  denoFlags({
+const IMAGE_ROOT = "/tmp/isotope";
+
+/** The command of a pod on a cluster: what the image's Containerfile has as its entry. */
+export const imageCommand = (): string[] => [
+  "/usr/local/bin/deno",
+  ...denoFlags({
     root: IMAGE_ROOT,
     contractDirs: ["/userfunc", "/secrets", "/configs"],
+    mountDirs: ["/secrets", "/configs"],
     denyNet: METADATA_ADDRESSES,
-  });
+  }),
+  "/app/env-images/deno/main.js",
+  ...["--host", "0.0.0.0", "--port", "8888", "--root", IMAGE_ROOT],
+  ...["--userfunc", "/userfunc", "--secrets", "/secrets", "--configs", "/configs"],
+];
 
 /** The ways to say a port of the platform on this machine, as entries for `denyNet`. */
 export function loopbackPorts(ports: readonly number[]): string[] {

@@ -1,7 +1,7 @@
 /**
  * The process of a function pod: starts generic, warms itself, becomes ready, is specialised once, serves, drains on SIGTERM.
  *
- *   deno run <flags.ts> main.ts --host <address> --port <port> --root <the pod's own folder> [--userfunc <folder>]
+ *   deno run <flags.ts> main.ts --host <address> --port <port> --root <the pod's own folder> [--userfunc <folder>] [--secrets <folder>] [--configs <folder>]
  */
 import { beginDrain } from "./drain.ts";
 import {
@@ -68,7 +68,8 @@ server = createPodServer({
     log,
     served: interceptServe(log),
     seal: () => {
-      Deno.permissions.revokeSync({ name: "write", path: root });
+      for (const path of [root, settings.secrets, settings.configs])
+        Deno.permissions.revokeSync({ name: "write", path });
     },
   },
 });

@@ -6,6 +6,9 @@ export interface Settings {
   readonly root: string;
   /** Where the reference system's contract puts code. */
   readonly userfunc: string;
+  /** Where secrets and config maps become files, as `<namespace>/<name>/<key>`. */
+  readonly secrets: string;
+  readonly configs: string;
   readonly podUid: string;
   readonly podName: string;
   readonly namespace: string;
@@ -58,6 +61,8 @@ export function takeSettings(args: readonly string[], env: ProcessEnvironment): 
     port: integer("--port", flag(args, "port") ?? "8888", 0, 65_535),
     root,
     userfunc: flag(args, "userfunc") ?? `${root}/userfunc`,
+    secrets: flag(args, "secrets") ?? `${root}/secrets`,
+    configs: flag(args, "configs") ?? `${root}/configs`,
     podUid: given[ENV_POD_UID] ?? "",
     podName: given[ENV_POD_NAME] ?? "",
     namespace: given[ENV_POD_NAMESPACE] ?? "",

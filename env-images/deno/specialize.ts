@@ -181,11 +181,11 @@ async function direct(owner: SpecializeOwner, request: Request): Promise<Respons
     }
     const place = `${settings.root}/code`;
     const tree = await writeArchive(archive, place);
-    writeMounts(settings.root, `${settings.root}/secrets`, message.secrets, 0o400);
-    writeMounts(settings.root, `${settings.root}/configs`, message.configMaps, 0o444);
+    writeMounts(settings.root, settings.secrets, message.secrets, 0o400);
+    writeMounts(settings.root, settings.configs, message.configMaps, 0o444);
     const folders = {
-      ISOTOPE_SECRETS_DIR: `${settings.root}/secrets/${message.function.namespace}`,
-      ISOTOPE_CONFIGS_DIR: `${settings.root}/configs/${message.function.namespace}`,
+      ISOTOPE_SECRETS_DIR: `${settings.secrets}/${message.function.namespace}`,
+      ISOTOPE_CONFIGS_DIR: `${settings.configs}/${message.function.namespace}`,
     };
     await load(owner, {
       tree,

@@ -109,7 +109,8 @@ export async function warmUp(serve: typeof Deno.serve, settings: Settings): Prom
   const root = `${settings.root}/tmp/.warm`;
   Deno.mkdirSync(`${root}/tmp`, { recursive: true });
   const pod = genericPod(POD_UID);
-  const own = { ...settings, root, token: TOKEN, podUid: POD_UID };
+  const folders = { root, secrets: `${root}/secrets`, configs: `${root}/configs` };
+  const own = { ...settings, ...folders, token: TOKEN, podUid: POD_UID };
   // As near to the real thing as can be taken back.
   const seal = (): void => void Deno.permissions.querySync({ name: "write", path: settings.root });
   const { handle, onError } = createPodServer({
