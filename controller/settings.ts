@@ -1,5 +1,6 @@
 import {
   bytes,
+  flagsOf,
   FUNCTION_NAMESPACES_HELP,
   integer,
   list,
@@ -12,11 +13,7 @@ import {
   toggle,
 } from "../net/settings.ts";
 
-const flag = <F extends string>(name: F, help: string) => ({
-  flag: name,
-  env: `ISOTOPE_CONTROLLER_${name.toUpperCase().replaceAll("-", "_")}`,
-  help,
-});
+const flag = flagsOf("CONTROLLER");
 
 /** Settings of the controller process. Environment variables: `ISOTOPE_CONTROLLER_` and the flag in upper case with underscores. */
 export const CONTROLLER_SETTINGS = {

@@ -20,6 +20,15 @@ export type SettingsOf<R extends Record<string, Setting<unknown>>> = {
   readonly [K in keyof R]: R[K] extends Setting<infer T> ? T : never;
 };
 
+/** Names the settings of a process: the variable is `ISOTOPE_<component>_` and the flag in upper case with underscores. */
+export const flagsOf =
+  (component: string) =>
+  <F extends string>(name: F, help: string) => ({
+    flag: name,
+    env: `ISOTOPE_${component}_${name.toUpperCase().replaceAll("-", "_")}`,
+    help,
+  });
+
 /** Thrown when a process is started with settings that it cannot run with. The message names all of them. */
 export class SettingsError extends Error {
   readonly problems: readonly string[];
@@ -238,7 +247,9 @@ export const FUNCTION_NAMESPACES_HELP =
   "Labels (key=value) of the namespaces that hold functions, one of them is enough; * = all namespaces";
 
 /** Labels by which a process chooses the namespaces that it minds; by default all. */
-export function namespaceLabels(given: Omit<Named<readonly string[]>, "fallback">): Setting<readonly string[]> {
+export function namespaceLabels(
+  given: Omit<Named<readonly string[]>, "fallback">,
+): Setting<readonly string[]> {
   return list({
     ...given,
     fallback: ["*"],

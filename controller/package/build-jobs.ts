@@ -6,8 +6,8 @@
  * B2. At most `maxConcurrent` builds run at once; the others wait in the order in which they came.
  * B3. A finished job stays until its package's reconcile has taken the outcome, so that no outcome is lost and none is used twice.
  */
+import type { BuildOutcome } from "../../api/build.ts";
 import { BuildLog } from "./build-log.ts";
-import type { BuildOutcome } from "./ports.ts";
 
 /** A build's outcome and the sha256 of the source that it was made from ("" when the source could not be read). */
 export type Finished = BuildOutcome & { readonly sourceDigest: string };

@@ -1,4 +1,4 @@
-import { createHash, createHmac, randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import type { Environment } from "../../api/kinds/index.ts";
 import {
   API_GROUP_VERSION,
@@ -10,6 +10,7 @@ import {
 } from "../../api/names.ts";
 import { BUILDER_PORT } from "../../api/wire/builder.ts";
 import { POD_ENV } from "../../api/wire/pod.ts";
+import { podToken } from "../../net/pod-token.ts";
 import type { BuilderPodManifest } from "./builder-cluster.ts";
 
 export const BUILDER_COMPONENT = "builder";
@@ -158,9 +159,4 @@ function withToken(spec: Record<string, unknown>, token: string): Record<string,
     return { ...container, env: [...listOf(container["env"]), { name: POD_ENV.token, value: token }] };
   });
   return { ...spec, containers };
-}
-
-/** Token of a pod's control calls: nothing is stored, so any manager can call any pod, also after a restart. */
-export function podToken(master: Uint8Array, namespace: string, name: string): string {
-  return createHmac("sha256", master).update(`pod:${namespace}/${name}`).digest("hex");
 }

@@ -3,14 +3,9 @@ import type { Environment } from "../../api/kinds/index.ts";
 import { ANNOTATION_HOST_PORT } from "../../api/names.ts";
 import { BUILDER_PORT } from "../../api/wire/builder.ts";
 import type { Log } from "../../net/log.ts";
+import { podTokens } from "../../net/pod-token.ts";
 import type { BuilderCluster, BuilderPodView } from "./builder-cluster.ts";
-import {
-  builderPodLabels,
-  builderPodManifest,
-  builderPodTemplate,
-  LABEL_TEMPLATE,
-  podToken,
-} from "./builder-pod.ts";
+import { builderPodLabels, builderPodManifest, builderPodTemplate, LABEL_TEMPLATE } from "./builder-pod.ts";
 
 /*
  * The builder pods, one per Environment. Invariants:
@@ -117,8 +112,7 @@ export function builderPods(options: BuilderPodsOptions): BuilderPods {
     }
   };
 
-  const tokensOf = (pod: BuilderPodView): string[] =>
-    options.masters().map((master) => podToken(master, pod.namespace, pod.name));
+  const tokensOf = (pod: BuilderPodView): string[] => podTokens(options.masters(), pod.namespace, pod.name);
 
   const giveUp = async (pod: BuilderPodView): Promise<void> => {
     used.delete(pod.uid);

@@ -1,32 +1,13 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Agent } from "undici";
+import type { BuildHooks, BuildInput, BuildOutcome } from "../../api/build.ts";
 import type { Environment } from "../../api/kinds/index.ts";
 import type { Log } from "../../net/log.ts";
 import { isOwnBuilderImage } from "./builder-pod.ts";
 import { type BuilderPods, NoBuilderPod, type ReadyBuilder } from "./builder-pods.ts";
 import { fairQueue } from "./fair-queue.ts";
 import { type BuildReply, sendBuild } from "./send-build.ts";
-
-/** One build of one package. */
-export interface BuildInput {
-  readonly namespace: string;
-  readonly package: string;
-  readonly environment: Environment;
-  readonly source: { readonly sha256: string; readonly filename: string; readonly bytes: Uint8Array };
-  readonly command: string;
-  readonly entry: string;
-  readonly typeCheck: boolean;
-}
-
-export type BuildOutcome =
-  | { readonly outcome: "succeeded"; readonly artifact: Uint8Array; readonly sha256: string }
-  | { readonly outcome: "failed"; readonly fault: "user" | "platform"; readonly message: string };
-
-export interface BuildHooks {
-  readonly onLog: (line: string) => void;
-  readonly signal: AbortSignal;
-}
 
 export interface PackageBuilder {
   /** Runs one build to its end. Rejects only when `signal` is aborted. */

@@ -1,6 +1,7 @@
 import {
   bytes,
   durationMs,
+  flagsOf,
   FUNCTION_NAMESPACES_HELP,
   integer,
   namespaceLabels,
@@ -12,11 +13,7 @@ import {
   toggle,
 } from "../../net/settings.ts";
 
-const flag = <F extends string>(name: F, help: string) => ({
-  flag: name,
-  env: `ISOTOPE_EXECUTOR_${name.toUpperCase().replaceAll("-", "_")}`,
-  help,
-});
+const flag = flagsOf("EXECUTOR");
 
 const second = 1_000;
 

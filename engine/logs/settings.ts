@@ -1,5 +1,6 @@
 import {
   bytes,
+  flagsOf,
   FUNCTION_NAMESPACES_HELP,
   namespaceLabels,
   optionalText,
@@ -9,15 +10,8 @@ import {
   text,
 } from "../../net/settings.ts";
 
-const flagOf =
-  (component: string) =>
-  <F extends string>(name: F, help: string) => ({
-    flag: name,
-    env: `ISOTOPE_${component}_${name.toUpperCase().replaceAll("-", "_")}`,
-    help,
-  });
-const storeFlag = flagOf("LOG_STORE");
-const collectorFlag = flagOf("LOG_COLLECTOR");
+const storeFlag = flagsOf("LOG_STORE");
+const collectorFlag = flagsOf("LOG_COLLECTOR");
 
 /** Settings of the log store. Environment variables: `ISOTOPE_LOG_STORE_` and the flag in upper case with underscores. */
 export const LOG_STORE_SETTINGS = {

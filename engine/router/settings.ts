@@ -1,6 +1,7 @@
 import {
   bytes,
   durationMs,
+  flagsOf,
   FUNCTION_NAMESPACES_HELP,
   integer,
   list,
@@ -14,11 +15,7 @@ import {
   toggle,
 } from "../../net/settings.ts";
 
-const flag = <F extends string>(name: F, help: string) => ({
-  flag: name,
-  env: `ISOTOPE_ROUTER_${name.toUpperCase().replaceAll("-", "_")}`,
-  help,
-});
+const flag = flagsOf("ROUTER");
 
 const second = 1_000;
 

@@ -1,6 +1,7 @@
 import {
   bytes,
   durationMs,
+  flagsOf,
   oneOf,
   optionalText,
   port,
@@ -11,11 +12,7 @@ import {
 import { DEFAULT_MAX_ARCHIVE_BYTES } from "./archive-store.ts";
 import { PRUNE_DEFAULTS } from "./prune-archives.ts";
 
-const flag = <F extends string>(name: F, help: string) => ({
-  flag: name,
-  env: `ISOTOPE_STORAGE_${name.toUpperCase().replaceAll("-", "_")}`,
-  help,
-});
+const flag = flagsOf("STORAGE");
 
 const hour = 3_600_000;
 

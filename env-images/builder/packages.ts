@@ -39,6 +39,7 @@ export interface PreparePackagesOptions {
   readonly plugins: readonly Plugin[];
 }
 
+// What lockfiles of the package managers name by default; npm fetches from the registry of its configuration in their stead.
 const REGISTRY_HOSTS = ["registry.npmjs.org", "registry.yarnpkg.com"];
 
 /** Makes `node_modules` hold what the project imports, by its package.json, its lockfile and its `npm:` imports. */

@@ -2,7 +2,7 @@ import { availableParallelism, totalmem } from "node:os";
 import { expandReferences } from "./expand-references.ts";
 import { type PodPlace, readFieldPath } from "./field-path.ts";
 import type { ContainerSpec, EnvVar, KeyRef, Pod, ResourceFieldRef } from "./pod.ts";
-import { parseQuantity } from "./quantity.ts";
+import { parseQuantity } from "../schema/quantity.ts";
 
 /** Decoded contents of the namespace's Secrets and ConfigMaps; undefined when there is no such object. */
 export interface ConfigSources {

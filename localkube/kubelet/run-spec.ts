@@ -5,7 +5,7 @@ import { expandReferences } from "./expand-references.ts";
 import type { PodPlace } from "./field-path.ts";
 import { type ImageRule, type ImageTable, substitute } from "./images.ts";
 import type { ContainerSpec, Pod } from "./pod.ts";
-import { parseQuantity } from "./quantity.ts";
+import { parseQuantity } from "../schema/quantity.ts";
 import type { RunSpec } from "./shim/messages.ts";
 import { mountsClash, mountVolumes, prepareVolumes } from "./volumes.ts";
 

@@ -2,14 +2,11 @@ import { createHash, randomBytes, randomInt } from "node:crypto";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import type { BuildInput } from "../../api/build.ts";
 import type { Environment } from "../../api/kinds/index.ts";
 import { builderPods } from "../../engine/builder/builder-pods.ts";
 import { kubeBuilderCluster } from "../../engine/builder/kube-builder-cluster.ts";
-import {
-  type BuildInput,
-  type PackageBuilder,
-  packageBuilder,
-} from "../../engine/builder/package-builder.ts";
+import { type PackageBuilder, packageBuilder } from "../../engine/builder/package-builder.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { type Pod, PODS } from "../../kube/core.ts";
 import { ENVIRONMENTS } from "../../kube/kinds.ts";

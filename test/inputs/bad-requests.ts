@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { HEADER_AUTH_TIMESTAMP } from "../../api/headers.ts";
 import { SPECIALIZE_CONTENT_TYPE } from "../../api/wire/specialize.ts";
 import { messageHead } from "../../api/wire/frames.ts";
-import { podTokens } from "../../engine/executor/pod-token.ts";
+import { podTokens } from "../../net/pod-token.ts";
 import { keyRing } from "../../net/keys.ts";
 import { sha256Hex, type SignOptions, signer } from "../../net/sign.ts";
 import type { TestPlatform } from "../e2e/test-platform.ts";
