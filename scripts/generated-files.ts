@@ -1,6 +1,7 @@
 import { stringify } from "yaml";
 import { customResourceDefinition } from "../api/crd.ts";
 import { KINDS } from "../api/kinds/index.ts";
+import { componentsReference } from "./docs/components-reference.ts";
 import { cliReference } from "./docs/cli-reference.ts";
 import { errorsReference } from "./docs/errors-reference.ts";
 import { valuesReference, valuesSchema, valuesYaml } from "./chart/chart-files.ts";
@@ -22,6 +23,7 @@ export async function generatedFiles(): Promise<Map<string, string>> {
   files.set("charts/isotope/values.schema.json", valuesSchema());
   files.set("docs/reference/chart-values.md", valuesReference());
   files.set("docs/reference/cli.md", cliReference());
+  files.set("docs/reference/components.md", componentsReference());
   files.set("docs/reference/errors.md", errorsReference());
   files.set("docs/reference/function-config.md", functionConfigReference());
   files.set("docs/reference/kinds.md", kindsReference());

@@ -1,6 +1,9 @@
 import { relative } from "node:path";
+import { CONTROLLER_SETTINGS } from "../../controller/settings.ts";
 import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
+import { LOG_COLLECTOR_SETTINGS, LOG_STORE_SETTINGS } from "../../engine/logs/settings.ts";
 import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
+import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
 import { SETTINGS as LOCAL_SETTINGS } from "../../local/settings.ts";
 import type { Setting } from "../../net/settings.ts";
 
@@ -43,6 +46,22 @@ export function settingsReference(): string {
     "## Executor",
     "",
     ...table(EXECUTOR_SETTINGS),
+    "",
+    "## Controller",
+    "",
+    ...table(CONTROLLER_SETTINGS),
+    "",
+    "## Storage",
+    "",
+    ...table(STORAGE_SETTINGS),
+    "",
+    "## Log store",
+    "",
+    ...table(LOG_STORE_SETTINGS),
+    "",
+    "## Log collector",
+    "",
+    ...table(LOG_COLLECTOR_SETTINGS),
     "",
   ].join("\n");
 }
