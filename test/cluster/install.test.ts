@@ -1,0 +1,193 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
+import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { PODS, SECRETS } from "../../kube/core.ts";
+import { FUNCTIONS } from "../../kube/kinds.ts";
+import { NAMESPACES } from "../../kube/namespace-scope.ts";
+import { eventually } from "../controller/platform.ts";
+import type { InstalledPlatform } from "../e2e/installed-platform.ts";
+import { runCli } from "../e2e/run-cli.ts";
+import { currentCluster } from "./cluster.ts";
+import { helm, installPlatform } from "./install-platform.ts";
+import { platformImages } from "./platform-images.ts";
+
+/** A whole life of a release of its own beside the shared platform: install, upgrade, rotation of the key, uninstall. */
+const PLATFORM = "chart-life";
+const FUNCTION_NAMESPACE = "chart-life-functions";
+const LABEL = { "chart.test/life": "yes" };
+const VALUES = [
+  "fullnameOverride=chartlife",
+  "crds.install=false",
+  "functionNamespaces.labels={chart.test/life=yes}",
+  "functionNamespaces.environment.poolSize=1",
+];
+const cluster = currentCluster();
+let kube: KubeClient;
+let installed: InstalledPlatform;
+let images: Awaited<ReturnType<typeof platformImages>>;
+const folder = mkdtempSync(join(tmpdir(), "isotope-chart-"));
+
+beforeAll(async () => {
+  kube = await createKubeClient({ kubeconfig: cluster.kubeconfig });
+  images = await platformImages(cluster, () => undefined);
+  await kube.create(NAMESPACES, { metadata: { name: FUNCTION_NAMESPACE, labels: LABEL } });
+}, 300_000);
+afterAll(async () => {
+  await helm(cluster, ["uninstall", "isotope", "--namespace", PLATFORM, "--wait", "--ignore-not-found"]);
+  for (const name of [FUNCTION_NAMESPACE, PLATFORM, `${PLATFORM}-logs`])
+    await kube.delete(NAMESPACES, { name });
+  await kube.close();
+  rmSync(folder, { recursive: true });
+});
+
+const cli = (args: string[]) =>
+  runCli([...args, "--kubeconfig", cluster.kubeconfig, "--namespace", FUNCTION_NAMESPACE], {
+    cwd: folder,
+    env: { ISOTOPE_PLATFORM_NAMESPACE: PLATFORM, ISOTOPE_ROUTER_URL: installed.routerUrl },
+  });
+const hello = async (): Promise<string> => {
+  const reply = await fetch(`${installed.routerUrl}/hello/Ada`);
+  return `${reply.status} ${await reply.text()}`;
+};
+const install = (values: readonly string[] = []) =>
+  installPlatform(cluster, { images, namespace: PLATFORM, values: [...VALUES, ...values] });
+const keys = async (): Promise<string[]> => {
+  const secret = await kube.get(SECRETS, { namespace: PLATFORM, name: "chartlife-signing-key" });
+  return Buffer.from(secret.data?.["keys"] ?? "", "base64")
+    .toString()
+    .split("\n");
+};
+
+test("after helm install a deployed example answers through the router", { timeout: 300_000 }, async () => {
+  installed = await install();
+  expect((await cli(["init", "."])).code).toBe(0);
+  await eventually(
+    async () => (await kube.list(PODS, { namespace: FUNCTION_NAMESPACE })).items.length,
+    (count) => count > 0,
+    60_000,
+  );
+  const { code, err } = await cli(["deploy", "."]);
+  expect(`${code} ${err}`).toMatch(/^0 /);
+  expect(await eventually(hello, (answer) => answer.startsWith("200"), 60_000)).toContain("Hello Ada");
+});
+
+test("an upgrade changes what it is told and loses nothing", { timeout: 300_000 }, async () => {
+  const [key] = await keys();
+  const failures: string[] = [];
+  let calls = 0;
+  let busy = true;
+  const traffic = (async () => {
+    while (busy) {
+      const answer = await hello().catch((error: unknown) => String(error));
+      calls += 1;
+      if (!answer.startsWith("200")) failures.push(answer);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  })();
+  await install([
+    "router.settings.queue-length=500",
+    "executor.podAnnotations.a=b",
+    "controller.podAnnotations.a=b",
+  ]);
+  busy = false;
+  await traffic;
+  expect(failures).toEqual([]);
+  expect(calls).toBeGreaterThan(20);
+  expect(await keys()).toEqual([key]);
+});
+
+test("the signing key is rotated step by step, and no step can be jumped", { timeout: 300_000 }, async () => {
+  const [old] = await keys();
+  const rotate = (step: number) => install([`signingKey.rotation=${step}`]);
+  await expect(rotate(2)).rejects.toThrow("signingKey.rotation must be 0 or 1, got 2");
+  await rotate(1);
+  const [first, added] = await keys();
+  expect(first).toBe(old);
+  expect(added).toMatch(/^[A-Za-z0-9]{64}$/);
+  await rotate(1);
+  expect(await keys()).toEqual([old, added]);
+  await rotate(2);
+  expect(await keys()).toEqual([added, old]);
+  await rotate(3);
+  expect(await keys()).toEqual([added]);
+});
+
+test("uninstall leaves nothing but what the values ask to keep", { timeout: 300_000 }, async () => {
+  await helm(cluster, ["uninstall", "isotope", "--namespace", PLATFORM, "--wait", "--timeout", "4m"]);
+  const left = async () =>
+    (await everything())
+      .filter(({ text }) => text.includes("chartlife") || text.includes(`"${PLATFORM}"`))
+      .map(({ id }) => id)
+      .filter((id) => !/ chart-life\/(default|kube-root-ca\.crt)$/.test(id))
+      .toSorted();
+  // What they owned goes a little later than Deployments and Services.
+  await eventually(left, (ids) => ids.length === 2, 60_000);
+  expect(await left()).toEqual([
+    `persistentvolumeclaims ${PLATFORM}/chartlife-log-store`,
+    `persistentvolumeclaims ${PLATFORM}/chartlife-storage`,
+  ]);
+  const inFunctions = (await everything()).filter(({ id }) => id.includes(` ${FUNCTION_NAMESPACE}/`));
+  expect(inFunctions.map(({ id }) => id.split(" ")[0])).not.toContain("pods");
+  expect(
+    inFunctions
+      .filter(({ text }) => text.includes('"app.kubernetes.io/component":"namespace-kit"'))
+      .map(({ id }) => id),
+  ).toEqual([`environments ${FUNCTION_NAMESPACE}/deno`]);
+  const functions = await kube.list(FUNCTIONS, { namespace: FUNCTION_NAMESPACE });
+  expect(functions.items.map(({ metadata }) => metadata.name)).toContain("hello");
+  await eventually(
+    async () => (await kube.find(NAMESPACES, { name: `${PLATFORM}-logs` })) === undefined,
+    (gone) => gone,
+    60_000,
+  );
+});
+
+const Resources = z.looseObject({
+  resources: z.array(z.looseObject({ name: z.string(), verbs: z.array(z.string()) })),
+});
+const Groups = z.looseObject({
+  groups: z.array(z.looseObject({ preferredVersion: z.object({ groupVersion: z.string() }).loose() })),
+});
+/** What comes and goes by itself, or belongs to the namespaces that Kubernetes made. */
+const UNINTERESTING = new Set([
+  "events",
+  "persistentvolumes",
+  "namespaces",
+  "endpoints",
+  "podmetrics",
+  "bindings",
+  "componentstatuses",
+]);
+
+/** Every object of every kind that can be listed. */
+async function everything(): Promise<{ id: string; text: string }[]> {
+  const get = (path: string) => kube.request({ method: "GET", path });
+  const groups = Groups.parse(await get("/apis")).groups.map(
+    ({ preferredVersion }) => `/apis/${preferredVersion.groupVersion}`,
+  );
+  const found: { id: string; text: string }[] = [];
+  for (const root of ["/api/v1", ...groups]) {
+    const { resources } = Resources.parse(await get(root));
+    for (const { name, verbs } of resources) {
+      if (!verbs.includes("list") || name.includes("/") || UNINTERESTING.has(name)) continue;
+      const { items } = z
+        .looseObject({
+          items: z.array(
+            z.looseObject({
+              metadata: z.looseObject({ name: z.string(), namespace: z.string().optional() }),
+            }),
+          ),
+        })
+        .parse(await get(`${root}/${name}`));
+      for (const item of items)
+        found.push({
+          id: `${name} ${item.metadata.namespace ?? ""}/${item.metadata.name}`,
+          text: JSON.stringify(item),
+        });
+    }
+  }
+  return found;
+}

@@ -1,0 +1,250 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { NAMESPACES } from "../../kube/namespace-scope.ts";
+import { resourceType } from "../../kube/resource.ts";
+import { installedPlatform } from "../e2e/installed-platform.ts";
+import { eventually } from "../controller/platform.ts";
+
+/** What the platform's accounts may do, as the API server itself sees it. */
+const FUNCTIONS_NAMESPACE = "rbac-functions";
+const OTHER_NAMESPACE = "rbac-other";
+const ROLE_BINDINGS = resourceType("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings");
+const Review = z.object({ status: z.object({ allowed: z.boolean() }) });
+
+let kube: KubeClient;
+let platform: string;
+
+beforeAll(async () => {
+  const installed = installedPlatform();
+  if (!installed) throw new Error("ISOTOPE_TEST_CLUSTER names no platform");
+  platform = installed.platformNamespace;
+  kube = await createKubeClient({ kubeconfig: installed.kubeconfig });
+  await kube.create(NAMESPACES, {
+    metadata: { name: FUNCTIONS_NAMESPACE, labels: { "isotope.dev/functions": "enabled" } },
+  });
+  await kube.create(NAMESPACES, { metadata: { name: OTHER_NAMESPACE } });
+  await eventually(
+    () => kube.find(ROLE_BINDINGS, { namespace: FUNCTIONS_NAMESPACE, name: "isotope-executor" }),
+    (found) => found !== undefined,
+    60_000,
+  );
+});
+afterAll(async () => {
+  for (const name of [FUNCTIONS_NAMESPACE, OTHER_NAMESPACE]) await kube.delete(NAMESPACES, { name });
+  await kube.close();
+});
+
+/** `verb resource[.group][/subresource] [name]`, e.g. `list pods` or `patch functions.fission.io/status`. */
+async function may(account: string, what: string, namespace: string): Promise<boolean> {
+  const [verb = "", resource = "", name = ""] = what.split(" ");
+  const [path = "", subresource = ""] = resource.split("/");
+  const [plural = "", ...group] = path.split(".");
+  const reply = await kube.request({
+    method: "POST",
+    path: "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+    body: {
+      apiVersion: "authorization.k8s.io/v1",
+      kind: "SubjectAccessReview",
+      spec: {
+        user: `system:serviceaccount:${account}`,
+        groups: ["system:serviceaccounts", "system:authenticated"],
+        resourceAttributes: { verb, group: group.join("."), resource: plural, subresource, name, namespace },
+      },
+    },
+  });
+  return Review.parse(reply).status.allowed;
+}
+
+async function answers(
+  account: string,
+  asked: readonly (readonly [string, string])[],
+): Promise<Record<string, boolean>> {
+  const found: Record<string, boolean> = {};
+  for (const [what, where] of asked) found[`${what} in ${where || "all"}`] = await may(account, what, where);
+  return found;
+}
+const all = (asked: readonly (readonly [string, string])[], allowed: boolean) =>
+  Object.fromEntries(asked.map(([what, where]) => [`${what} in ${where || "all"}`, allowed]));
+
+/** What nobody of the platform may do anywhere. */
+const NEVER: readonly string[] = [
+  "create clusterrolebindings.rbac.authorization.k8s.io",
+  "create clusterroles.rbac.authorization.k8s.io",
+  "escalate clusterroles.rbac.authorization.k8s.io",
+  "bind clusterroles.rbac.authorization.k8s.io cluster-admin",
+  "impersonate users",
+  "create pods/exec",
+  "create pods/attach",
+  "create pods/portforward",
+  "create serviceaccounts/token",
+  "get nodes",
+  "create nodes/proxy",
+  "delete namespaces",
+  "patch namespaces",
+  "create persistentvolumes",
+  "create validatingwebhookconfigurations.admissionregistration.k8s.io",
+];
+
+describe.each(["router", "executor", "controller", "storage", "log-store", "log-collector", "cli"])(
+  "%s",
+  (component) => {
+    test("may do nothing that leads to the cluster", async () => {
+      const namespace = component === "log-collector" ? `${platform}-logs` : platform;
+      const account = `${namespace}:isotope-${component}`;
+      const asked = NEVER.flatMap((what) =>
+        ["", FUNCTIONS_NAMESPACE, platform, "kube-system"].map((where) => [what, where] as const),
+      );
+      expect(await answers(account, asked)).toEqual(all(asked, false));
+    });
+  },
+);
+
+test("the router reads routes and endpoints, and no secret anywhere", async () => {
+  const account = `${platform}:isotope-router`;
+  const allowed = [
+    ["watch functions.fission.io", ""],
+    ["watch httptriggers.fission.io", ""],
+    ["watch endpointslices.discovery.k8s.io", ""],
+    ["watch namespaces", ""],
+  ] as const;
+  expect(await answers(account, allowed)).toEqual(all(allowed, true));
+  const denied = ["", FUNCTIONS_NAMESPACE, OTHER_NAMESPACE, platform, "kube-system"].flatMap((where) =>
+    [
+      "get secrets",
+      "list secrets",
+      "get configmaps",
+      "list pods",
+      "create pods",
+      "patch functions.fission.io",
+      "get leases.coordination.k8s.io",
+    ].map((what) => [what, where] as const),
+  );
+  expect(await answers(account, denied)).toEqual(all(denied, false));
+});
+
+test("the executor works where functions live and nowhere else", async () => {
+  const account = `${platform}:isotope-executor`;
+  const work = [
+    "create pods",
+    "delete pods",
+    "get secrets",
+    "get configmaps",
+    "create replicasets.apps",
+    "create deployments.apps",
+    "create services",
+    "create horizontalpodautoscalers.autoscaling",
+    "create endpointslices.discovery.k8s.io",
+    "create events",
+  ];
+  const inside = work.map((what) => [what, FUNCTIONS_NAMESPACE] as const);
+  expect(await answers(account, inside)).toEqual(all(inside, true));
+  const outside = ["", OTHER_NAMESPACE, "kube-system", "default", platform].flatMap((where) =>
+    work.map((what) => [what, where] as const),
+  );
+  expect(await answers(account, outside)).toEqual(all(outside, false));
+  const never = [
+    ["list secrets", FUNCTIONS_NAMESPACE],
+    ["patch secrets", FUNCTIONS_NAMESPACE],
+    ["patch functions.fission.io", FUNCTIONS_NAMESPACE],
+    ["delete functions.fission.io", FUNCTIONS_NAMESPACE],
+    ["create rolebindings.rbac.authorization.k8s.io", FUNCTIONS_NAMESPACE],
+    ["delete networkpolicies.networking.k8s.io", FUNCTIONS_NAMESPACE],
+    ["get secrets isotope-signing-key", platform],
+  ] as const;
+  expect(await answers(account, never)).toEqual(all(never, false));
+});
+
+test("the controller grants the chart's roles and no others, and writes status, not functions", async () => {
+  const account = `${platform}:isotope-controller`;
+  const allowed = [
+    ["bind clusterroles.rbac.authorization.k8s.io isotope-executor-functions", ""],
+    ["create rolebindings.rbac.authorization.k8s.io", OTHER_NAMESPACE],
+    ["patch functions.fission.io/status", FUNCTIONS_NAMESPACE],
+    ["patch packages.fission.io", FUNCTIONS_NAMESPACE],
+    ["create pods", FUNCTIONS_NAMESPACE],
+    ["create tokenreviews.authentication.k8s.io", ""],
+    ["create ingresses.networking.k8s.io", platform],
+  ] as const;
+  expect(await answers(account, allowed)).toEqual(all(allowed, true));
+  const denied = [
+    ["bind clusterroles.rbac.authorization.k8s.io admin", ""],
+    ["delete rolebindings.rbac.authorization.k8s.io somebody", FUNCTIONS_NAMESPACE],
+    ["patch rolebindings.rbac.authorization.k8s.io somebody", OTHER_NAMESPACE],
+    ["create pods", OTHER_NAMESPACE],
+    ["list secrets", OTHER_NAMESPACE],
+    ["list secrets", ""],
+    ["get secrets", platform],
+    ["patch functions.fission.io", FUNCTIONS_NAMESPACE],
+    ["delete packages.fission.io", FUNCTIONS_NAMESPACE],
+    ["patch functions.fission.io/status", OTHER_NAMESPACE],
+    ["create ingresses.networking.k8s.io", FUNCTIONS_NAMESPACE],
+    ["delete networkpolicies.networking.k8s.io somebody", FUNCTIONS_NAMESPACE],
+  ] as const;
+  expect(await answers(account, denied)).toEqual(all(denied, false));
+});
+
+test("storage and logs see what they need", async () => {
+  const storage = [
+    ["list packages.fission.io", ""],
+    ["patch packages.fission.io", FUNCTIONS_NAMESPACE],
+    ["get secrets", platform],
+    ["list pods", FUNCTIONS_NAMESPACE],
+  ] as const;
+  expect(Object.values(await answers(`${platform}:isotope-storage`, storage))).toEqual([
+    true,
+    false,
+    false,
+    false,
+  ]);
+  const store = [
+    ["watch pods", FUNCTIONS_NAMESPACE],
+    ["watch pods", OTHER_NAMESPACE],
+    ["get pods/log", FUNCTIONS_NAMESPACE],
+    ["get secrets", FUNCTIONS_NAMESPACE],
+  ] as const;
+  expect(Object.values(await answers(`${platform}:isotope-log-store`, store))).toEqual([
+    true,
+    false,
+    false,
+    false,
+  ]);
+  const collector = [
+    ["list pods", ""],
+    ["list pods", FUNCTIONS_NAMESPACE],
+    ["get secrets", `${platform}-logs`],
+  ] as const;
+  expect(Object.values(await answers(`${platform}-logs:isotope-log-collector`, collector))).toEqual([
+    false,
+    false,
+    false,
+  ]);
+});
+
+test("rights go with the label, and the pods go before them", async () => {
+  const account = `${platform}:isotope-executor`;
+  await kube.patch(
+    NAMESPACES,
+    { name: OTHER_NAMESPACE },
+    { metadata: { labels: { "fission.io/enabled": "true" } } },
+  );
+  await eventually(
+    () => may(account, "create pods", OTHER_NAMESPACE),
+    (allowed) => allowed,
+    60_000,
+  );
+  const pods = async () =>
+    (await kube.list(resourceType("v1", "Pod", "pods"), { namespace: OTHER_NAMESPACE })).items.length;
+  await eventually(pods, (count) => count > 0, 60_000);
+  await kube.patch(
+    NAMESPACES,
+    { name: OTHER_NAMESPACE },
+    { metadata: { labels: { "fission.io/enabled": null } } },
+  );
+  await eventually(
+    () => may(account, "create pods", OTHER_NAMESPACE),
+    (allowed) => !allowed,
+    100_000,
+  );
+  expect(await pods()).toBe(0);
+});
