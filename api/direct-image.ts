@@ -1,6 +1,9 @@
 /** On an Environment whose image is built from ours under another name: `direct`, or `sidecar` to treat ours as a foreign one. */
 export const ANNOTATION_SPECIALISATION = "isotope.dev/specialisation";
 
+/** What stands beside images of others, under its usual name. */
+export const FETCHER_IMAGE = "isotope/fetcher";
+
 const OWN_RUNTIME = /(?:^|\/)isotope\/deno-env(?:[:@]|$)/;
 
 /**

@@ -155,6 +155,7 @@ function builderOf(
       cluster: kubeBuilderCluster(client),
       masters: () => keys.masters(),
       log,
+      fetcherImage: settings.fetcherImage,
       readyTimeoutMs: BUILDER_READY_MS,
     }),
     log,

@@ -1,3 +1,4 @@
+import { FETCHER_IMAGE } from "../api/direct-image.ts";
 import {
   bytes,
   flagsOf,
@@ -67,6 +68,10 @@ export const CONTROLLER_SETTINGS = {
     pattern: /^([a-z0-9.-]+\/)?[a-z0-9.-]*$/,
     allowed: "name, namespace/name or empty",
     fallback: "",
+  }),
+  fetcherImage: text({
+    ...flag("fetcher-image", "Image of the fetcher, which stands beside builders of foreign images"),
+    fallback: FETCHER_IMAGE,
   }),
   internalKeyFile: text(
     flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),

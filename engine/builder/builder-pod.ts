@@ -12,6 +12,12 @@ import { BUILDER_PORT } from "../../api/wire/builder.ts";
 import { POD_ENV } from "../../api/wire/pod.ts";
 import { podToken } from "../../net/pod-token.ts";
 import type { BuilderPodManifest } from "./builder-cluster.ts";
+import {
+  type BuilderContainer,
+  FETCHER_CONTAINER,
+  FOREIGN_LABELS,
+  foreignBuilder,
+} from "./foreign-builder.ts";
 
 export const BUILDER_COMPONENT = "builder";
 /** Fingerprint of the template that a pod was made from; a pod with another one than its Environment's is replaced. */
@@ -45,16 +51,34 @@ const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? v
 export interface BuilderPodTemplate {
   readonly hash: string;
   readonly spec: Record<string, unknown>;
+  /** Labels of its pods beyond those of all builder pods. */
+  readonly labels: Readonly<Record<string, string>>;
 }
 
-/** Template of an Environment's builder pods: restricted, without a service account, restarted when its process ends. */
-export function builderPodTemplate(environment: Environment): BuilderPodTemplate {
+const RESTRICTED = {
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities: { drop: ["ALL"] },
+};
+
+/**
+ * Template of an Environment's builder pods: restricted, without a service account, restarted when its process ends. A foreign image gets
+ * the fetcher (`fetcherImage`) beside it.
+ */
+export function builderPodTemplate(environment: Environment, fetcherImage: string): BuilderPodTemplate {
   const { builder, imagepullsecret } = environment.spec;
   const podspec = fieldsOf(builder?.podspec);
   const container = { ...fieldsOf(listOf(podspec["containers"])[0]), ...fieldsOf(builder?.container) };
   const env = listOf(container["env"])
     .map(fieldsOf)
     .filter(({ name }) => typeof name === "string" && !RESERVED_ENV.test(name));
+  const builderContainer: BuilderContainer = {
+    image: builder?.image ?? "",
+    imagePullPolicy: container["imagePullPolicy"],
+    env,
+    resources: container["resources"] ?? DEFAULT_RESOURCES,
+  };
+  const foreign = !isOwnBuilderImage(builderContainer.image);
   const spec = {
     ...Object.fromEntries(POD_FIELDS.filter((name) => name in podspec).map((name) => [name, podspec[name]])),
     restartPolicy: "Always",
@@ -69,6 +93,17 @@ export function builderPodTemplate(environment: Environment): BuilderPodTemplate
       seccompProfile: { type: "RuntimeDefault" },
     },
     ...(imagepullsecret ? { imagePullSecrets: [{ name: imagepullsecret }] } : {}),
+    ...(foreign
+      ? foreignBuilder(builderContainer, fetcherImage, environment.spec.keeparchive ?? false, RESTRICTED)
+      : ownBuilder(builderContainer)),
+  };
+  const hash = createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 16);
+  return { hash, spec, labels: foreign ? FOREIGN_LABELS : {} };
+}
+
+/** Volumes and the one container of a pod of our own builder, which is sent its builds directly. */
+function ownBuilder({ image, imagePullPolicy, env, resources }: BuilderContainer): Fields {
+  return {
     volumes: [
       { name: "tmp", emptyDir: { sizeLimit: "512Mi" } },
       { name: "state", emptyDir: { sizeLimit: "8Gi" } },
@@ -76,8 +111,8 @@ export function builderPodTemplate(environment: Environment): BuilderPodTemplate
     containers: [
       {
         name: "builder",
-        image: builder?.image ?? "",
-        ...("imagePullPolicy" in container ? { imagePullPolicy: container["imagePullPolicy"] } : {}),
+        image,
+        ...(imagePullPolicy === undefined ? {} : { imagePullPolicy }),
         ports: [{ name: "http", containerPort: BUILDER_PORT }],
         env: [
           { name: "ISOTOPE_BUILDER_STATE", value: STATE_FOLDER },
@@ -86,7 +121,7 @@ export function builderPodTemplate(environment: Environment): BuilderPodTemplate
           { name: POD_ENV.podName, valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
           { name: POD_ENV.namespace, valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },
         ],
-        resources: container["resources"] ?? DEFAULT_RESOURCES,
+        resources,
         volumeMounts: [
           { name: "tmp", mountPath: "/tmp" },
           { name: "state", mountPath: STATE_FOLDER },
@@ -96,15 +131,10 @@ export function builderPodTemplate(environment: Environment): BuilderPodTemplate
           periodSeconds: 2,
           timeoutSeconds: 2,
         },
-        securityContext: {
-          allowPrivilegeEscalation: false,
-          readOnlyRootFilesystem: true,
-          capabilities: { drop: ["ALL"] },
-        },
+        securityContext: RESTRICTED,
       },
     ],
   };
-  return { hash: createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 16), spec };
 }
 
 /** Labels that all builder pods of an Environment have. */
@@ -137,6 +167,7 @@ export function builderPodManifest(
         ...builderPodLabels(environment),
         [LABEL_ENVIRONMENT]: metadata.name,
         [LABEL_TEMPLATE]: template.hash,
+        ...template.labels,
       },
       ownerReferences: [
         {
@@ -152,10 +183,11 @@ export function builderPodManifest(
   };
 }
 
-/** The token is each pod's own, so it is no part of the template. */
+/** The token is each pod's own, so it is no part of the template. Of two containers the fetcher alone gets it. */
 function withToken(spec: Record<string, unknown>, token: string): Record<string, unknown> {
-  const containers = listOf(spec["containers"]).map((entry) => {
-    const container = fieldsOf(entry);
+  const given = listOf(spec["containers"]).map(fieldsOf);
+  const containers = given.map((container) => {
+    if (given.length > 1 && container["name"] !== FETCHER_CONTAINER) return container;
     return { ...container, env: [...listOf(container["env"]), { name: POD_ENV.token, value: token }] };
   });
   return { ...spec, containers };

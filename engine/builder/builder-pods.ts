@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Environment } from "../../api/kinds/index.ts";
-import { ANNOTATION_HOST_PORT } from "../../api/names.ts";
+import { FETCHER_IMAGE } from "../../api/direct-image.ts";
+import { ANNOTATION_HOST_PORT, FETCHER_PORT, LABEL_CONTRACT } from "../../api/names.ts";
 import { BUILDER_PORT } from "../../api/wire/builder.ts";
 import type { Log } from "../../net/log.ts";
 import { podTokens } from "../../net/pod-token.ts";
@@ -45,6 +46,8 @@ export interface BuilderPodsOptions {
   /** Master keys, newest first. */
   readonly masters: () => readonly Uint8Array[];
   readonly log: Log;
+  /** Image of the fetcher, for builder pods of foreign images; default FETCHER_IMAGE. */
+  readonly fetcherImage?: string;
   readonly readyTimeoutMs: number;
   readonly pollMs?: number;
   /** How long a system may be in trouble over an image before a build is failed over it; default 5,000. */
@@ -55,12 +58,12 @@ const IMAGE_PATIENCE_MS = 5_000;
 const IMAGE_TROUBLE = /^(?:ErrImage|ImagePull|InvalidImage|CreateContainer|RunContainer)/;
 
 export function builderPods(options: BuilderPodsOptions): BuilderPods {
-  const { cluster, log } = options;
+  const { cluster, log, fetcherImage = FETCHER_IMAGE } = options;
   const searches = new Map<string, Promise<ReadyBuilder>>();
   const used = new Map<string, { pod: BuilderPodView; atMs: number; builds: number }>();
 
   const find = async (environment: Environment, onLog: (line: string) => void): Promise<ReadyBuilder> => {
-    const template = builderPodTemplate(environment);
+    const template = builderPodTemplate(environment, fetcherImage);
     const namespace = environment.metadata.namespace ?? "default";
     const present = (await cluster.listPods(namespace, builderPodLabels(environment))).filter(
       (pod) => !pod.ending,
@@ -121,7 +124,7 @@ export function builderPods(options: BuilderPodsOptions): BuilderPods {
 
   return {
     ready: async (environment, onLog) => {
-      const key = `${environment.metadata.uid}/${builderPodTemplate(environment).hash}`;
+      const key = `${environment.metadata.uid}/${builderPodTemplate(environment, fetcherImage).hash}`;
       let search = searches.get(key);
       if (!search) {
         search = find(environment, onLog).finally(() => searches.delete(key));
@@ -152,7 +155,8 @@ const isOver = (pod: BuilderPodView): boolean => pod.phase === "Failed" || pod.p
 
 function originOf(pod: BuilderPodView): string | undefined {
   if (pod.ip === undefined || pod.ip === "") return undefined;
-  const port = pod.annotations[ANNOTATION_HOST_PORT] ?? String(BUILDER_PORT);
+  const ownPort = pod.labels[LABEL_CONTRACT] === "sidecar" ? FETCHER_PORT : BUILDER_PORT;
+  const port = pod.annotations[ANNOTATION_HOST_PORT] ?? String(ownPort);
   return `http://${pod.ip.includes(":") ? `[${pod.ip}]` : pod.ip}:${port}`;
 }
 

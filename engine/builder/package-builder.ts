@@ -52,7 +52,7 @@ export function packageBuilder(options: PackageBuilderOptions): PackageBuilder {
   reaper?.unref();
 
   const build = async (input: BuildInput, hooks: BuildHooks): Promise<BuildOutcome> => {
-    const refusal = unusableImage(input.environment);
+    const refusal = unusableImage(input.environment) ?? unusableCommand(input);
     if (refusal !== undefined) return { outcome: "failed", fault: "user", message: refusal };
     return await queue.run(input.namespace, hooks.signal, () => onSomePod(input, hooks));
   };
@@ -184,9 +184,16 @@ function outcomeOf({ result, artifact }: Extract<BuildReply, { kind: "result" }>
 
 function unusableImage(environment: Environment): string | undefined {
   const { name } = environment.metadata;
-  const image = environment.spec.builder?.image;
-  if (!image)
-    return `Environment "${name}" has no builder: set its builder image to isotope/builder, or deploy a built archive`;
-  if (isOwnBuilderImage(image)) return undefined;
-  return `Cannot build with builder image "${image}" of environment "${name}": allowed are the platform's own builder images (isotope/builder); others come with a later release`;
+  return environment.spec.builder?.image
+    ? undefined
+    : `Environment "${name}" has no builder: set its builder image to isotope/builder, or deploy a built archive`;
+}
+
+const SHELL_CHARACTERS = /[;|&`$()<>\n\r]/;
+
+/** What a foreign builder may be told to run: a program of its image or of the source, with arguments, and nothing that a shell would read. */
+function unusableCommand({ environment, command }: BuildInput): string | undefined {
+  if (isOwnBuilderImage(environment.spec.builder?.image ?? "") || !SHELL_CHARACTERS.test(command))
+    return undefined;
+  return `Cannot run build command "${command}": it must not contain any of ; | & \` $ ( ) < > or line ends`;
 }

@@ -1,3 +1,4 @@
+import { FETCHER_IMAGE } from "../../api/direct-image.ts";
 import {
   bytes,
   durationMs,
@@ -143,7 +144,7 @@ export const EXECUTOR_SETTINGS = {
   }),
   fetcherImage: text({
     ...flag("fetcher-image", "Image of the fetcher, which stands beside runtimes of foreign images"),
-    fallback: "isotope/fetcher",
+    fallback: FETCHER_IMAGE,
   }),
   debug: toggle({ ...flag("debug", "Error replies of functions carry message and stack"), fallback: false }),
 };

@@ -71,135 +71,146 @@ interface Asked {
 
 const CALL_TIMEOUT_MS = 2_000;
 
+interface State {
+  readonly options: SharedPodsOptions;
+  readonly shelves: Map<string, Shelf>;
+  readonly hosts: Map<Pod, Host>;
+}
+
 export function createSharedPods(options: SharedPodsOptions): SharedPods {
-  const shelves = new Map<string, Shelf>();
-  const hosts = new Map<Pod, Host>();
-
-  const shelfOf = (environment: string): Shelf => {
-    let shelf = shelves.get(environment);
-    if (!shelf) {
-      shelf = { environment, hosts: new Map(), waiting: new Set(), asked: undefined };
-      shelves.set(environment, shelf);
-    }
-    return shelf;
-  };
-
-  const addHost = (pod: Pod): Host => {
-    const host: Host = { pod, places: new Map(), leaving: new Set() };
-    hosts.set(pod, host);
-    shelfOf(pod.environment).hosts.set(pod, host);
-    return host;
-  };
-
-  const addPlace = (host: Host, functionUid: string): Pod => {
-    const { pod } = host;
-    const place: Pod = {
-      ...pod,
-      calls: options.connect(pod, functionUid),
-      phase: "claimed",
-      host: pod,
-      ready: true,
-    };
-    host.places.set(functionUid, place);
-    return place;
-  };
-
-  const serve = (shelf: Shelf): void => {
-    for (const wanted of shelf.waiting) {
-      const host = [...shelf.hosts.values()].find((one) => hasRoom(one, wanted));
-      if (!host) continue;
-      shelf.waiting.delete(wanted);
-      wanted.deliver(addPlace(host, wanted.functionUid));
-    }
-    ask(shelf);
-  };
-
-  const ask = (shelf: Shelf): void => {
-    if (shelf.waiting.size === 0) {
-      shelf.asked?.ticket?.cancel();
-      shelf.asked = undefined;
-      return;
-    }
-    if (shelf.asked) return;
-    const asked: Asked = { ticket: undefined };
-    shelf.asked = asked;
-    const answered = () => {
-      if (shelf.asked === asked) shelf.asked = undefined;
-    };
-    asked.ticket = options.environments.take(
-      shelf.environment,
-      shelf.environment,
-      (pod) => {
-        answered();
-        pod.phase = "specialised";
-        addHost(pod);
-        serve(shelf);
-      },
-      (error) => {
-        answered();
-        const failed = [...shelf.waiting];
-        shelf.waiting.clear();
-        for (const { fail } of failed) fail(error);
-      },
-    );
-  };
-
-  const end = (place: Pod, reason: string, failed: boolean): void => {
-    place.phase = "leaving";
-    options.onGone(place, reason, failed);
-  };
-
-  /** A host that does not answer is no host any more. */
-  const leave = async (host: Host, place: Pod, functionUid: string): Promise<void> => {
-    const told = await place.calls?.drain(CALL_TIMEOUT_MS);
-    place.calls?.close();
-    if (!hosts.has(host.pod)) return;
-    if (told !== true) return options.discardHost(host.pod, "it does not answer");
-    host.leaving.delete(functionUid);
-    if (host.places.size + host.leaving.size === 0)
-      return options.discardHost(host.pod, "no function is left in it");
-    serve(shelfOf(host.pod.environment));
-  };
-
+  const state: State = { options, shelves: new Map(), hosts: new Map() };
+  const { hosts } = state;
   return {
     take: (environment, functionUid, template, deliver, fail) => {
-      const shelf = shelfOf(environment);
+      const shelf = shelfOf(state, environment);
       const wanted: Wanted = { functionUid, template, deliver, fail };
       shelf.waiting.add(wanted);
-      serve(shelf);
+      serve(state, shelf);
       return {
         cancel: () => {
-          if (shelf.waiting.delete(wanted)) ask(shelf);
+          if (shelf.waiting.delete(wanted)) ask(state, shelf);
         },
       };
     },
-    adopt: (pod, functionUid) => addPlace(hosts.get(pod) ?? addHost(pod), functionUid),
-    discard: (place, reason) => {
-      const host = place.host && hosts.get(place.host);
-      if (place.phase === "leaving" || !host) return;
-      const [functionUid = ""] = [...host.places].find(([, one]) => one === place) ?? [];
-      host.places.delete(functionUid);
-      host.leaving.add(functionUid);
-      end(place, reason, false);
-      void leave(host, place, functionUid);
-    },
-    hostGone: (pod, reason, failed) => {
-      const host = hosts.get(pod);
-      if (!host) return;
-      hosts.delete(pod);
-      shelfOf(pod.environment).hosts.delete(pod);
-      for (const place of [...host.places.values()]) {
-        place.calls?.close();
-        end(place, reason, failed);
-      }
-      host.places.clear();
-    },
+    adopt: (pod, functionUid) => addPlace(state, hosts.get(pod) ?? addHost(state, pod), functionUid),
+    discard: (place, reason) => discard(state, place, reason),
+    hostGone: (pod, reason, failed) => hostGone(state, pod, reason, failed),
     placeIn: (hostUid) => {
       for (const { pod, places } of hosts.values())
         if (pod.uid === hostUid) return places.values().next().value;
       return undefined;
     },
   };
+}
+
+function shelfOf({ shelves }: State, environment: string): Shelf {
+  let shelf = shelves.get(environment);
+  if (!shelf) {
+    shelf = { environment, hosts: new Map(), waiting: new Set(), asked: undefined };
+    shelves.set(environment, shelf);
+  }
+  return shelf;
+}
+
+function addHost(state: State, pod: Pod): Host {
+  const host: Host = { pod, places: new Map(), leaving: new Set() };
+  state.hosts.set(pod, host);
+  shelfOf(state, pod.environment).hosts.set(pod, host);
+  return host;
+}
+
+function addPlace({ options }: State, { pod, places }: Host, functionUid: string): Pod {
+  const place: Pod = {
+    ...pod,
+    calls: options.connect(pod, functionUid),
+    phase: "claimed",
+    host: pod,
+    ready: true,
+  };
+  places.set(functionUid, place);
+  return place;
+}
+
+/** Gives places to those who wait, as far as hosts have room, and asks for another host for the rest. */
+function serve(state: State, shelf: Shelf): void {
+  for (const wanted of shelf.waiting) {
+    const host = [...shelf.hosts.values()].find((one) => hasRoom(one, wanted));
+    if (!host) continue;
+    shelf.waiting.delete(wanted);
+    wanted.deliver(addPlace(state, host, wanted.functionUid));
+  }
+  ask(state, shelf);
+}
+
+function ask(state: State, shelf: Shelf): void {
+  if (shelf.waiting.size === 0) {
+    shelf.asked?.ticket?.cancel();
+    shelf.asked = undefined;
+    return;
+  }
+  if (shelf.asked) return;
+  const asked: Asked = { ticket: undefined };
+  shelf.asked = asked;
+  const answered = () => {
+    if (shelf.asked === asked) shelf.asked = undefined;
+  };
+  asked.ticket = state.options.environments.take(
+    shelf.environment,
+    shelf.environment,
+    (pod) => {
+      answered();
+      pod.phase = "specialised";
+      addHost(state, pod);
+      serve(state, shelf);
+    },
+    (error) => {
+      answered();
+      const failed = [...shelf.waiting];
+      shelf.waiting.clear();
+      for (const { fail } of failed) fail(error);
+    },
+  );
+}
+
+function discard(state: State, place: Pod, reason: string): void {
+  const host = place.host && state.hosts.get(place.host);
+  if (place.phase === "leaving" || !host) return;
+  const [functionUid = ""] = [...host.places].find(([, one]) => one === place) ?? [];
+  host.places.delete(functionUid);
+  host.leaving.add(functionUid);
+  end(state, place, reason, false);
+  void leave(state, host, place, functionUid);
+}
+
+/** A host that does not answer is no host any more. */
+async function leave(state: State, host: Host, place: Pod, functionUid: string): Promise<void> {
+  const { options, hosts } = state;
+  const told = await place.calls?.drain(CALL_TIMEOUT_MS);
+  place.calls?.close();
+  if (!hosts.has(host.pod)) return;
+  if (told !== true) return options.discardHost(host.pod, "it does not answer");
+  host.leaving.delete(functionUid);
+  if (host.places.size + host.leaving.size === 0)
+    return options.discardHost(host.pod, "no function is left in it");
+  serve(state, shelfOf(state, host.pod.environment));
+}
+
+function end({ options }: State, place: Pod, reason: string, failed: boolean): void {
+  place.phase = "leaving";
+  options.onGone(place, reason, failed);
+}
+
+function hostGone(state: State, pod: Pod, reason: string, failed: boolean): void {
+  const host = state.hosts.get(pod);
+  if (!host) return;
+  state.hosts.delete(pod);
+  shelfOf(state, pod.environment).hosts.delete(pod);
+  const places = [...host.places.values()];
+  host.places.clear();
+  for (const place of places) {
+    place.calls?.close();
+    end(state, place, reason, failed);
+  }
 }
 
 const hasRoom = ({ pod, places, leaving }: Host, { functionUid, template }: Wanted): boolean =>

@@ -12,13 +12,18 @@ import { extractArchive } from "../../net/archive/extract-archive.ts";
 import { archiveFormat } from "../../net/archive/read-archive.ts";
 import { writeZip } from "../../net/archive/write-zip.ts";
 import { BadArtifact, collectArtifact } from "./collect-artifact.ts";
-import { callNeighbour, NeighbourAway } from "./neighbour.ts";
+import { callNeighbour } from "./neighbour.ts";
 import { placeArchive } from "./place-files.ts";
 import type { FetcherSettings } from "./settings.ts";
 
 /** The message is malformed, or asks for what no builder may be told; answered with 400. */
 export class BadBuildMessage extends Error {
   override readonly name = "BadBuildMessage";
+}
+
+/** The builder went away in the middle of a build. */
+class BuilderDied extends Error {
+  override readonly name = "BuilderDied";
 }
 
 const LISTEN_PATIENCE_MS = 30_000;
@@ -97,7 +102,8 @@ export async function build(
     return frames(lines, result, artifact);
   } catch (error) {
     signal.throwIfAborted();
-    return frames(lines, failureResult(error, request.timeoutMs));
+    // Without a result the caller knows that the builder died, and builds in another pod.
+    return frames(lines, error instanceof BuilderDied ? undefined : failureResult(error, request.timeoutMs));
   } finally {
     for (const one of names) await clean(settings, one);
   }
@@ -132,7 +138,10 @@ async function callBuilder(
       maxBytes: MAX_ANSWER_BYTES,
     },
     LISTEN_PATIENCE_MS,
-  );
+  ).catch((cause: unknown) => {
+    signal.throwIfAborted();
+    throw new BuilderDied("the builder gave no answer", { cause });
+  });
   const field = (message: unknown, name: string): string => {
     const value: unknown =
       typeof message === "object" && message !== null ? Reflect.get(message, name) : undefined;
@@ -160,8 +169,6 @@ function answerResult({ status }: BuilderAnswer, lines: readonly string[]): Buil
 function failureResult(error: unknown, timeoutMs: number): BuildResult {
   if (error instanceof ArchiveError) return failed("user", `The source archive is refused: ${error.message}`);
   if (error instanceof BadArtifact) return failed("user", error.message);
-  if (error instanceof NeighbourAway)
-    return failed("platform", `The builder does not answer: ${error.message}`);
   if (error instanceof Error && error.name === "TimeoutError")
     return failed("user", `The build did not end within ${timeoutMs} ms`);
   return failed("platform", `Cannot build: ${error instanceof Error ? error.message : String(error)}`);
@@ -197,9 +204,9 @@ async function clean({ neighbour, packages }: FetcherSettings, name: string): Pr
   await rm(join(packages, name), { recursive: true, force: true }).catch(() => undefined);
 }
 
-function frames(lines: readonly string[], result: BuildResult, artifact?: Uint8Array): Buffer {
+function frames(lines: readonly string[], result: BuildResult | undefined, artifact?: Uint8Array): Buffer {
   const parts = lines.map((line) => frame(BUILD_FRAME.log, Buffer.from(line.slice(0, 4_096))));
-  parts.push(frame(BUILD_FRAME.result, Buffer.from(JSON.stringify(result))));
+  if (result) parts.push(frame(BUILD_FRAME.result, Buffer.from(JSON.stringify(result))));
   if (artifact) parts.push(frame(BUILD_FRAME.artifact, artifact));
   return Buffer.concat(parts);
 }

@@ -13,7 +13,9 @@ import { ENVIRONMENTS } from "../../kube/kinds.ts";
 import { controllersPart } from "../../localkube/controllers/controllers-part.ts";
 import { kubeletPart } from "../../localkube/kubelet/kubelet-part.ts";
 import { startLocalkube } from "../../localkube/server.ts";
+import { fetcherRule } from "../../local/image-table.ts";
 import { processLog } from "../../net/log.ts";
+import { PYTHON } from "../env/python/python-runtime.ts";
 
 /** A real API server and kubelet, real builder pods, and what drives them. */
 export interface BuilderWorld {
@@ -55,7 +57,22 @@ export async function builderWorld(): Promise<BuilderWorld> {
   writeFileSync(
     imagesFile,
     JSON.stringify({
-      images: [{ match: "isotope/builder:*", command, env: { PATH: process.env["PATH"] ?? "" } }],
+      images: [
+        { match: "isotope/builder:*", command, env: { PATH: process.env["PATH"] ?? "" } },
+        {
+          match: "python-builder:*",
+          command: [
+            PYTHON,
+            join(ROOT, "test/env/python/builder.py"),
+            "--host",
+            "${POD_IP}",
+            "--packages",
+            "${ROOT}/packages",
+          ],
+          env: {},
+        },
+        fetcherRule(process.execPath, join(ROOT, "env-images/fetcher/main.ts")),
+      ],
     }),
   );
   const localkube = await startLocalkube({
@@ -133,14 +150,16 @@ export async function builderWorld(): Promise<BuilderWorld> {
   };
 }
 
-/** Processes with an argument. */
+const BUILDERS = /\/env-images\/builder\/main\.ts$|\/python\/builder\.py$/;
+
+/** Builders with an argument. */
 function processesWith(argument: string): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {
       try {
         const given = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-        return given.includes(argument) && given.some((text) => text.endsWith("/env-images/builder/main.ts"));
+        return given.includes(argument) && given.some((text) => BUILDERS.test(text));
       } catch {
         return false;
       }

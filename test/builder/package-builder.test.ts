@@ -165,26 +165,26 @@ describe("building in pods", () => {
 });
 
 describe("environments that cannot build", () => {
-  test.each([
-    ["no-builder", undefined, /^Environment "no-builder" has no builder/],
-    ["foreign", "fission/node-builder", /^Cannot build with builder image "fission\/node-builder"/],
-  ])("%s", async (name, image, message) => {
-    const environment = await world.addEnvironment(name, image);
-    const built = await world.builder.build(inputOf(environment, hello), hooks());
-    expect(built).toMatchObject({
-      outcome: "failed",
-      fault: "user",
-      message: expect.stringMatching(message),
-    });
-    expect(
-      (
-        await world.client.list(PODS, {
-          namespace: "default",
-          labelSelector: `isotope.dev/environment=${name}`,
-        })
-      ).items,
-    ).toEqual([]);
-  });
+  test.each([["no-builder", undefined, /^Environment "no-builder" has no builder/]])(
+    "%s",
+    async (name, image, message) => {
+      const environment = await world.addEnvironment(name, image);
+      const built = await world.builder.build(inputOf(environment, hello), hooks());
+      expect(built).toMatchObject({
+        outcome: "failed",
+        fault: "user",
+        message: expect.stringMatching(message),
+      });
+      expect(
+        (
+          await world.client.list(PODS, {
+            namespace: "default",
+            labelSelector: `isotope.dev/environment=${name}`,
+          })
+        ).items,
+      ).toEqual([]);
+    },
+  );
   test("an image that cannot be pulled says so", async () => {
     const environment = await world.addEnvironment("unpullable", "registry.example/isotope/builder:9");
     const built = await world.builder.build(inputOf(environment, hello), hooks());
