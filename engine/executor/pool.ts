@@ -90,7 +90,7 @@ interface State {
 const BACKOFF_MS = { first: 1_000, most: 60_000 };
 /** One failure may be chance; from the second on, whoever waits is told. */
 const FAILURES_TO_TELL = 2;
-const REFILL_DELAY_MS = 30;
+const REFILL_DELAY_MS = 150;
 const RATE_WINDOW_MS = 10_000;
 const DEFAULT_START_MS = 300;
 
@@ -199,7 +199,7 @@ function take(
   const pod = state.ready.shift();
   if (pod) {
     hand(state, pod, deliver);
-    // A starting process takes a core from the specialisation that was just asked for, so a pool that has more pods waits a moment.
+    // A starting process takes a core from the specialisation and the first reply that were just asked for, so a pool that has more pods waits.
     if (state.ready.length > 0) refillSoon(state, REFILL_DELAY_MS);
     else setImmediate(() => refill(state));
     return SERVED;

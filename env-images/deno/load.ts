@@ -1,5 +1,5 @@
 import type { SpecializeError } from "../../api/wire/specialize.ts";
-import { ALONE_FROM_BYTES } from "./archive.ts";
+import { LARGE_FROM_BYTES } from "./archive.ts";
 import { loadBundle } from "./bundle-module.ts";
 import type { CodeTree } from "./code-tree.ts";
 import { uncurryThis } from "./primordials.ts";
@@ -111,6 +111,9 @@ export function isCommonJs(file: string, source: string): boolean {
   return HAS_CJS_SYNTAX.test(source) && !HAS_ESM_SYNTAX.test(source);
 }
 
+/** Deno maps the stacks that a function itself reads; the usual import takes 3 ms more, which a small function that reads none need not wait. */
+const READS_STACKS = /stack|inspect|\bformat\b|StackTrace/i;
+
 const fileUrl = (path: string): string => `file://${path.split("/").map(encodeURIComponent).join("/")}`;
 
 async function importModule(tree: CodeTree, file: string): Promise<object> {
@@ -123,7 +126,8 @@ async function importModule(tree: CodeTree, file: string): Promise<object> {
     return { ...named, default: exports };
   }
   const url = fileUrl(file);
-  const alone = source.length >= ALONE_FROM_BYTES && /\.m?js$/.test(file) && tree.standsAlone(file);
+  const straight = source.length >= LARGE_FROM_BYTES || !READS_STACKS.test(source);
+  const alone = straight && /\.m?js$/.test(file) && tree.standsAlone(file);
   const loaded = alone ? await loadBundle(source, file, url, tree.textOnDemand) : undefined;
   if (loaded !== undefined) return loaded;
   await tree.settle();

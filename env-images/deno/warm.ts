@@ -135,10 +135,13 @@ export async function warmUp(serve: typeof Deno.serve, settings: Settings): Prom
     await (await fetch(`${address}/warm?x=1`, { headers: call })).text();
     await (await post("/warm", call, new Uint8Array(BODY_BYTES))).text();
   }
-  // The way of larger modules.
+  // A module with more syntax, and the way of those that the usual import loads.
   const bundle = `${root}/code/bundle.js`;
   const loaded = await loadBundle(SYNTAX, bundle, `file://${bundle}`, () => "");
   if (loaded === undefined) throw new Error("Cannot start the pod: its rehearsal did not load a bundle");
+  const usual = `${root}/code/usual.js`;
+  Deno.writeTextFileSync(usual, "export default () => new Error().stack;\n");
+  await import(`file://${usual}`);
   await server.shutdown();
   Deno.removeSync(root, { recursive: true });
   for (const name of Object.keys(Deno.env.toObject())) Deno.env.delete(name);

@@ -481,6 +481,29 @@ describe("the source map of a large bundle", { timeout: 30_000 }, () => {
   });
 });
 
+describe("the source map of a small bundle", { timeout: 30_000 }, () => {
+  // Line 1 comes from line 7 of the source.
+  const map = JSON.stringify({ version: 3, sources: ["../functions/hello.ts"], names: [], mappings: "AAMA" });
+  const bundle = (code: string): Uint8Array<ArrayBuffer> =>
+    zipOf([
+      { name: "index.js", content: `${code}\n//# sourceMappingURL=index.js.map\n` },
+      { name: "index.js.map", content: map },
+    ]);
+
+  it("tells a function that reads its stacks", async () => {
+    const pod = await startPod();
+    await specialize(pod, bundle("export default () => new Response(new Error('x').stack);"));
+    expect(await (await call(pod)).text()).toContain("/functions/hello.ts:7");
+  });
+
+  it("tells the log of a function that reads none", async () => {
+    const pod = await startPod();
+    await specialize(pod, bundle("export default () => { throw new RangeError('none'); };"));
+    expect((await call(pod)).status).toBe(500);
+    expect((await pod.line(({ level }) => level === "error")).stack).toContain("/functions/hello.ts:7");
+  });
+});
+
 describe("crc32", () => {
   it("is that of zlib wherever the bytes begin and end, also in pieces", () => {
     const bytes = Uint8Array.from({ length: 300 }, (_, at) => (at * 167) ^ (at >> 3));
