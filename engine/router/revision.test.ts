@@ -159,6 +159,13 @@ describe("a revision", () => {
     expect(await closedLoop(10, [pod(1)], 100)).toEqual([{ atMs: 10, requests: 9 }]);
   });
 
+  test("of a known fast function few requests are worth a slot, of an unknown one all", () => {
+    const revision = revisionWith(never);
+    expect(revision.slotsWorth(500)).toBe(500);
+    for (let i = 0; i < 20; i += 1) revision.service.observe(10, performance.now());
+    expect(revision.slotsWorth(500)).toBeCloseTo(50);
+  });
+
   test("pods that have stopped answering get company, whatever was known of them", async () => {
     const acquire = vi.fn(never);
     const revision = revisionWith(acquire);
