@@ -10,6 +10,7 @@ import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { startFakeKube } from "../router/fake-kube.ts";
 import { functionObject, MASTER_KEY } from "../router/world.ts";
+import { sharePriority } from "./process-usage.ts";
 
 const { values } = parseArgs({
   options: {
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     profile: { type: "boolean", default: false },
   },
 });
+sharePriority([]);
 const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
 const routeCount = Number(values.routes);
@@ -182,13 +184,15 @@ console.log("|---|---|---|---|---|---|---|---|");
 const floor = start([join(import.meta.dirname, "router-floor.ts"), String(upstreamPort)]);
 const floorPort = Number(await firstLine(floor, /^\d+$/));
 
-function row(connections: number, name: string, url: string, measuredPid: number, target: string): void {
+/** @returns processor time per request, µs */
+function row(connections: number, name: string, url: string, measuredPid: number, target: string): number {
   const runs = Array.from({ length: rounds }, () => wrk(url, connections, measuredPid));
   const of = (pick: (run: Measured) => number, digits: number) => median(runs.map(pick)).toFixed(digits);
   const cpu = `${of((r) => r.userMicros + r.systemMicros, 1)} (${of((r) => r.userMicros, 1)} + ${of((r) => r.systemMicros, 1)})`;
   console.log(
     `| ${connections} | ${name} | ${of((r) => r.rps, 0)} | ${of((r) => r.p50Ms, 2)} | ${of((r) => r.p99Ms, 2)} | ${cpu} | ${of((r) => r.bad, 0)} | ${target} |`,
   );
+  return median(runs.map((r) => r.userMicros + r.systemMicros));
 }
 
 for (const [connections, path] of [
@@ -199,8 +203,17 @@ for (const [connections, path] of [
   [500, "/svc1/hello"],
 ] as const)
   row(connections, path.includes("42") ? "template" : "exact", base + path, pid, TARGETS[connections] ?? "");
-for (const connections of [50, 500])
-  row(connections, "(blind TCP pipe instead)", `http://127.0.0.1:${floorPort}/`, floor.pid ?? 0, "the floor");
+for (const connections of [50, 500]) {
+  const pipe = row(
+    connections,
+    "(blind TCP pipe instead)",
+    `http://127.0.0.1:${floorPort}/`,
+    floor.pid ?? 0,
+    "the floor",
+  );
+  const again = row(connections, "exact, once more", `${base}/svc1/hello`, pid, "<= 1.94 x the pipe");
+  console.log(`|   |   |   |   |   | ${(again / pipe).toFixed(2)} x the pipe |   |   |`);
+}
 console.log(`after the run: ${rssMiB(pid)} MiB RSS, load average ${loadavg()[0]?.toFixed(1)}`);
 if (values.profile) {
   router.kill("SIGTERM");
