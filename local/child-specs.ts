@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { compileCacheFolder } from "../net/compile-cache.ts";
 import type { ChildSpec } from "./child.ts";
 import type { Home, Secrets } from "./home.ts";
@@ -95,10 +96,18 @@ const COMMAND_LINES: Record<
 /** Where processes keep what they compiled. */
 export const compileCache = (home: Home): string => compileCacheFolder() ?? join(home.root, "cache");
 
+/** For processes that rest most of the time; a full collection would hold up the requests of the router. */
+const COMPACT = [
+  "--max-semi-space-size=4",
+  "--expose-gc",
+  "--import",
+  pathToFileURL(join(import.meta.dirname, "compact-memory.mjs")).href,
+];
+
 /** What a process that does little most of the time gets for its short-lived objects; the router gets what its requests need. */
 const HEAP_FLAGS: Record<Exclude<ProcessName, "redis">, readonly string[]> = {
-  localkube: ["--max-semi-space-size=4"],
-  "control-plane": ["--max-semi-space-size=4"],
+  localkube: COMPACT,
+  "control-plane": COMPACT,
   router: [],
 };
 
