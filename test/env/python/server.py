@@ -7,6 +7,7 @@ as `functionName` "module.callable" says. It returns a body, or (status, headers
 """
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -14,6 +15,7 @@ import signal
 import sys
 import threading
 import traceback
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FUNCTION_UID = "X-Fission-Function-Uid"
@@ -28,7 +30,11 @@ class Request:
 
 
 def load(filepath, function_name):
-    """The callable of a file, or of a file in a folder: "module", "module.callable" or "" (main.main)."""
+    """The callable of a file, or of a file in a folder or zip: "module", "module.callable" or "" (main.main)."""
+    if zipfile.is_zipfile(filepath):
+        module_name, _, name = function_name.partition(".")
+        sys.path.insert(0, filepath)
+        return getattr(importlib.import_module(module_name or "main"), name or "main")
     if os.path.isdir(filepath):
         module_name, _, name = function_name.partition(".")
         filepath = os.path.join(filepath, (module_name or "main") + ".py")
