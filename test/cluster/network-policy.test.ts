@@ -1,0 +1,149 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { kitManifest, parseKit } from "../../controller/function-namespace/kit.ts";
+import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { ENDPOINT_SLICES, type Pod, PODS, SECRETS } from "../../kube/core.ts";
+import { NAMESPACES } from "../../kube/namespace-scope.ts";
+import type { KubeObject } from "../../kube/object.ts";
+import { resourceType } from "../../kube/resource.ts";
+import { eventually } from "../controller/platform.ts";
+import { installedPlatform } from "../e2e/installed-platform.ts";
+import { PAUSE_IMAGE } from "./layout.ts";
+
+/**
+ * The walls of function and builder pods, seen from inside: pods with their labels try to connect. They live in a namespace that the
+ * platform does not mind (it would remove pods that it does not know), under the policies that it puts into those that it does.
+ */
+const NAMESPACE = "network-policy";
+const LABELS = { "app.kubernetes.io/managed-by": "isotope" };
+interface Service extends KubeObject {
+  spec: { clusterIP: string };
+}
+const SERVICES = resourceType<Service>("v1", "Service", "services");
+let kube: KubeClient;
+let platform: string;
+let targets: Record<string, readonly [string, number]>;
+
+beforeAll(async () => {
+  const installed = installedPlatform();
+  if (!installed) throw new Error("ISOTOPE_TEST_CLUSTER names no platform");
+  platform = installed.platformNamespace;
+  kube = await createKubeClient({ kubeconfig: installed.kubeconfig });
+  await kube.create(NAMESPACES, { metadata: { name: NAMESPACE } });
+  const secret = await kube.get(SECRETS, { namespace: platform, name: "isotope-namespace-kit" });
+  const kit = parseKit(Buffer.from(secret.data?.["kit.yaml"] ?? "", "base64").toString(), "kit.yaml");
+  const slice = await kube.get(ENDPOINT_SLICES, { namespace: "default", name: "kubernetes" });
+  const [api = ""] = slice.endpoints[0]?.addresses ?? [];
+  for (const object of kit.filter(({ type }) => type.kind === "NetworkPolicy"))
+    await kube.create(object.type, kitManifest(object, NAMESPACE, [api]));
+  const service = async (namespace: string, name: string) =>
+    (await kube.get(SERVICES, { namespace, name })).spec.clusterIP;
+  const neighbour = await serve("neighbour", { ...LABELS, "app.kubernetes.io/component": "executor" });
+  const bystander = await serve("bystander", {});
+  targets = {
+    "API server": [api, slice.ports?.[0]?.port ?? 6443],
+    "API server's Service": [await service("default", "kubernetes"), 443],
+    "metadata service": ["169.254.169.254", 80],
+    "another function": [neighbour, 8080],
+    "another pod": [bystander, 8080],
+    executor: [await service(platform, "isotope-executor"), 8892],
+    controller: [await service(platform, "isotope-controller"), 8890],
+    storage: [await service(platform, "isotope-storage"), 8894],
+    "router's internal listener": [await service(platform, "isotope-router-internal"), 8889],
+    "log store": [await service(platform, "isotope-log-store"), 8895],
+  };
+}, 120_000);
+afterAll(async () => {
+  await kube.delete(NAMESPACES, { name: NAMESPACE });
+  await kube.close();
+});
+
+const SECURITY = {
+  securityContext: { runAsNonRoot: true, runAsUser: 65_532, seccompProfile: { type: "RuntimeDefault" } },
+  automountServiceAccountToken: false,
+};
+function pod(name: string, labels: Record<string, string>, script: string): Pod {
+  return {
+    metadata: { namespace: NAMESPACE, name, labels },
+    spec: {
+      restartPolicy: "Never",
+      ...SECURITY,
+      terminationGracePeriodSeconds: 0,
+      containers: [{ name: "c", image: PAUSE_IMAGE, command: ["/bin/busybox", "sh", "-c", script] }],
+    },
+  };
+}
+
+/** A pod that accepts connections on port 8080; its address. */
+async function serve(name: string, labels: Record<string, string>): Promise<string> {
+  await kube.create(
+    PODS,
+    pod(name, labels, "while true; do busybox nc -l -p 8080 -e /bin/busybox true; done"),
+  );
+  const running = await eventually(
+    () => kube.get(PODS, { namespace: NAMESPACE, name }),
+    ({ status }) => status?.phase === "Running" && status.podIP !== undefined,
+    60_000,
+  );
+  return running.status?.podIP ?? "";
+}
+
+/** Which of the targets a pod with these labels reaches, and whether it can look names up. */
+async function reached(name: string, labels: Record<string, string>): Promise<Record<string, string>> {
+  const tries = Object.entries(targets).map(
+    ([title, [address, port]]) =>
+      `(busybox nc -z -w 4 ${address} ${port} </dev/null >/dev/null 2>&1 && echo "${title}=open" || echo "${title}=closed") &`,
+  );
+  // A new pod is open until its address is known to the agent.
+  const script = [
+    "sleep 3",
+    "{",
+    ...tries,
+    '(busybox nslookup kubernetes.default.svc.cluster.local >/dev/null 2>&1 && echo "names=open" || echo "names=closed") &',
+    "wait; } > /dev/termination-log",
+  ].join("\n");
+  await kube.create(PODS, pod(name, labels, script));
+  const ended = await eventually(
+    () => kube.get(PODS, { namespace: NAMESPACE, name }),
+    ({ status }) => status?.phase === "Succeeded" || status?.phase === "Failed",
+    60_000,
+  );
+  const message = ended.status?.containerStatuses?.[0]?.state?.terminated?.message ?? "";
+  return Object.fromEntries(
+    message
+      .trim()
+      .split("\n")
+      .map((line) => line.split("=") as [string, string]),
+  );
+}
+const each = (state: string) => Object.fromEntries(Object.keys(targets).map((title) => [title, state]));
+
+test("a pod without the platform's labels reaches the API server and other pods: nothing but the policies is in the way", async () => {
+  const found = await reached("plain", {});
+  expect(found).toMatchObject({
+    "API server": "open",
+    "API server's Service": "open",
+    "another pod": "open",
+    names: "open",
+    // The function's own wall.
+    "another function": "closed",
+    // The platform's own walls.
+    executor: "closed",
+    storage: "closed",
+    "router's internal listener": "closed",
+    "log store": "closed",
+  });
+});
+
+test("a function reaches names and nothing inside: no API server, metadata, other function, other pod, control plane", async () => {
+  expect(await reached("function", { ...LABELS, "app.kubernetes.io/component": "executor" })).toEqual({
+    ...each("closed"),
+    names: "open",
+  });
+});
+
+test("neither does a build", async () => {
+  expect(await reached("builder", { ...LABELS, "app.kubernetes.io/component": "builder" })).toEqual({
+    ...each("closed"),
+    names: "open",
+  });
+});
