@@ -44,6 +44,7 @@ export interface SliceWriterOptions {
 
 /** Kubernetes' own default for one slice is 100; 1000 is the API's limit. */
 const MAX_ENDPOINTS = 500;
+const FIRST_WRITE_AFTER_MS = 20;
 const RETRY_MS = { first: 200, most: 10_000 };
 
 interface Writer {
@@ -110,11 +111,13 @@ export function createSliceWriter(options: SliceWriterOptions): SliceWriter {
     }
     writer.revision = revision;
     writer.dirty = true;
-    // A turn later, so that several pods that join together are one write and the caller's answer goes out first.
+    // A turn later, so that several pods that join together are one write and the caller's answer goes out first. Who waits for the first
+    // pod has its address already: writing and watching it must not take the processors from the first reply.
     if (!writer.busy) {
       writer.busy = true;
       const starting = writer;
-      setImmediate(() => void run(starting));
+      if (writer.names.size === 0) setTimeout(() => void run(starting), FIRST_WRITE_AFTER_MS);
+      else setImmediate(() => void run(starting));
     }
   };
 
