@@ -1,36 +1,45 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { runCommand } from "../../scripts/images/run-command.ts";
 
-const MODULE = join(import.meta.dirname, "binaries");
-const INPUTS = ["go.mod", "go.sum", "coredns/main.go"];
+const MODULES = join(import.meta.dirname, "binaries");
 const KUBERNETES = "k8s.io/kubernetes";
 
+interface Build {
+  /** Folder of the module below `binaries`. */
+  readonly module: string;
+  readonly packages: readonly string[];
+  /** Name of the program, where it is not the package's. */
+  readonly out?: string;
+}
+
 /** Builds that share most of their code come together; the largest first. */
-const BUILDS: readonly { out: string; packages: readonly string[] }[] = [
+const BUILDS: readonly Build[] = [
   {
-    out: "",
+    module: ".",
     packages: ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"].map(
       (name) => `${KUBERNETES}/cmd/${name}`,
     ),
   },
-  { out: "", packages: ["./coredns", "sigs.k8s.io/metrics-server/cmd/metrics-server"] },
-  { out: "kube-network-policies", packages: ["sigs.k8s.io/kube-network-policies/cmd"] },
-  { out: "", packages: ["helm.sh/helm/v3/cmd/helm", "github.com/rancher/local-path-provisioner"] },
+  { module: ".", packages: ["./coredns", "helm.sh/helm/v3/cmd/helm"] },
+  { module: ".", packages: ["sigs.k8s.io/kube-network-policies/cmd"], out: "kube-network-policies" },
+  { module: "metrics-server", packages: ["sigs.k8s.io/metrics-server/cmd/metrics-server"] },
+  { module: "local-path-provisioner", packages: ["github.com/rancher/local-path-provisioner"] },
 ];
 
 const kubernetesVersion = (): string => {
-  const found = /^\s*k8s\.io\/kubernetes v(\S+)/m.exec(readFileSync(join(MODULE, "go.mod"), "utf8"));
+  const found = /^\s*k8s\.io\/kubernetes v(\S+)/m.exec(readFileSync(join(MODULES, "go.mod"), "utf8"));
   if (!found?.[1])
-    throw new Error(`Cannot build Kubernetes: ${join(MODULE, "go.mod")} does not require ${KUBERNETES}`);
+    throw new Error(`Cannot build Kubernetes: ${join(MODULES, "go.mod")} does not require ${KUBERNETES}`);
   return found[1];
 };
 
 /** The folder of the binaries of these versions. */
 export function binariesFolder(cache: string): string {
   const hash = createHash("sha256").update(process.arch);
-  for (const file of INPUTS) hash.update(readFileSync(join(MODULE, file)));
+  for (const file of globSync("**/{go.mod,go.sum,*.go}", { cwd: MODULES }).toSorted())
+    hash.update(readFileSync(join(MODULES, file)));
   return join(cache, `bin-${kubernetesVersion()}-${hash.digest("hex").slice(0, 12)}`);
 }
 
@@ -49,7 +58,7 @@ export async function buildBinaries(cache: string, log: (line: string) => void):
   const flags = Object.entries(variables).map(
     ([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`,
   );
-  for (const { out, packages } of BUILDS) {
+  for (const { module, out, packages } of BUILDS) {
     log(
       `Building ${packages.map((name) => name.replace(/\/cmd$/, "").replace(/.*\//, "")).join(", ")}, once`,
     );
@@ -62,10 +71,10 @@ export async function buildBinaries(cache: string, log: (line: string) => void):
         "-ldflags",
         ["-s", "-w", ...flags].join(" "),
         "-o",
-        join(partial, out === "" ? "/" : out),
+        join(partial, out ?? "/"),
         ...packages,
       ],
-      { cwd: MODULE, env: { CGO_ENABLED: "0", GOFLAGS: "-mod=readonly" } },
+      { cwd: join(MODULES, module), env: { CGO_ENABLED: "0", GOFLAGS: "-mod=readonly" } },
     );
   }
   renameSync(partial, folder);

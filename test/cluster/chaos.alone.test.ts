@@ -1,0 +1,337 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { type Deployment, DEPLOYMENTS, type Pod, PODS } from "../../kube/core.ts";
+import { FUNCTIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
+import { runCommand } from "../../scripts/images/run-command.ts";
+import { eventually } from "../controller/platform.ts";
+import { startTestPlatform } from "../e2e/platform.ts";
+import { deploy } from "../e2e/project.ts";
+import type { TestPlatform } from "../e2e/test-platform.ts";
+import { type Cluster, currentCluster } from "./cluster.ts";
+import { podProcesses } from "./pod-processes.ts";
+import { get, startTraffic, type TrafficOptions, type TrafficReport } from "./steady-traffic.ts";
+
+/**
+ * Parts of the platform go away while functions are called all the time. Warm: called at a fixed rate by a keep-alive client (what it
+ * tries again is said in `steady-traffic.ts`); none may fail. Cold: every few seconds a function that never ran is called; it answers,
+ * or says 503 and when to come again, and none hangs.
+ */
+const PER_SECOND = 60;
+const SETTLE_MS = 1_500;
+const COLD_FUNCTIONS = 60;
+const COLD_EVERY_MS = 3_000;
+const COLD_LIMIT_MS = 90_000;
+const READY_MS = 180_000;
+const OUTAGE_MS = 30_000;
+const TEST_MS = 300_000;
+const COMPONENTS = ["router", "executor", "controller", "storage", "log-store"] as const;
+type Component = (typeof COMPONENTS)[number];
+
+let cluster: Cluster;
+let platform: TestPlatform;
+let kube: KubeClient;
+let home = "";
+let cold: string[] = [];
+
+const source = (name: string, executor: string, text: string) => `
+export const config = { route: "/${platform.namespace}/${name}", executor: "${executor}", idleTimeout: ${name === "cold" ? 15 : 120} };
+export default async () => {
+  await new Promise((done) => setTimeout(done, 20));
+  return new Response("${text}");
+};`;
+const warm = (text: string) => ({
+  "warm-auto.ts": source("warm-auto", "auto", text),
+  "warm-pool.ts": source("warm-pool", "poolmgr", text),
+});
+const url = (name: string) => `${platform.connection.routerUrl}/${platform.namespace}/${name}`;
+const call = async (name: string): Promise<string> => {
+  const { status, text } = await get(url(name), false, COLD_LIMIT_MS);
+  return `${status} ${text}`;
+};
+
+beforeAll(async () => {
+  cluster = currentCluster();
+  platform = await startTestPlatform();
+  if (!platform.installed) throw new Error("ISOTOPE_TEST_CLUSTER names no platform");
+  home = platform.installed.platformNamespace;
+  kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
+  await deploy(platform, { ...warm("first"), "cold.ts": source("cold", "auto", "cold") });
+  cold = await copies("cold", COLD_FUNCTIONS);
+  for (const name of ["warm-auto", "warm-pool"]) await eventually(() => call(name), isFirst, READY_MS);
+}, READY_MS * 2);
+afterAll(async () => {
+  await kube?.close();
+  await platform?.stop();
+}, READY_MS);
+const isFirst = (answer: string) => answer === "200 first";
+
+/** Further functions of the same package, each with a route. */
+async function copies(name: string, count: number): Promise<string[]> {
+  const { namespace } = platform;
+  const { spec } = await kube.get(FUNCTIONS, { namespace, name });
+  const [trigger] = (await kube.list(HTTP_TRIGGERS, { namespace })).items.filter(
+    (one) => one.spec.functionref.type === "name" && one.spec.functionref.name === name,
+  );
+  if (!trigger) throw new Error(`"${name}" has no route`);
+  const names = Array.from({ length: count }, (_, at) => `${name}-${at}`);
+  for (const copy of names) {
+    await kube.create(FUNCTIONS, { metadata: { namespace, name: copy }, spec });
+    await kube.create(HTTP_TRIGGERS, {
+      metadata: { namespace, name: copy },
+      spec: {
+        ...trigger.spec,
+        functionref: { ...trigger.spec.functionref, name: copy },
+        relativeurl: `/${namespace}/${copy}`,
+      },
+    });
+  }
+  const admitted = async () =>
+    (await kube.list(HTTP_TRIGGERS, { namespace })).items.filter((one) =>
+      one.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True"),
+    ).length;
+  await eventually(admitted, (ready) => ready >= count + 1, READY_MS);
+  return names;
+}
+
+/** What became of one call of a function that never ran. */
+interface ColdCall {
+  readonly name: string;
+  readonly outcome: string;
+}
+
+/** Calls functions that never ran, one after the other, until told to stop; resolves when all have ended. */
+function callColdOnes(): () => Promise<ColdCall[]> {
+  const calls: Promise<ColdCall>[] = [];
+  const one = async (name: string): Promise<ColdCall> => {
+    try {
+      const { status, text, headers } = await get(url(name), false, COLD_LIMIT_MS);
+      const retryAfter = headers["retry-after"] === undefined ? "" : ", Retry-After";
+      return { name, outcome: status === 200 ? `200 ${text}` : `${status}${retryAfter}: ${text}` };
+    } catch (error) {
+      return { name, outcome: String(error) };
+    }
+  };
+  const next = () => {
+    const name = cold.shift();
+    if (name !== undefined) calls.push(one(name));
+  };
+  next();
+  const timer = setInterval(next, COLD_EVERY_MS);
+  return async () => {
+    clearInterval(timer);
+    return Promise.all(calls);
+  };
+}
+
+/** Warm and cold calls while `work` is done and until things have settled. Cold ones are checked here. */
+async function underTraffic(
+  work: () => Promise<void>,
+  options: Partial<TrafficOptions> = {},
+): Promise<TrafficReport> {
+  const traffic = startTraffic({
+    origin: platform.connection.routerUrl,
+    paths: [`/${platform.namespace}/warm-auto`, `/${platform.namespace}/warm-pool`],
+    perSecond: PER_SECOND,
+    ...options,
+  });
+  const stopCold = callColdOnes();
+  try {
+    await sleep(SETTLE_MS);
+    await work();
+    await sleep(SETTLE_MS);
+  } finally {
+    await traffic.stop();
+  }
+  const report = await traffic.stop();
+  const coldCalls = await stopCold();
+  const answered = coldCalls.filter(({ outcome }) => outcome.startsWith("200")).length;
+  process.stderr.write(
+    `${expect.getState().currentTestName}: ${report.calls} warm calls, ${report.failures.length} failed, ${report.retried} sent again, slowest ${report.slowestMs} ms; ${coldCalls.length} cold calls, ${answered} answered\n`,
+  );
+  expect(coldCalls.length).toBeGreaterThan(0);
+  expect(coldCalls.filter(({ outcome }) => !/^(200 cold$|503, Retry-After)/.test(outcome))).toEqual([]);
+  return report;
+}
+
+const podsOf = async (component: string): Promise<Pod[]> =>
+  (
+    await kube.list(PODS, {
+      namespace: home,
+      labelSelector: `app.kubernetes.io/name=isotope,app.kubernetes.io/component=${component}`,
+    })
+  ).items;
+const isReady = (pod: Pod) =>
+  pod.metadata.deletionTimestamp === undefined &&
+  pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true;
+
+interface DeploymentStatus {
+  readonly observedGeneration?: number;
+  readonly updatedReplicas?: number;
+  readonly availableReplicas?: number;
+}
+const deploymentOf = async (component: string): Promise<Deployment & { status?: DeploymentStatus }> => {
+  const [found] = (
+    await kube.list(DEPLOYMENTS, {
+      namespace: home,
+      labelSelector: `app.kubernetes.io/name=isotope,app.kubernetes.io/component=${component}`,
+    })
+  ).items;
+  if (!found) throw new Error(`No Deployment of "${component}" in namespace "${home}"`);
+  return found;
+};
+
+/** Waits until a component has all its pods, of the newest template, and none that still ends. */
+async function settled(component: string): Promise<void> {
+  const state = async () => {
+    const { metadata, spec, status } = await deploymentOf(component);
+    const pods = await podsOf(component);
+    const wanted = spec.replicas ?? 1;
+    const whole =
+      status?.observedGeneration === metadata.generation &&
+      status?.updatedReplicas === wanted &&
+      status?.availableReplicas === wanted &&
+      pods.length === wanted &&
+      pods.every(isReady);
+    return whole ? "settled" : pods.map((pod) => `${pod.metadata.name} ${pod.status?.phase}`).join(", ");
+  };
+  await eventually(state, (said) => said === "settled", READY_MS);
+}
+
+const upgrade = (values: readonly string[]) =>
+  runCommand(cluster.helm, [
+    "upgrade",
+    "isotope",
+    "charts/isotope",
+    "--namespace",
+    home,
+    "--reuse-values",
+    "--wait",
+    "--timeout",
+    "4m",
+    "--kubeconfig",
+    cluster.kubeconfig,
+    ...values.flatMap((value) => ["--set", value]),
+  ]);
+
+it("an upgrade that replaces every pod of the platform fails no call", { timeout: TEST_MS }, async () => {
+  const parts = ["router", "executor", "controller", "storage", "logs", "redis"];
+  const before = new Set((await Promise.all(COMPONENTS.map(podsOf))).flat().map(({ metadata }) => metadata.uid));
+  const { failures } = await underTraffic(async () => {
+    await upgrade(parts.map((part) => `${part}.podAnnotations.chaos=${Date.now()}`));
+    for (const component of COMPONENTS) await settled(component);
+  });
+  const kept = (await Promise.all(COMPONENTS.map(podsOf)))
+    .flat()
+    .filter(({ metadata }) => before.has(metadata.uid));
+  expect(kept.map(({ metadata }) => metadata.name)).toEqual([]);
+  expect(failures).toEqual([]);
+});
+
+it("a new revision of a function takes over without a failed call", { timeout: TEST_MS }, async () => {
+  const { failures, answers } = await underTraffic(async () => {
+    await deploy(platform, warm("second"));
+    for (const name of ["warm-auto", "warm-pool"])
+      await eventually(
+        () => call(name),
+        (answer) => answer === "200 second",
+        READY_MS,
+      );
+  });
+  expect(failures).toEqual([]);
+  expect([...answers.keys()].toSorted()).toEqual(["first", "second"]);
+});
+
+describe("the end of a pod in order (SIGTERM) fails no call", () => {
+  it.each(COMPONENTS)("of %s", { timeout: TEST_MS }, async (component) => {
+    const { failures } = await underTraffic(async () => {
+      const [pod] = await podsOf(component);
+      if (!pod) throw new Error(`No pod of "${component}"`);
+      await kube.delete(PODS, { namespace: home, name: pod.metadata.name });
+      await settled(component);
+    });
+    expect(failures).toEqual([]);
+  });
+});
+
+const killed = async (component: Component, pods: readonly Pod[]): Promise<void> => {
+  for (const pod of pods) {
+    const pids = podProcesses(pod.metadata.uid ?? "none", "node");
+    expect(pids).not.toEqual([]);
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+  }
+  await eventually(
+    async () => (await podsOf(component)).map((pod) => pod.status?.containerStatuses?.[0]?.restartCount ?? 0),
+    (restarts) => restarts.filter((count) => count > 0).length >= pods.length,
+    READY_MS,
+  );
+  await settled(component);
+};
+
+describe.skipIf(!currentCluster().own)("without notice", () => {
+  it("all executors die (SIGKILL): no call fails, no warm pod is lost", { timeout: TEST_MS }, async () => {
+    const functionPods = async () =>
+      (
+        await kube.list(PODS, {
+          namespace: platform.namespace,
+          labelSelector: "isotope.dev/function in (warm-auto,warm-pool)",
+        })
+      ).items
+        .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+        .map(({ metadata }) => metadata.name);
+    const before = await functionPods();
+    const { failures } = await underTraffic(async () => killed("executor", await podsOf("executor")));
+    expect(failures).toEqual([]);
+    expect(await functionPods()).toEqual(expect.arrayContaining(before.slice(0, 1)));
+  });
+
+  it("a router dies (SIGKILL): nothing is lost but what it held", { timeout: TEST_MS }, async () => {
+    const connections = 16;
+    const { failures } = await underTraffic(
+      async () => killed("router", (await podsOf("router")).slice(0, 1)),
+      { connections, retryRefused: true },
+    );
+    // One request per connection at most, cut off; none is answered with an error.
+    expect(failures.length).toBeLessThanOrEqual(connections);
+    expect(failures.filter((failure) => !/ECONNRESET|EPIPE/.test(failure))).toEqual([]);
+  });
+
+  it("Redis restarts: no call fails, and it knows what it knew", { timeout: TEST_MS }, async ({ skip }) => {
+    const [pod] = await podsOf("redis");
+    if (!pod) return skip("no Redis is installed on this machine");
+    const { failures } = await underTraffic(async () => {
+      await kube.delete(PODS, { namespace: home, name: pod.metadata.name });
+      await eventually(
+        () => podsOf("redis"),
+        ([next]) => next !== undefined && next.metadata.uid !== pod.metadata.uid && isReady(next),
+        READY_MS,
+      );
+    });
+    expect(failures).toEqual([]);
+  });
+
+  it("the Kubernetes API is away for 30 s: no call fails", { timeout: TEST_MS }, async () => {
+    const { failures } = await underTraffic(async () => {
+      await cluster.stopPart("apiserver", "SIGKILL");
+      await sleep(OUTAGE_MS);
+      cluster.startPart("apiserver");
+      await eventually(
+        () =>
+          kube.request({ method: "GET", path: "/version" }).then(
+            () => true,
+            () => false,
+          ),
+        Boolean,
+        READY_MS,
+      );
+      for (const component of COMPONENTS) await settled(component);
+    });
+    expect(failures).toEqual([]);
+    await deploy(platform, { "after.ts": source("after", "auto", "after") });
+    await eventually(
+      () => call("after"),
+      (answer) => answer === "200 after",
+      READY_MS,
+    );
+  });
+});
