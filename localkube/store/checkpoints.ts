@@ -9,8 +9,8 @@
  */
 import { Worker } from "node:worker_threads";
 
-/** How long the log becomes, about, before it is moved. */
-export const CHECKPOINT_BYTES = 16 * 1024 * 1024;
+/** How long the log becomes, about, before it is moved: the sooner it begins anew, the sooner waiting for the disk is no matter of a file that grows. */
+export const CHECKPOINT_BYTES = 4 * 1024 * 1024;
 const IDLE_MS = 5_000;
 /** Writes that come faster than the log is moved wait when it is this many times as long. */
 const MOST = 4;
@@ -75,8 +75,13 @@ export class Checkpoints {
       resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },
     });
     thread.unref();
-    thread.on("message", () => this.#passed());
-    thread.on("error", this.#onFatal);
+    // After its end nothing that a thread still says counts: the database may be closed.
+    thread.on("message", () => {
+      if (this.#thread === thread) this.#passed();
+    });
+    thread.on("error", (error) => {
+      if (this.#thread === thread) this.#onFatal(error);
+    });
     return thread;
   }
 
