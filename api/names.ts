@@ -14,6 +14,10 @@ export const LABEL_ENVIRONMENT_UID = "isotope.dev/environment-uid";
 export const LABEL_POD_STATE = "isotope.dev/pod-state";
 /** `sidecar` on pods of foreign images, which have a fetcher. */
 export const LABEL_CONTRACT = "isotope.dev/contract";
+/** How pods of a function are had, on what a Deployment of its own has made: `newdeploy` or `container`. */
+export const LABEL_EXECUTOR_TYPE = "isotope.dev/executor-type";
+/** Condition of pods that a Deployment starts: the executor has given them their code. */
+export const SPECIALISED_GATE = "isotope.dev/specialised";
 /** `executor` on everything the executor owns, `builder` on builder pods. */
 export const LABEL_COMPONENT = "app.kubernetes.io/component";
 export const LABEL_MANAGED_BY = "app.kubernetes.io/managed-by";

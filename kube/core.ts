@@ -124,6 +124,34 @@ export interface ReplicaSet extends KubeObject {
     };
   };
 }
+/** Likewise; the template is a pod's metadata and spec. */
+export interface Deployment extends KubeObject {
+  spec: {
+    replicas?: number;
+    selector: { matchLabels?: Record<string, string> };
+    template: ReplicaSet["spec"]["template"];
+    [field: string]: unknown;
+  };
+}
+export interface Service extends KubeObject {
+  spec: {
+    selector?: Record<string, string>;
+    ports?: { name?: string; port: number; targetPort?: number | string; protocol?: string }[];
+    [field: string]: unknown;
+  };
+}
+/** autoscaling/v2. */
+export interface Autoscaler extends KubeObject {
+  spec: { minReplicas?: number; maxReplicas: number; [field: string]: unknown };
+  status?: { conditions?: { type: string; status: string; reason?: string }[] };
+}
+export const DEPLOYMENTS = resourceType<Deployment>("apps/v1", "Deployment", "deployments");
+export const SERVICES = resourceType<Service>("v1", "Service", "services");
+export const AUTOSCALERS = resourceType<Autoscaler>(
+  "autoscaling/v2",
+  "HorizontalPodAutoscaler",
+  "horizontalpodautoscalers",
+);
 export const REPLICA_SETS = resourceType<ReplicaSet>("apps/v1", "ReplicaSet", "replicasets");
 export const PODS = resourceType<Pod>("v1", "Pod", "pods");
 export const SECRETS = resourceType<Secret>("v1", "Secret", "secrets");

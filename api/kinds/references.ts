@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { int, Label, Namespace, ObjectName, text, withRules } from "./schema.ts";
+import { int, Label, Namespace, ObjectName, OptionalLabel, text, withRules } from "./schema.ts";
 
 /** What a trigger calls. */
 export const FunctionReference = withRules(
@@ -28,7 +28,7 @@ export type FunctionReference = z.infer<typeof FunctionReference>;
 
 export const EnvironmentReference = z.object({
   namespace: Namespace.describe("Must be the object's own namespace"),
-  name: Label.optional(),
+  name: OptionalLabel.optional().describe("Not used by container functions"),
 });
 
 const mounted = {
@@ -41,7 +41,7 @@ export const ConfigMapReference = z.object(mounted);
 
 export const PackageRef = z.object({
   namespace: Namespace.optional(),
-  name: Label.optional(),
+  name: OptionalLabel.optional(),
   resourceversion: text(64).optional().describe("A change of it recycles the function's pods"),
 });
 

@@ -19,6 +19,12 @@ export const Label = z
   .max(63)
   .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
 
+/** The same, or nothing: clients of the reference system send "" for a reference that is not used. */
+export const OptionalLabel = z
+  .string()
+  .max(63)
+  .regex(/^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$/);
+
 export const ObjectName = z.string().max(63);
 export const Namespace = z.string().max(63);
 export const int = (min: number, max: number) => z.int().min(min).max(max);

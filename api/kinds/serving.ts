@@ -55,7 +55,7 @@ export const Serving = z.object({
     image: z.string().max(1024),
     version: z.int().min(1).max(3),
     /** A foreign image, specialised through the fetcher beside it. Absent = our own, specialised directly. */
-    contract: z.literal("sidecar").optional(),
+    contract: z.enum(["sidecar", "reference"]).optional(),
     /** Foreign images: zip archives are handed over as they are; one pod takes any number of functions. */
     keepArchive: z.boolean().optional(),
     shared: z.boolean().optional(),

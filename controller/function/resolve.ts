@@ -281,7 +281,7 @@ function contentOf(
       uid: environment?.metadata.uid ?? "",
       image: environment?.spec.runtime.image ?? spec.podspec?.containers?.[0]?.image ?? "",
       version: environment?.spec.version ?? NEWEST_CONTRACT,
-      ...contractOf(environment),
+      ...(environment ? contractOf(environment) : { contract: "reference" as const }),
     },
     executorType: executorType(spec),
     env: (spec.env ?? []).map(({ name, value, valueFrom }) => ({

@@ -1,6 +1,7 @@
 import { LABEL_ENVIRONMENT, LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
 import type { PodStatus } from "../../api/wire/pod.ts";
 import type { Cluster, KubePod } from "./cluster.ts";
+import { isDeploymentPod } from "./deployment-manifest.ts";
 import type { Environments } from "./environments.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Functions } from "./functions.ts";
@@ -34,8 +35,9 @@ export function adoptPod({ fleet, environments, owns }: AdoptionParts, object: K
   const pool = environments.pool(pod.environment);
   fleet.observe(object);
   if (pod.phase !== "starting") return;
-  if (pool && pod.replicaSet === "") pool.adopt(pod);
-  else if (!pool) fleet.discard(pod, "its Environment does not exist");
+  if (pod.maker !== "") return;
+  if (pool) pool.adopt(pod);
+  else fleet.discard(pod, "its Environment does not exist");
 }
 
 /** The pod says that it is specialised: the truth about a claim that a crash left half done. */
@@ -55,7 +57,8 @@ function adoptServing(
   const fn = served.function?.namespace === pod.namespace ? served.function : undefined;
   const revision = functions.revision(fn?.uid ?? "", served.revision ?? "");
   if (revision) revision.adopt(pod);
-  else {
+  // A Deployment takes its pods of earlier revisions away when the new ones serve.
+  else if (!isDeploymentPod(pod)) {
     pod.phase = "specialised";
     rollover.orphan(pod, ORPHAN_DEADLINE_MS);
   }

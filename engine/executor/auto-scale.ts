@@ -1,4 +1,3 @@
-import { drainPod } from "./drain-pod.ts";
 import type { Pod } from "./pod.ts";
 import type { Revision } from "./revision.ts";
 import { longestRequestMs } from "./rollover.ts";
@@ -14,6 +13,8 @@ import { longestRequestMs } from "./rollover.ts";
 export interface AutoScale {
   readonly joined: (pod: Pod) => void;
   readonly apply: (revision: Revision, pods: number) => void;
+  /** A request waits for the revision: a pod of it that is about to go stays. */
+  readonly keepOne: (revision: Revision) => void;
   readonly close: () => void;
 }
 
@@ -24,6 +25,8 @@ export interface AutoScaleOptions {
   readonly onDraining: (pod: Pod) => void;
   /** The pod stays after all. */
   readonly onKept: (revision: Revision, pod: Pod) => void;
+  /** Resolves when the pod, which gets nothing new, may go; or soon after it is stopped. */
+  readonly drained: (pod: Pod, deadlineMs: number, stopped: () => boolean) => Promise<void>;
   /** The pod has nothing left to do; no other is wanted in its place. */
   readonly release: (pod: Pod, reason: string) => void;
 }
@@ -38,7 +41,7 @@ export function createAutoScale(options: AutoScaleOptions): AutoScale {
     revision.withdraw(pod);
     options.onDraining(pod);
     const stopped = () => closed || draining.get(pod) !== revision;
-    await drainPod(pod, longestRequestMs(revision), stopped);
+    await options.drained(pod, longestRequestMs(revision), stopped);
     if (stopped()) return;
     draining.delete(pod);
     options.release(pod, "its revision needs fewer pods");
@@ -71,6 +74,7 @@ export function createAutoScale(options: AutoScaleOptions): AutoScale {
       const missing = keep(revision, -surplus);
       if (missing > revision.snapshot().starting) revision.warm(revision.pods().size + missing);
     },
+    keepOne: (revision) => void keep(revision, 1),
     close: () => {
       closed = true;
     },

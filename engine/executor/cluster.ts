@@ -79,6 +79,19 @@ export interface KubeReplicaSet {
   readonly replicas: number;
 }
 
+/** A Deployment of a function, as far as the executor reads it. */
+export interface KubeDeployment {
+  readonly metadata: ObjectMeta;
+  readonly replicas: number;
+}
+
+/** A HorizontalPodAutoscaler of a function. */
+export interface KubeAutoscaler {
+  readonly metadata: ObjectMeta;
+  /** Whether it decides about replicas now: there is a controller, and its metrics are there. */
+  readonly active: boolean;
+}
+
 /** A secret or config map: values as text or bytes in base64, as the API has them. */
 export interface KubeData {
   readonly data?: Readonly<Record<string, string>>;
@@ -111,6 +124,9 @@ export interface Cluster {
   readonly pods: Watched<KubePod>;
   /** ReplicaSets labelled as the executor's only. */
   readonly replicaSets: Watched<KubeReplicaSet>;
+  /** Deployments and HorizontalPodAutoscalers labelled as the executor's only. */
+  readonly deployments: Watched<KubeDeployment>;
+  readonly autoscalers: Watched<KubeAutoscaler>;
   readonly getFunction: (namespace: string, name: string) => Promise<KubeFunction | undefined>;
   readonly getSecret: (namespace: string, name: string) => Promise<KubeData | undefined>;
   readonly getConfigMap: (namespace: string, name: string) => Promise<KubeData | undefined>;
@@ -132,6 +148,23 @@ export interface Cluster {
   readonly applyReplicaSet: (replicaSet: ReplicaSetManifest) => Promise<number>;
   /** Deletes the ReplicaSet and leaves its pods; one that is gone already is no error. */
   readonly orphanReplicaSet: (namespace: string, name: string) => Promise<void>;
+  /** Creates the Deployment, or makes its labels and template equal to this one's and leaves its replicas. */
+  readonly applyDeployment: (
+    deployment: DeploymentManifest,
+  ) => Promise<{ generation: number; replicas: number }>;
+  /** Resolves to the Deployment's generation. */
+  readonly scaleDeployment: (namespace: string, name: string, replicas: number) => Promise<number>;
+  /** Deletes the Deployment, Service and HorizontalPodAutoscaler of this name; those that are gone already are no error. */
+  readonly deleteDeployment: (namespace: string, name: string) => Promise<void>;
+  readonly applyService: (service: ServiceManifest) => Promise<void>;
+  readonly applyAutoscaler: (autoscaler: AutoscalerManifest) => Promise<void>;
+  /** Says on a pod's status that it has its code; a pod that is gone is no error. */
+  readonly markSpecialised: (pod: Pick<ObjectMeta, "namespace" | "name" | "uid">) => Promise<void>;
+  /** Sets one condition of a Function's status; a Function that is gone, or another one by now, is no error. */
+  readonly setCondition: (
+    fn: Pick<ObjectMeta, "namespace" | "name" | "uid">,
+    condition: ConditionUpdate,
+  ) => Promise<void>;
   /** A pod that is gone already is no error. */
   readonly deletePod: (namespace: string, name: string, options: DeletePodOptions) => Promise<void>;
   /** All EndpointSlices that the executor wrote. */
@@ -200,6 +233,50 @@ export interface ReplicaSetManifest {
       readonly spec: Record<string, unknown>;
     };
   };
+}
+
+export interface DeploymentManifest {
+  readonly apiVersion: "apps/v1";
+  readonly kind: "Deployment";
+  readonly metadata: ManifestMeta;
+  readonly spec: {
+    readonly replicas: number;
+    readonly selector: { readonly matchLabels: Record<string, string> };
+    readonly strategy: Record<string, unknown>;
+    readonly revisionHistoryLimit: number;
+    readonly template: ReplicaSetManifest["spec"]["template"];
+  };
+}
+
+export interface ServiceManifest {
+  readonly apiVersion: "v1";
+  readonly kind: "Service";
+  readonly metadata: ManifestMeta;
+  readonly spec: {
+    readonly selector: Record<string, string>;
+    readonly ports: readonly { name: string; port: number; targetPort: number; protocol: "TCP" }[];
+  };
+}
+
+export interface AutoscalerManifest {
+  readonly apiVersion: "autoscaling/v2";
+  readonly kind: "HorizontalPodAutoscaler";
+  readonly metadata: ManifestMeta;
+  readonly spec: {
+    readonly scaleTargetRef: Record<string, string>;
+    readonly minReplicas: number;
+    readonly maxReplicas: number;
+    readonly metrics: readonly unknown[];
+    readonly behavior?: unknown;
+  };
+}
+
+/** A condition without the fields that the API's users do not choose. */
+export interface ConditionUpdate {
+  readonly type: string;
+  readonly status: "True" | "False";
+  readonly reason: string;
+  readonly message: string;
 }
 
 export interface SliceManifest {

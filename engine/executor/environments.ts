@@ -35,6 +35,7 @@ export interface EnvironmentsOptions {
   readonly discard: (pod: Pod, reason: string, graceSeconds?: number) => void;
   readonly population: (key: string) => number;
   readonly emitEvent: (event: EventAbout) => void;
+  readonly onChanged: (key: string) => void;
   readonly onDeleted: (key: string) => void;
 }
 
@@ -85,7 +86,9 @@ export function createEnvironments(options: EnvironmentsOptions): Environments {
     const known = entries.get(key);
     if (known) {
       known.environment = environment;
-      return known.pool.configure(environment);
+      known.pool.configure(environment);
+      options.onChanged(key);
+      return;
     }
     const pool = createPool({
       environment,
@@ -100,6 +103,7 @@ export function createEnvironments(options: EnvironmentsOptions): Environments {
     });
     entries.set(key, { uid: metadata.uid, environment, pool });
     if (opened) pool.open();
+    options.onChanged(key);
   };
 
   return {

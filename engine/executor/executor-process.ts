@@ -13,7 +13,7 @@ import type { ArchiveSource } from "./archives.ts";
 import { createExecutor, type Executor, type FaultPoint } from "./executor.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import { kubeCluster } from "./kube-cluster.ts";
-import { createExecutorServer, FORWARDED_QUERY, type ExecutorService, OPEN_PATHS } from "./server.ts";
+import { createExecutorServer, type ExecutorService, FORWARDED_QUERY, OPEN_PATHS } from "./server.ts";
 import type { ExecutorSettings } from "./settings.ts";
 import { createShardedExecutor, type ShardedExecutor } from "./sharded-executor.ts";
 

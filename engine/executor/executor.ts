@@ -1,19 +1,22 @@
 import { PlatformError } from "../../api/errors.ts";
+import { EXECUTOR_TYPES } from "../../api/kinds/function.ts";
 import type { AcquireReply, AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
 import type { LoadReport } from "../../api/wire/load.ts";
 import { adoptionEnds, adoptSlices } from "./adoption.ts";
 import type { ArchiveSource } from "./archives.ts";
 import type { Cluster } from "./cluster.ts";
+import type { DeploymentWrite } from "./deployment-writer.ts";
 import type { ExecutorLog } from "./executor-log.ts";
+import { connectParts, type Parts } from "./parts.ts";
 import type { PodCalls } from "./pod-calls.ts";
 import type { PoolSnapshot } from "./pool.ts";
-import { connectParts, environmentOf, type Parts } from "./parts.ts";
 import type { Revision, RevisionSnapshot } from "./revision.ts";
 import type { ExecutorSettings } from "./settings.ts";
+import { environmentKey } from "./workload.ts";
 import type { WorkloadWrite } from "./workload-writer.ts";
 
 /** Moments at which a crash must lose nothing; a test may end the process there. */
-export type FaultPoint = "before-label" | "before-slice" | `before-${WorkloadWrite}`;
+export type FaultPoint = "before-label" | "before-slice" | `before-${WorkloadWrite | DeploymentWrite}`;
 
 export interface ExecutorOptions {
   readonly cluster: Cluster;
@@ -57,7 +60,7 @@ export interface ExecutorSnapshot {
 
 const stopping = () => new PlatformError("executor_unavailable", "This executor is stopping");
 const SETTLE_LIMIT_MS = 2_000;
-const SUPPORTED_TYPES = new Set(["", "poolmgr", "auto"]);
+const SUPPORTED_TYPES = new Set(["", ...EXECUTOR_TYPES]);
 
 /** The executor: pools of generic pods, specialised on demand for the revisions that Functions serve. */
 export function createExecutor(options: ExecutorOptions): Executor {
@@ -79,7 +82,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       const revision =
         functions.revision(request.uid, request.revision) ??
         (await lookUp(parts, request).catch(() => undefined));
-      return revision && environmentOf(revision.identity, revision.serving);
+      return revision && environmentKey(revision);
     },
     acquire: async (request, signal) => {
       const beganMs = performance.now();
@@ -88,6 +91,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
         if (parts.phase === "stopped") throw stopping();
         const revision = functions.revision(request.uid, request.revision) ?? (await lookUp(parts, request));
         checkServable(revision, request);
+        if (revision.available().length === 0) parts.autoScale.keepOne(revision);
         const endpoints = await revision.acquire(request, signal);
         metrics.acquired("ok", performance.now() - beganMs);
         return { endpoints };
@@ -123,7 +127,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
 
 async function start(parts: Parts): Promise<void> {
   const { cluster } = parts.options;
-  const { environments, functions, fleet, slices, workloads, scaler } = parts;
+  const { environments, functions, fleet, slices, workloads, deployments, scaler } = parts;
   const stopped = () => parts.phase === "stopped";
   await Promise.all([
     cluster.environments.start({ upsert: environments.upsert, remove: environments.remove }),
@@ -131,11 +135,14 @@ async function start(parts: Parts): Promise<void> {
   ]);
   await adoptSlices(parts);
   await cluster.replicaSets.start({ upsert: workloads.observe, remove: workloads.vanish });
+  await cluster.deployments.start({ upsert: deployments.observe, remove: deployments.vanish });
+  await cluster.autoscalers.start({ upsert: deployments.observeAutoscaler, remove: () => undefined });
   await cluster.pods.start({ upsert: fleet.observe, remove: fleet.vanish });
   await adoptionEnds(parts, stopped);
   if (stopped()) return;
   environments.open();
   workloads.open();
+  deployments.open();
   scaler.start();
   for (const revision of functions.revisions()) slices.touch(revision);
   parts.phase = "ready";
@@ -156,19 +163,26 @@ async function stop(parts: Parts): Promise<void> {
     labels,
     fleet,
     workloads,
+    deployments,
   } = parts;
   parts.phase = "stopped";
   for (const part of [scaler, autoScale, prefetcher, rollover, reaper, watchdog, environments]) part.close();
   const error = stopping();
   for (const revision of functions.revisions()) functions.drop(revision, error);
   const limit = new Promise((resolve) => setTimeout(resolve, SETTLE_LIMIT_MS).unref());
-  await Promise.race([Promise.all([slices.settled(), labels.settled(), workloads.settled()]), limit]);
+  await Promise.race([
+    Promise.all([slices.settled(), labels.settled(), workloads.settled(), deployments.settled()]),
+    limit,
+  ]);
   slices.close();
   labels.close();
   workloads.close();
+  deployments.close();
   await Promise.all([
     cluster.pods.stop(),
     cluster.replicaSets.stop(),
+    cluster.deployments.stop(),
+    cluster.autoscalers.stop(),
     cluster.functions.stop(),
     cluster.environments.stop(),
   ]);
@@ -202,6 +216,6 @@ function checkServable({ identity, serving }: Revision, { namespace, name }: Acq
   if (!SUPPORTED_TYPES.has(serving.executorType))
     throw new PlatformError(
       "function_not_ready",
-      `Cannot run function "${name}": executor type must be "poolmgr" or "auto", got "${serving.executorType}"`,
+      `Cannot run function "${name}": executor type must be one of ${EXECUTOR_TYPES.join(", ")}, got "${serving.executorType}"`,
     );
 }

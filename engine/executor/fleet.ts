@@ -4,20 +4,24 @@ import {
   FUNCTION_PORT,
   LABEL_CONTRACT,
   LABEL_ENVIRONMENT,
+  LABEL_FUNCTION_UID,
+  LABEL_REVISION,
 } from "../../api/names.ts";
 import type { PodHealth, PodStatus } from "../../api/wire/pod.ts";
 import type { Cluster, KubeEnvironment, KubePod } from "./cluster.ts";
+import { PLAIN_CONTRACT } from "./container-template.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import { type Pod, podKey } from "./pod.ts";
 import { type PodCalls, podCalls } from "./pod-calls.ts";
 import {
   ANNOTATION_MADE_BY,
+  ANNOTATION_PORT,
   LABEL_TEMPLATE,
   type PodTemplate,
   podManifest,
   podName,
 } from "./pod-manifest.ts";
-import { replicaSetTokenName } from "./replica-set-manifest.ts";
+import { revisionKey } from "./revision.ts";
 
 /**
  * All pods of the executor, from the call that creates one to the watch event that says it is gone.
@@ -47,7 +51,7 @@ export interface FleetEvents {
   onGeneric(pod: Pod): void;
   /** A pod that is not leaving stopped existing, or was discarded. `failed`: it ended by itself. */
   onGone(pod: Pod, reason: string, failed: boolean): void;
-  /** The API server says for the first time that the pod is ready. */
+  /** The API server says for the first time that the pod is ready; of a plain pod, each time that it is or is not (`pod.ready`). */
   onReady(pod: Pod): void;
   /** A pod cannot start for now, e.g. because its image cannot be pulled. */
   onTrouble(pod: Pod, reason: string, message: string): void;
@@ -130,7 +134,9 @@ function create(state: State, environment: KubeEnvironment, template: PodTemplat
     phase: "starting",
     found: false,
     wasReady: false,
-    replicaSet: "",
+    maker: "",
+    madeFor: "",
+    plain: false,
     restarts: 0,
     ready: false,
   };
@@ -162,6 +168,8 @@ function adopt(state: State, object: KubePod): Pod {
   const pod = foundPod(object, state.now());
   state.pods.set(podKey(pod.namespace, pod.name), pod);
   state.byUid.set(pod.uid, pod);
+  // What Kubernetes started it does not give up.
+  if (pod.maker !== "") return pod;
   later(state, patienceMs(state, pod), () => {
     if (pod.phase === "starting" && pod.address === "") giveUp(state, pod);
   });
@@ -187,12 +195,17 @@ function observe(state: State, object: KubePod): void {
     .map(({ state: { waiting } = {} }) => waiting)
     .find((waiting) => isTrouble(waiting?.reason ?? ""));
   if (pod.phase === "starting" && trouble) events.onTrouble(pod, trouble.reason ?? "", trouble.message ?? "");
-  if (!pod.ready && isReady(object)) {
-    pod.ready = true;
+  const ready = isReady(object);
+  if (pod.ready !== ready && (ready || pod.plain)) {
+    pod.ready = ready;
     events.onReady(pod);
   }
   const address = addressOf(object);
   if (address !== "" && address !== pod.address) connect(state, pod, address);
+  if (pod.plain && ready && pod.phase === "starting") {
+    pod.phase = "generic";
+    events.onGeneric(pod);
+  }
 }
 
 function connect(state: State, pod: Pod, address: string): void {
@@ -201,6 +214,7 @@ function connect(state: State, pod: Pod, address: string): void {
       discard(state, other, `its address ${address} belongs to pod "${pod.name}" now`, 0);
   }
   pod.address = address;
+  if (pod.plain) return;
   pod.calls?.close();
   pod.calls = (state.options.connect ?? podCalls)(
     address,
@@ -309,13 +323,15 @@ function later(state: State, delayMs: number, run: () => void): void {
 }
 
 /**
- * A generic pod that a ReplicaSet made may restart, as often as the kubelet lets it: it is generic again. Any other pod that restarted
+ * A generic pod that a ReplicaSet or Deployment made may restart, as often as the kubelet lets it: it is generic again. Any other pod that restarted
  * has lost what it was specialised for, so it has ended.
  */
 function endOfPod(pod: Pod, object: KubePod): string | undefined {
   const { metadata, status } = object;
   const over = metadata.deletionTimestamp !== undefined || /^(Failed|Succeeded)$/.test(status?.phase ?? "");
-  if (pod.replicaSet === "" || over) return endOf(object);
+  if (pod.maker === "" || over) return endOf(object);
+  // Kubernetes restarts it and says when it can serve again.
+  if (pod.plain) return undefined;
   const restarts = restartsOf(object);
   if (pod.phase === "claimed" || pod.phase === "specialised") return endOf(object, pod.restarts);
   pod.restarts = restarts;
@@ -349,21 +365,22 @@ export function addressOf(object: KubePod): string {
   const ip = object.status?.podIP;
   if (ip === undefined || ip === "") return "";
   const ownPort = object.metadata.labels?.[LABEL_CONTRACT] === "sidecar" ? FETCHER_PORT : FUNCTION_PORT;
-  const port = object.metadata.annotations?.[ANNOTATION_HOST_PORT] ?? String(ownPort);
+  const { annotations } = object.metadata;
+  const port = annotations?.[ANNOTATION_HOST_PORT] ?? annotations?.[ANNOTATION_PORT] ?? String(ownPort);
   return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 
 const isReady = ({ status }: KubePod): boolean =>
   status?.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True") ?? false;
 
-const tokenName = ({ name, replicaSet }: Pod): string =>
-  replicaSet === "" ? name : replicaSetTokenName(replicaSet);
+const tokenName = ({ name, maker }: Pod): string => (maker === "" ? name : maker);
 
 const isTrouble = (reason: string): boolean =>
   /^(Err|Invalid|Create\w+Error|Run\w+Error|\w+BackOff)/.test(reason);
 
 function foundPod(object: KubePod, nowMs: number): Pod {
   const { namespace, name, labels, annotations, uid } = object.metadata;
+  const maker = annotations?.[ANNOTATION_MADE_BY] ?? "";
   return {
     namespace,
     name,
@@ -374,7 +391,10 @@ function foundPod(object: KubePod, nowMs: number): Pod {
     address: "",
     calls: undefined,
     phase: "starting",
-    replicaSet: annotations?.[ANNOTATION_MADE_BY] ?? "",
+    maker,
+    madeFor:
+      maker === "" ? "" : revisionKey(labels?.[LABEL_FUNCTION_UID] ?? "", labels?.[LABEL_REVISION] ?? ""),
+    plain: labels?.[LABEL_CONTRACT] === PLAIN_CONTRACT,
     restarts: 0,
     ready: false,
     found: true,

@@ -1,13 +1,16 @@
 import { isDirectImage } from "../../api/direct-image.ts";
-import { API_GROUP_VERSION, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
 import type { Environment } from "../../api/kinds/environment.ts";
+import { API_GROUP_VERSION, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import {
+  AUTOSCALERS,
+  type Autoscaler,
   CONFIG_MAPS,
   type ConfigMap,
+  DEPLOYMENTS,
   ENDPOINT_SLICES,
-  type Pod,
   PODS,
+  type Pod,
   REPLICA_SETS,
   SECRETS,
 } from "../../kube/core.ts";
@@ -32,6 +35,7 @@ import type {
   Watched,
 } from "./cluster.ts";
 import type { ExecutorLog } from "./executor-log.ts";
+import { deploymentWrites } from "./kube-deployments.ts";
 import { COMPONENT } from "./pod-manifest.ts";
 
 export interface KubeClusterOptions {
@@ -47,45 +51,14 @@ const HAND_OVER_TRIES = 5;
 
 /** The executor's view of a Kubernetes API, over `kube/`. */
 export function kubeCluster({ client, log, fetcherImage }: KubeClusterOptions): Cluster {
-  const onError = (kind: string) => (error: unknown, failures: number) => {
-    if (failures === 0 || failures === 3) log.warn(`trouble with the watch of ${kind}`, { error, failures });
-  };
   const recorder = createEventRecorder({
     client,
     component: "isotope-executor",
     onError: (error) => log.warn("cannot write Event", { error }),
   });
   return {
-    functions: watched(
-      createInformer({ client, type: FUNCTIONS, onError: onError("Functions") }),
-      (object): KubeFunction => ({ metadata: metaOf(object), status: { serving: object.status?.serving } }),
-    ),
-    environments: watched(
-      createInformer({ client, type: ENVIRONMENTS, onError: onError("Environments") }),
-      (object): KubeEnvironment => ({
-        metadata: metaOf(object),
-        spec: environmentSpec(object, fetcherImage),
-      }),
-    ),
-    pods: watched(
-      createInformer({
-        client,
-        type: PODS,
-        labelSelector: OWN,
-        transform: withoutSpec,
-        onError: onError("pods"),
-      }),
-      podOf,
-    ),
-    replicaSets: watched(
-      createInformer({
-        client,
-        type: REPLICA_SETS,
-        labelSelector: OWN,
-        onError: onError("ReplicaSets"),
-      }),
-      (object) => ({ metadata: metaOf(object), replicas: object.spec.replicas ?? 1 }),
-    ),
+    ...watches(client, log, fetcherImage),
+    ...deploymentWrites(client),
     getFunction: async (namespace, name) => {
       const found = await client.find(FUNCTIONS, { namespace, name });
       return found && { metadata: metaOf(found), status: { serving: found.status?.serving } };
@@ -124,6 +97,68 @@ export function kubeCluster({ client, log, fetcherImage }: KubeClusterOptions): 
         reason,
         message,
       ),
+  };
+}
+
+type Watches = Pick<
+  Cluster,
+  "functions" | "environments" | "pods" | "replicaSets" | "deployments" | "autoscalers"
+>;
+
+/** Kinds that the executor follows, none of them before it is started. */
+function watches(client: KubeClient, log: ExecutorLog, fetcherImage: string): Watches {
+  const onError = (kind: string) => (error: unknown, failures: number) => {
+    if (failures === 0 || failures === 3) log.warn(`trouble with the watch of ${kind}`, { error, failures });
+  };
+  return {
+    functions: watched(
+      createInformer({ client, type: FUNCTIONS, onError: onError("Functions") }),
+      (object): KubeFunction => ({ metadata: metaOf(object), status: { serving: object.status?.serving } }),
+    ),
+    environments: watched(
+      createInformer({ client, type: ENVIRONMENTS, onError: onError("Environments") }),
+      (object): KubeEnvironment => ({
+        metadata: metaOf(object),
+        spec: environmentSpec(object, fetcherImage),
+      }),
+    ),
+    pods: watched(
+      createInformer({
+        client,
+        type: PODS,
+        labelSelector: OWN,
+        transform: withoutSpec,
+        onError: onError("pods"),
+      }),
+      podOf,
+    ),
+    replicaSets: watched(
+      createInformer({
+        client,
+        type: REPLICA_SETS,
+        labelSelector: OWN,
+        onError: onError("ReplicaSets"),
+      }),
+      (object) => ({ metadata: metaOf(object), replicas: object.spec.replicas ?? 1 }),
+    ),
+    deployments: watched(
+      createInformer({
+        client,
+        type: DEPLOYMENTS,
+        labelSelector: OWN,
+        onError: onError("Deployments"),
+      }),
+      (object) => ({ metadata: metaOf(object), replicas: object.spec.replicas ?? 1 }),
+    ),
+    autoscalers: watched(
+      createInformer({
+        client,
+        type: AUTOSCALERS,
+        labelSelector: OWN,
+        onError: onError("HorizontalPodAutoscalers"),
+      }),
+      (object) => ({ metadata: metaOf(object), active: isActive(object) }),
+    ),
   };
 }
 
@@ -236,6 +271,9 @@ function metaOf({ metadata }: KubeObject): ObjectMeta {
     ...(metadata.deletionTimestamp === undefined ? {} : { deletionTimestamp: metadata.deletionTimestamp }),
   };
 }
+
+const isActive = ({ status }: Autoscaler): boolean =>
+  status?.conditions?.some(({ type, status }) => type === "ScalingActive" && status === "True") ?? false;
 
 const plain = ({ name, namespace, uid }: ObjectMeta) => ({ name, namespace, uid });
 

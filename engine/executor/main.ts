@@ -31,7 +31,8 @@ async function main(): Promise<void> {
   const client = scopedClient(
     await createKubeClient({ kubeconfig: settings.kubeconfig }),
     settings.functionNamespaces,
-    (error, failures) => log.warn("cannot watch namespaces; what is known stays in force", { failures, error }),
+    (error, failures) =>
+      log.warn("cannot watch namespaces; what is known stays in force", { failures, error }),
   );
   const storage = signedClient({
     keys,

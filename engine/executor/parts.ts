@@ -1,8 +1,10 @@
 import type { Serving } from "../../api/kinds/serving.ts";
 import { type AdoptionParts, adoptPod, adoptSpecialised, ORPHAN_DEADLINE_MS } from "./adoption.ts";
 import { type ArchiveCache, archiveCache } from "./archives.ts";
-import { type ContentSource, contentSource } from "./content.ts";
 import { type AutoScale, createAutoScale } from "./auto-scale.ts";
+import { createConditions } from "./conditions.ts";
+import { type ContentSource, contentSource } from "./content.ts";
+import { createDeployments, type Deployments } from "./deployments.ts";
 import { createEnvironments, type Environments } from "./environments.ts";
 import type { ExecutorOptions } from "./executor.ts";
 import { createFleet, type Fleet } from "./fleet.ts";
@@ -13,21 +15,24 @@ import { createMetrics, type ExecutorMetrics } from "./metrics.ts";
 import type { Pod } from "./pod.ts";
 import { podCalls } from "./pod-calls.ts";
 import { createPodLabels, type PodLabels } from "./pod-labels.ts";
-import { podTemplate } from "./pod-manifest.ts";
-import { createPrefetcher, type Prefetcher } from "./prefetch.ts";
 import {
-  createRevision,
-  type FunctionIdentity,
-  type Revision,
-  type RevisionOptions,
-  revisionKey,
-} from "./revision.ts";
+  becameCurrent,
+  podGeneric,
+  podGone,
+  podReadiness,
+  podTrouble,
+  revisionOptions,
+  served,
+  superseded,
+  withdrawn,
+} from "./pod-life.ts";
+import { createPrefetcher, type Prefetcher } from "./prefetch.ts";
+import { createRevision, type Revision } from "./revision.ts";
 import { createRollover, type Rollover } from "./rollover.ts";
-import type { ScaleTarget } from "./scale-decision.ts";
 import { createScaler, type Scaler } from "./scaler.ts";
+import { applyScale, drained, scaleDown, scaleOf, scaleTarget } from "./scaling.ts";
 import { createSharedPods, type SharedPods } from "./shared-pods.ts";
 import { createSliceWriter, type SliceWriter } from "./slices.ts";
-import { specializeRequest } from "./specialize-request.ts";
 import { createWatchdog, type Watchdog } from "./watchdog.ts";
 import { createWorkloads, type Workloads } from "./workloads.ts";
 
@@ -42,6 +47,9 @@ export interface Parts extends AdoptionParts {
   readonly watchdog: Watchdog;
   readonly metrics: ExecutorMetrics;
   readonly workloads: Workloads;
+  readonly deployments: Deployments;
+  /** Revisions that are not served any more and whose pods a Deployment is about to take away. */
+  readonly fading: Set<Revision>;
   readonly load: LoadBook;
   readonly scaler: Scaler;
   readonly autoScale: AutoScale;
@@ -51,13 +59,6 @@ export interface Parts extends AdoptionParts {
   readonly serving: Map<Pod, Revision>;
   phase: "starting" | "ready" | "stopped";
 }
-
-/** Key `namespace/name` of the Environment that a function's revision runs in. */
-export const environmentOf = ({ namespace }: FunctionIdentity, { environment }: Serving): string =>
-  `${namespace}/${environment.name}`;
-
-const HEALTH_TIMEOUT_MS = 1_000;
-const SERVED = { cancel: () => undefined };
 
 /** The parts, once all of them exist. */
 type Later = () => Parts;
@@ -94,22 +95,27 @@ export function connectParts(options: ExecutorOptions): Parts {
     watchdog: createWatchdog({ log, discard, byUid, pollIntervalMs, silenceGraceMs }),
     metrics: connectMetrics(archives, later),
     workloads: connectWorkloads(options, owns, later),
+    deployments: connectDeployments(options, owns, later),
     load,
     scaler: createScaler({
       load,
       revisions: () => parts.functions.revisions(),
       targetOf: (revision) => scaleTarget(parts, revision),
-      apply: (revision, pods) => parts.autoScale.apply(revision, pods),
+      apply: (revision, pods) => applyScale(parts, revision, pods),
       now: Date.now,
     }),
     autoScale: createAutoScale({
       downAfterMs: settings.scaleDownDelayMs,
       now: Date.now,
       onDraining: (pod) => parts.reaper.forget(pod),
-      onKept: (revision, pod) => parts.reaper.watch(revision, pod),
-      release: (pod, reason) => scaleDown(parts, pod, reason, 0),
+      onKept: (revision, pod) => {
+        if (!parts.deployments.handles(revision)) parts.reaper.watch(revision, pod);
+      },
+      drained,
+      release: (pod, reason) => scaleDown(parts, pod, reason, pod.plain ? undefined : 0),
     }),
     scales: new Map(),
+    fading: new Set(),
     serving: new Map(),
     phase: "starting",
   };
@@ -152,14 +158,13 @@ const connectPods = (options: ExecutorOptions, parts: Later): Fleet =>
     log: options.log,
     tokensOf: options.tokensOf,
     startTimeoutMs: options.settings.startTimeoutMs,
-    beforeDelete: (pod) => parts().workloads.beforeDelete(pod),
+    beforeDelete: (pod) => parts().workloads.beforeDelete(pod) ?? parts().deployments.beforeDelete(pod),
     ...(options.connect ? { connect: options.connect } : {}),
     events: {
-      onGeneric: (pod) => generic(parts(), pod),
-      onReady: (pod) => parts().workloads.seenReady(pod),
+      onGeneric: (pod) => podGeneric(parts(), pod),
+      onReady: (pod) => podReadiness(parts(), pod),
       onGone: (pod, reason, failed) => podGone(parts(), pod, reason, failed),
-      onTrouble: (pod, reason, message) =>
-        parts().environments.pool(pod.environment)?.trouble(pod, reason, message),
+      onTrouble: (pod, reason, message) => podTrouble(parts(), pod, reason, message),
       onUnknown: (object) => adoptPod(parts(), object),
       onSpecialised: (pod, status) => adoptSpecialised(parts(), pod, status),
     },
@@ -181,6 +186,7 @@ const connectEnvironments = (
     discard: (pod, reason, graceSeconds) => parts().fleet.discard(pod, reason, graceSeconds),
     population: (key) => population(parts().fleet.all(), key),
     emitEvent: cluster.emitEvent,
+    onChanged: (key) => parts().deployments.environmentChanged(key),
     onDeleted: (key) => {
       const { workloads, serving, rollover } = parts();
       workloads.environmentDeleted(key);
@@ -192,10 +198,7 @@ const connectRollover = ({ settings }: ExecutorOptions, parts: Later): Rollover 
   createRollover({
     delayMs: settings.supersedeDelayMs,
     discard: (pod, reason, graceSeconds) => parts().fleet.discard(pod, reason, graceSeconds),
-    onWithdrawn: (revision) => {
-      parts().slices.touch(revision);
-      parts().workloads.changed(revision);
-    },
+    onWithdrawn: (revision) => withdrawn(parts(), revision),
     onDrained: (revision, error) => {
       parts().scales.delete(revision.key);
       parts().functions.drop(revision, error);
@@ -215,9 +218,9 @@ const connectFunctions = ({ log }: ExecutorOptions, parts: Later): Functions =>
   createFunctions({
     log,
     create: (identity, serving) => createRevision(revisionOptions(parts(), identity, serving)),
-    onServed: (revision, { scale }) => void parts().scales.set(revision.key, scale),
+    onServed: (revision, serving) => served(parts(), revision, serving),
     onCurrent: (revision, previous) => becameCurrent(parts(), revision, previous),
-    onSuperseded: (revision, deleted) => parts().rollover.superseded(revision, deleted),
+    onSuperseded: (revision, deleted) => superseded(parts(), revision, deleted),
   });
 
 const connectWorkloads = (
@@ -236,129 +239,21 @@ const connectWorkloads = (
     beforeWrite: (write) => onFaultPoint?.(`before-${write}`),
   });
 
-/** No other pod is wanted in the place of this one. */
-function scaleDown({ workloads, fleet }: Parts, pod: Pod, reason: string, graceSeconds?: number): void {
-  workloads.scaledDown(pod);
-  fleet.discard(pod, reason, graceSeconds);
-}
-
-/** As the Function says now; its revision was made with what it said then. */
-const scaleOf = ({ scales }: Parts, { key, serving }: Pick<Revision, "key" | "serving">): Serving["scale"] =>
-  scales.get(key) ?? serving.scale;
-
-const maxPodsOf = (parts: Parts, revision: Pick<Revision, "key" | "serving">): number =>
-  Math.min(
-    revision.serving.limits.concurrency,
-    scaleOf(parts, revision)?.maxPods ?? Number.POSITIVE_INFINITY,
-  );
-
-/** The last pods go by their own word that nobody uses them (`idle-reaper.ts`), so the load never asks for less than one. */
-function scaleTarget(parts: Parts, revision: Revision): ScaleTarget | undefined {
-  const { workloads, rollover, options } = parts;
-  if (!workloads.handles(revision) || rollover.isWithdrawn(revision) || revision.pods().size === 0)
-    return undefined;
-  const { limits } = revision.serving;
-  const { minPods = 0, requestsPerSecond } = scaleOf(parts, revision) ?? {};
-  return {
-    requestsPerPod: limits.requestsPerPod,
-    utilization: options.settings.targetUtilization / 100,
-    requestsPerSecond,
-    minPods: Math.max(1, minPods),
-    maxPods: maxPodsOf(parts, revision),
-    downAfterMs: options.settings.scaleDownDelayMs,
-    toZeroAfterMs: Number.POSITIVE_INFINITY,
-  };
-}
-
-function revisionOptions(parts: Parts, identity: FunctionIdentity, serving: Serving): RevisionOptions {
-  const { contents, environments, fleet, options, metrics } = parts;
-  const environmentKey = environmentOf(identity, serving);
-  const key = revisionKey(identity.uid, serving.revision);
-  return {
-    serving,
-    identity,
-    log: options.log,
-    attempts: options.settings.specializeAttempts,
-    maxPods: () => maxPodsOf(parts, { key, serving }),
-    content: () => contents.read(key, identity.namespace, serving),
-    take: (deliver, fail) => {
-      const template = sharedTemplate(environments, environmentKey);
-      if (template !== undefined)
-        return parts.shared.take(environmentKey, identity.uid, template, deliver, fail);
-      const spare = parts.workloads.spare(key);
-      if (!spare) return environments.take(environmentKey, key, deliver, fail);
-      deliver(spare);
-      return SERVED;
-    },
-    specialize: async (pod, content) => {
-      const request = specializeRequest(pod, identity, serving, content, options.settings.debug);
-      if (!pod.calls) return { kind: "unreachable", message: "the pod has no address" };
-      return pod.calls.specialize(request, content.archive, serving.limits.specializationTimeoutMs);
-    },
-    discard: (pod, reason, graceSeconds) => {
-      if (pod.phase === "claimed") parts.workloads.scaledDown(pod);
-      fleet.discard(pod, reason, graceSeconds);
-    },
-    stillGeneric: async (pod) => (await pod.calls?.health(HEALTH_TIMEOUT_MS))?.state === "generic",
-    onChange: (revision, pod, joined) => {
-      if (joined) podJoined(parts, revision, pod);
-      parts.slices.touch(revision);
-    },
-    onOutcome: metrics.specialised,
-  };
-}
-
-/** Fingerprint of the pods of an environment whose functions share them; undefined where each has pods of its own. */
-function sharedTemplate(environments: Environments, key: string): string | undefined {
-  const environment = environments.find(key);
-  return environment?.spec.sidecar?.shared === true ? podTemplate(environment).hash : undefined;
-}
-
-function podJoined(
-  { serving, watchdog, reaper, labels, rollover, workloads, autoScale }: Parts,
-  revision: Revision,
-  pod: Pod,
-): void {
-  serving.set(pod, revision);
-  watchdog.watch(revision, pod);
-  reaper.watch(revision, pod);
-  if (workloads.handles(revision)) workloads.joined(revision, pod);
-  else if (!pod.host) labels.specialised(revision, pod);
-  autoScale.joined(pod);
-  rollover.joined(revision, pod);
-}
-
-function podGone(parts: Parts, pod: Pod, reason: string, failed: boolean): void {
-  const { metrics, options, watchdog, reaper, environments, serving, workloads, shared } = parts;
-  if (!pod.host) metrics.podGone(failed);
-  if (failed) options.log.warn("pod ended", { pod: pod.name, namespace: pod.namespace, reason });
-  watchdog.forget(pod);
-  reaper.forget(pod);
-  environments.pool(pod.environment)?.gone(pod, reason, failed);
-  const revision = serving.get(pod);
-  serving.delete(pod);
-  revision?.gone(pod);
-  workloads.gone(pod, failed);
-  shared.hostGone(pod, reason, failed);
-}
-
-/** Pods of the pools serve whoever calls first; one that a ReplicaSet made is its revision's. */
-function generic({ workloads, environments, fleet }: Parts, pod: Pod): void {
-  if (pod.replicaSet === "") environments.pool(pod.environment)?.ready(pod);
-  else if (!workloads.ready(pod)) fleet.discard(pod, "its revision is not served any more", 0);
-}
-
-/** Archive and settings of a served revision are read ahead; a revision that replaces a warm one is warm before its first call. */
-function becameCurrent(parts: Parts, revision: Revision, previous: Revision | undefined): void {
-  const { rollover, prefetcher, contents, options } = parts;
-  rollover.current(revision);
-  if (!parts.owns(environmentOf(revision.identity, revision.serving))) return;
-  prefetcher.add(() => contents.read(revision.key, revision.identity.namespace, revision.serving));
-  const { limits, scale } = revision.serving;
-  const warm = Math.min(previous?.pods().size ?? 0, options.settings.prewarmPods);
-  const least = Math.max(warm, scale?.minPods ?? 0);
-  if (least > 0 && !limits.onceOnly) revision.warm(least);
-}
+const connectDeployments = (
+  { cluster, log, tokensOf, onFaultPoint }: ExecutorOptions,
+  owns: (environment: string) => boolean,
+  parts: Later,
+): Deployments =>
+  createDeployments({
+    cluster,
+    log,
+    owns,
+    tokensOf,
+    functions: { revision: (uid, revision) => parts().functions.revision(uid, revision) },
+    environment: (key) => parts().environments.find(key),
+    conditions: createConditions({ cluster, log }),
+    beforeWrite: (write) => onFaultPoint?.(`before-${write}`),
+  });
 
 function population(pods: Iterable<Pod>, environment: string): number {
   let count = 0;

@@ -22,8 +22,12 @@ export interface Pod {
   address: string;
   calls: PodCalls | undefined;
   phase: PodPhase;
-  /** Name of the ReplicaSet that made the pod; empty for a pod that an executor made. */
-  readonly replicaSet: string;
+  /** What made the pod, `replicaset/<name>` or `deployment/<name>`; empty for a pod that an executor made. */
+  readonly maker: string;
+  /** Key of the revision (`functionUid/revision`) that it was made for; empty for a pod that an executor made. */
+  readonly madeFor: string;
+  /** It runs any HTTP server: nobody specialises it or asks it anything, and Kubernetes says whether it can serve. */
+  readonly plain: boolean;
   /** Restarts of its container that happened while it was generic; a further one makes it unfit. */
   restarts: number;
   /** The API server says that it is ready, which may be later than the pod itself does. */

@@ -27,8 +27,8 @@ export function replicaSetName({ identity, key }: Revision): string {
   return `${identity.name.slice(0, 40).replace(/-+$/, "")}-${hash}`;
 }
 
-/** What the token of the pods that a ReplicaSet makes is derived from; no pod can have this name. */
-export const replicaSetTokenName = (replicaSet: string): string => `replicaset/${replicaSet}`;
+/** What made a pod of the ReplicaSet, and what the token of its pods is derived from; no pod can have this name. */
+export const replicaSetMaker = (replicaSet: string): string => `replicaset/${replicaSet}`;
 
 /** Labels of pods that serve the revision; a ReplicaSet's selector is a part of them. */
 export function servedLabels({ identity, serving }: Revision): Record<string, string> {
@@ -93,7 +93,7 @@ export function replicaSetManifest(
             [LABEL_TEMPLATE]: template.hash,
             ...template.labels,
           },
-          annotations: { [ANNOTATION_MADE_BY]: name },
+          annotations: { [ANNOTATION_MADE_BY]: replicaSetMaker(name) },
         },
         spec: { ...withToken(template.spec, token), restartPolicy: "Always" },
       },

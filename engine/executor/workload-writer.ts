@@ -1,7 +1,7 @@
 import type { Cluster, KubeEnvironment, KubeReplicaSet } from "./cluster.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import { podTemplate } from "./pod-manifest.ts";
-import { replicaSetManifest, replicaSetTokenName, servedLabels } from "./replica-set-manifest.ts";
+import { replicaSetMaker, replicaSetManifest, servedLabels } from "./replica-set-manifest.ts";
 import { createTimers } from "./timers.ts";
 import { environmentKey, visibleReplicas, type Workload } from "./workload.ts";
 
@@ -125,7 +125,7 @@ async function apply({ options }: State, workload: Workload): Promise<void> {
   const environment = options.environment(environmentKey(revision));
   if (!environment) return;
   const replicas = visibleReplicas(workload);
-  const [token = ""] = options.tokensOf(revision.identity.namespace, replicaSetTokenName(name));
+  const [token = ""] = options.tokensOf(revision.identity.namespace, replicaSetMaker(name));
   options.beforeWrite?.("replicas");
   workload.written = replicas;
   const manifest = replicaSetManifest(revision, environment, podTemplate(environment), replicas, token);

@@ -57,5 +57,5 @@ export const visibleReplicas = (workload: Workload): number =>
   Math.max(0, workload.replicas - unseen(workload));
 
 /** Key of the revision's Environment, `namespace/name`. */
-export const environmentKey = ({ identity, serving }: Revision): string =>
+export const environmentKey = ({ identity, serving }: Pick<Revision, "identity" | "serving">): string =>
   `${identity.namespace}/${serving.environment.name}`;

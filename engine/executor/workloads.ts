@@ -1,8 +1,14 @@
-import { LABEL_ENVIRONMENT, LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
+import {
+  LABEL_ENVIRONMENT,
+  LABEL_EXECUTOR_TYPE,
+  LABEL_FUNCTION_UID,
+  LABEL_REVISION,
+} from "../../api/names.ts";
 import type { KubeReplicaSet } from "./cluster.ts";
 import type { Functions } from "./functions.ts";
 import type { Pod } from "./pod.ts";
 import { podTemplate } from "./pod-manifest.ts";
+import { replicaSetMaker } from "./replica-set-manifest.ts";
 import type { Revision } from "./revision.ts";
 import { createTimers } from "./timers.ts";
 import { environmentKey, newWorkload, unseen, type Workload } from "./workload.ts";
@@ -138,12 +144,8 @@ function workloadOf({ options, workloads }: State, revision: Revision): Workload
 
 /** The workload that made the pod. */
 function makerOf({ workloads }: State, pod: Pod): Workload | undefined {
-  if (pod.replicaSet === "") return undefined;
-  for (const workload of workloads.values()) {
-    if (workload.name === pod.replicaSet && workload.revision.identity.namespace === pod.namespace)
-      return workload;
-  }
-  return undefined;
+  const workload = workloads.get(pod.madeFor);
+  return workload && pod.maker === replicaSetMaker(workload.name) ? workload : undefined;
 }
 
 function forgetIfUnused({ workloads }: State, workload: Workload): void {
@@ -245,6 +247,8 @@ function revisionOf({ options }: State, { metadata }: KubeReplicaSet): Revision 
 
 function observe(state: State, object: KubeReplicaSet): void {
   const { namespace, labels = {}, deletionTimestamp, generation = 0 } = object.metadata;
+  // A Deployment's ReplicaSets have its labels and are its own.
+  if (labels[LABEL_EXECUTOR_TYPE] !== undefined) return;
   if (!state.options.owns(`${namespace}/${labels[LABEL_ENVIRONMENT] ?? ""}`)) return;
   const revision = revisionOf(state, object);
   if (!revision || !handles(revision)) return state.writer.orphanStale(object);

@@ -11,6 +11,7 @@ let equipped: Endpoint[];
 let forgotten: string[];
 let open: Set<Upstream>;
 let index: EndpointIndex;
+let rolled: FunctionTable | undefined;
 
 /** Keeps one object per address until it is closed, as the HTTP core does. */
 function fakeUpstreams(): Pick<Upstreams, "at"> {
@@ -42,6 +43,7 @@ beforeEach(() => {
   nowMs = 1_000;
   equipped = [];
   forgotten = [];
+  rolled = undefined;
   open = new Set();
   index = new EndpointIndex({
     limits: {
@@ -55,6 +57,7 @@ beforeEach(() => {
     acquire: () => new Promise(() => undefined),
     upstreams: fakeUpstreams(),
     equip: (endpoint) => equipped.push(endpoint),
+    podsChanged: (revision) => rolled?.podsChanged(revision),
     forgotten: (revision) => forgotten.push(`${revision.uid}/${revision.revision}`),
   });
 });
@@ -214,6 +217,53 @@ describe("the function table", () => {
     table.apply(object("f", "f1", serving("r1")));
     table.apply(object("f", "f2", serving("r1")));
     expect(slot.current?.uid).toBe("f2");
+  });
+
+  describe("whose pods a Deployment rolls", () => {
+    const deployed = (revision: string) => ({ ...serving(revision), executorType: "newdeploy" });
+    beforeEach(() => {
+      rolled = table;
+    });
+
+    test("keeps the old revision until the new one has a pod, and tells waiting requests then", () => {
+      const slot = table.join("n", "f");
+      table.apply(object("f", "f1", deployed("r1")));
+      index.applySlice("old", slice({ p1: "10.0.0.1" }, "r1"));
+      table.apply(object("f", "f1", deployed("r2")));
+      expect(slot.current?.revision).toBe("r1");
+      index.applySlice("new", slice({ p2: "10.0.0.2" }, "r2"));
+      expect([slot.current?.revision, slot.next]).toEqual(["r2", undefined]);
+      index.applySlice("old", undefined);
+      expect(forgotten).toEqual(["f1/r1"]);
+    });
+
+    test("changes at once when the old revision has no pod, or loses its last", () => {
+      const slot = table.join("n", "f");
+      table.apply(object("f", "f1", deployed("r1")));
+      table.apply(object("f", "f1", deployed("r2")));
+      expect(slot.current?.revision).toBe("r2");
+      index.applySlice("old", slice({ p1: "10.0.0.1" }, "r2"));
+      table.apply(object("f", "f1", deployed("r3")));
+      expect(slot.current?.revision).toBe("r2");
+      index.applySlice("old", undefined);
+      expect(slot.current?.revision).toBe("r3");
+    });
+
+    test("goes back, or on to a third one, while it waits", () => {
+      const slot = table.join("n", "f");
+      table.apply(object("f", "f1", deployed("r1")));
+      index.applySlice("old", slice({ p1: "10.0.0.1" }, "r1"));
+      table.apply(object("f", "f1", deployed("r2")));
+      table.apply(object("f", "f1", deployed("r1")));
+      expect([slot.current?.revision, slot.next]).toEqual(["r1", undefined]);
+      table.apply(object("f", "f1", deployed("r2")));
+      table.apply(object("f", "f1", deployed("r3")));
+      expect(slot.next?.revision).toBe("r3");
+      index.applySlice("late", slice({ p2: "10.0.0.2" }, "r2"));
+      expect(slot.current?.revision).toBe("r1");
+      table.remove("n/f");
+      expect([slot.current, slot.next]).toEqual([undefined, undefined]);
+    });
   });
 });
 

@@ -28,6 +28,8 @@ export interface EndpointIndexDeps extends RevisionDeps {
   readonly upstreams: Pick<Upstreams, "at">;
   /** Prepares an endpoint for a revision that serves a function: headers and relay plans. */
   readonly equip: (endpoint: Endpoint, revision: Revision) => void;
+  /** Called when a pod of a revision came or went. */
+  readonly podsChanged: (revision: Revision) => void;
   /** Called when a revision is forgotten. */
   readonly forgotten: (revision: Revision) => void;
 }
@@ -121,10 +123,12 @@ export class EndpointIndex {
 
   /** Sends nothing more to a pod, whatever the slices still say. */
   drop(endpoint: Endpoint): void {
-    this.#revisionOf(endpoint)?.drop(endpoint);
+    const revision = this.#revisionOf(endpoint);
+    revision?.drop(endpoint);
     closeEndpoint(endpoint);
     if (endpoint.sharers.size === 0 && this.#byAddress.get(endpoint.address) === endpoint.sharers)
       this.#byAddress.delete(endpoint.address);
+    if (revision) this.#deps.podsChanged(revision);
   }
 
   /** Forgets pods that the executor named and no slice confirmed, and revisions that nobody needs; to be called now and then. */
@@ -161,6 +165,7 @@ export class EndpointIndex {
     this.#byAddress.set(facts.address, sharers);
     this.#deps.equip(endpoint, revision);
     revision.add(endpoint);
+    this.#deps.podsChanged(revision);
     return endpoint;
   }
 

@@ -9,6 +9,8 @@ import type { Revision } from "./revision.ts";
  * Which revision each function serves, from `Function.status.serving` and nothing else. Invariants:
  * 1. A function has one slot, whose object never changes: routes point to it, so a call needs no look-up by name.
  * 2. When the revision changes, requests in flight finish on the old one; those that wait and all new ones belong to the new one.
+ * 3. Where a Deployment rolls its pods (newdeploy, container), the change waits for the new revision's first pod, as long as the old one
+ *    has any: its pods take a while to start, and the old ones serve until then.
  */
 
 /** What the router reads of a Function. */
@@ -27,6 +29,8 @@ export interface FunctionSlot {
   serving: Serving | undefined;
   /** Undefined while nothing can be served. */
   current: Revision | undefined;
+  /** The revision that is served as soon as it has a pod. */
+  next: Revision | undefined;
   /** Routes that point here. */
   routes: number;
 }
@@ -40,6 +44,8 @@ export interface FunctionTableDeps {
 
 export class FunctionTable {
   readonly #slots = new Map<string, FunctionSlot>();
+  /** Slots that wait for a pod of their next revision, by the function's UID. */
+  readonly #waiting = new Map<string, FunctionSlot>();
   readonly #deps: FunctionTableDeps;
 
   constructor(deps: FunctionTableDeps) {
@@ -76,7 +82,36 @@ export class FunctionTable {
     slot.serving = serving;
     const next = serving && uid ? this.#deps.index.revision(uid, serving.revision) : undefined;
     if (next && serving) this.#deps.bind(next, slot, serving);
+    if (next && serving && isRolled(serving) && this.#waitsFor(slot, next)) return;
     this.#switch(slot, next);
+  }
+
+  /** The pods of a revision changed: one came, or the last one went. */
+  podsChanged(revision: Revision): void {
+    const slot = this.#waiting.get(revision.uid);
+    const next = slot?.next;
+    if (!slot || !next || (revision !== next && revision !== slot.current)) return;
+    if (this.#waitsFor(slot, next)) return;
+    slot.next = next;
+    this.#switch(slot, next);
+  }
+
+  /** Whether the slot keeps what it has until `next` has a pod. */
+  #waitsFor(slot: FunctionSlot, next: Revision): boolean {
+    const { current } = slot;
+    const waits =
+      current !== undefined &&
+      current !== next &&
+      current.uid === next.uid &&
+      current.endpoints.length > 0 &&
+      next.endpoints.length === 0;
+    if (slot.next && slot.next !== next) this.#deps.index.unpin(slot.next);
+    slot.next = waits ? next : undefined;
+    if (waits) {
+      this.#deps.index.pin(next);
+      this.#waiting.set(next.uid, slot);
+    }
+    return waits;
   }
 
   remove(key: string): void {
@@ -89,6 +124,9 @@ export class FunctionTable {
   }
 
   #switch(slot: FunctionSlot, next: Revision | undefined): void {
+    if (slot.next) this.#waiting.delete(slot.next.uid);
+    if (slot.next && slot.next !== next) this.#deps.index.unpin(slot.next);
+    slot.next = undefined;
     const previous = slot.current;
     if (previous === next) return;
     slot.current = next;
@@ -113,6 +151,7 @@ export class FunctionTable {
         resourceVersion: "",
         serving: undefined,
         current: undefined,
+        next: undefined,
         routes: 0,
       };
       this.#slots.set(key, slot);
@@ -134,6 +173,9 @@ export class FunctionTable {
     return this.#slots.get(keyOf(object))?.serving;
   }
 }
+
+const isRolled = ({ executorType }: Serving): boolean =>
+  executorType === "newdeploy" || executorType === "container";
 
 /** The error for a call of a function that serves nothing. */
 export function whyNotServed(slot: FunctionSlot): PlatformError {

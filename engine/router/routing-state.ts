@@ -70,6 +70,7 @@ export function createRoutingState(deps: RoutingStateDeps): RoutingState {
     equip: (endpoint, revision) => {
       if (revision.plan) equipEndpoint(endpoint, revision.plan);
     },
+    podsChanged: (revision) => functions.podsChanged(revision),
     forgotten: (revision) => {
       if (revision.plan) metrics.forgetRevision(labelsOf(revision));
     },

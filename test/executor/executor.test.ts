@@ -272,7 +272,7 @@ test("unknown functions, revisions and executor types get their errors", async (
   const far = farSide();
   far.addEnvironment(environmentObject());
   far.addFunction(functionObject("hello", servingOf("r1")));
-  far.addFunction(functionObject("old", servingOf("r1", {}, { executorType: "newdeploy" })));
+  far.addFunction(functionObject("old", servingOf("r1", {}, { executorType: "unheard-of" })));
   far.addFunction(
     functionObject(
       "homeless",

@@ -6,7 +6,9 @@ import type { SpecializeRequest } from "../../api/wire/specialize.ts";
 import type {
   Cluster,
   EventAbout,
+  KubeAutoscaler,
   KubeData,
+  KubeDeployment,
   KubeEnvironment,
   KubeFunction,
   KubePod,
@@ -168,6 +170,16 @@ export class FarSide {
       environments: watch(this.#watchers.environments, () => [...this.environments.values()]),
       pods: watch(this.#watchers.pods, () => [...this.pods.values()].map((pod) => this.#podObject(pod))),
       replicaSets: watch(new Broadcast<KubeReplicaSet>(), () => []),
+      deployments: watch(new Broadcast<KubeDeployment>(), () => []),
+      autoscalers: watch(new Broadcast<KubeAutoscaler>(), () => []),
+      applyDeployment: ({ spec }) =>
+        guard("applyDeployment", () => ({ generation: 1, replicas: spec.replicas })),
+      scaleDeployment: () => guard("scaleDeployment", () => 1),
+      deleteDeployment: () => guard("deleteDeployment", () => undefined),
+      applyService: () => guard("applyService", () => undefined),
+      applyAutoscaler: () => guard("applyAutoscaler", () => undefined),
+      markSpecialised: () => guard("markSpecialised", () => undefined),
+      setCondition: () => guard("setCondition", () => undefined),
       getFunction: (namespace, name) =>
         guard("getFunction", () => this.functions.get(`${namespace}/${name}`)),
       getSecret: (namespace, name) => guard("getSecret", () => this.secrets.get(`${namespace}/${name}`)),

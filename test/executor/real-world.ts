@@ -144,6 +144,11 @@ function foreignImages(): ImageTable["images"] {
     { match: "python-env:*", command, env },
     { match: "python-shared-env:*", command: [...command, "--infinite"], env },
     fetcherRule(process.execPath, join(ROOT, "env-images/fetcher/main.ts")),
+    {
+      match: "web:*",
+      command: [process.execPath, join(ROOT, "test/executor/web-server.mjs"), "${POD_IP}", "${PORT}"],
+      env: {},
+    },
   ];
 }
 

@@ -1,0 +1,77 @@
+import type { Serving } from "../../api/kinds/serving.ts";
+import { drainPod } from "./drain-pod.ts";
+import type { Parts } from "./parts.ts";
+import type { Pod } from "./pod.ts";
+import type { Revision } from "./revision.ts";
+import type { ScaleTarget } from "./scale-decision.ts";
+
+/** No other pod is wanted in the place of this one. */
+export function scaleDown(
+  { workloads, deployments, fleet }: Parts,
+  pod: Pod,
+  reason: string,
+  graceSeconds?: number,
+): void {
+  workloads.scaledDown(pod);
+  deployments.scaledDown(pod);
+  fleet.discard(pod, reason, graceSeconds);
+}
+
+/** As the Function says now; its revision was made with what it said then. */
+export const scaleOf = (
+  { scales }: Parts,
+  { key, serving }: Pick<Revision, "key" | "serving">,
+): Serving["scale"] => scales.get(key) ?? serving.scale;
+
+/** Most pods that the revision may have now. */
+export function maxPodsOf(
+  parts: Parts,
+  functionUid: string,
+  revision: Pick<Revision, "key" | "serving">,
+): number {
+  if (parts.deployments.handles(revision)) return parts.deployments.maxPods(revision.key, functionUid);
+  return Math.min(
+    revision.serving.limits.concurrency,
+    scaleOf(parts, revision)?.maxPods ?? Number.POSITIVE_INFINITY,
+  );
+}
+
+/**
+ * What the load decides about the revision; undefined where it decides nothing. The last pods of an `auto` function go by their own word
+ * that nobody uses them (`idle-reaper.ts`), so that the load never asks for less than one.
+ */
+export function scaleTarget(parts: Parts, revision: Revision): ScaleTarget | undefined {
+  const { workloads, deployments, functions, rollover, options } = parts;
+  const { identity, serving } = revision;
+  const { limits } = serving;
+  const deployed = deployments.handles(revision);
+  if (functions.find(identity.namespace, identity.name)?.current !== revision) return undefined;
+  if (rollover.isWithdrawn(revision)) return undefined;
+  if (!deployed && (!workloads.handles(revision) || revision.pods().size === 0)) return undefined;
+  const { minPods = 0, maxPods = limits.concurrency, requestsPerSecond } = scaleOf(parts, revision) ?? {};
+  return {
+    requestsPerPod: limits.requestsPerPod,
+    utilization: options.settings.targetUtilization / 100,
+    requestsPerSecond,
+    minPods: deployed ? minPods : Math.max(1, minPods),
+    maxPods: Math.min(maxPods, limits.concurrency),
+    downAfterMs: options.settings.scaleDownDelayMs,
+    toZeroAfterMs: deployed ? limits.idleTimeoutMs : Number.POSITIVE_INFINITY,
+  };
+}
+
+/** Brings the revision to so many pods. Above what requests need, a HorizontalPodAutoscaler decides where one works. */
+export function applyScale({ deployments, autoScale }: Parts, revision: Revision, pods: number): void {
+  const deployed = deployments.handles(revision);
+  if (deployed) deployments.need(revision, pods);
+  if (!deployed || pods === 0 || !deployments.isAutoscaled(revision)) autoScale.apply(revision, pods);
+}
+
+/** So long routers may still send requests to a pod that is not published any more. */
+const UNPUBLISHED_MS = 2_000;
+
+/** Resolves when the pod, which is not published any more, may go. One that answers no questions finishes after its SIGTERM. */
+export async function drained(pod: Pod, deadlineMs: number, stopped: () => boolean): Promise<void> {
+  if (!pod.plain) return drainPod(pod, deadlineMs, stopped);
+  await new Promise((resolve) => setTimeout(resolve, UNPUBLISHED_MS).unref());
+}
