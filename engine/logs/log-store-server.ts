@@ -66,7 +66,13 @@ export function createLogStoreServer(options: LogStoreServerOptions): FastifyIns
 
 function collectorRoutes(app: FastifyInstance, options: LogStoreServerOptions): void {
   const { store, factsOf } = options;
+  const requireReady = (): void => {
+    const why = options.notReady();
+    if (why !== undefined) throw new PlatformError("log_store_unavailable", `The log store waits: ${why}`);
+  };
   app.post("/v1/lines", (request) => {
+    // Lines that came before the pods are known would be nobody's for ever.
+    requireReady();
     const { node, lines } = parse("store lines", CollectedLines, request.body);
     const stored = store.appendNew(
       lines.map(({ line, uid, file, offset }): StoredLine => {
@@ -87,8 +93,7 @@ function collectorRoutes(app: FastifyInstance, options: LogStoreServerOptions): 
   });
   app.post("/v1/pods", (request) => {
     const { uids } = parse("tell pods", PodsAsked, request.body);
-    const why = options.notReady();
-    if (why !== undefined) throw new PlatformError("log_store_unavailable", `The log store waits: ${why}`);
+    requireReady();
     return { ours: uids.filter((uid) => factsOf(uid) !== undefined) };
   });
 }

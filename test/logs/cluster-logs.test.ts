@@ -31,27 +31,32 @@ beforeAll(async () => {
     writeFileSync(join(home, name), `${key}\n`);
   const [port, storeMetrics, collectorMetrics] = [await freePort(), await freePort(), await freePort()];
   storeUrl = `http://127.0.0.1:${port}`;
-  const local = (metricsPort: number): string[] => [
-    "--metrics-host",
-    "127.0.0.1",
-    "--metrics-port",
-    String(metricsPort),
-  ];
+  const platformKey = join(home, "platform");
+  const collectorKey = join(home, "collector");
   store = testedProcess(
     "engine/logs/store/main",
-    [
-      ...["--host", "127.0.0.1", "--port", String(port), ...local(storeMetrics)],
-      ...["--kubeconfig", kube.localkube.kubeconfigPath, "--folder", join(home, "store")],
-      ...["--internal-key-file", join(home, "platform"), "--collector-key-file", join(home, "collector")],
-    ],
+    {
+      host: "127.0.0.1",
+      port,
+      "metrics-host": "127.0.0.1",
+      "metrics-port": storeMetrics,
+      kubeconfig: kube.localkube.kubeconfigPath,
+      folder: join(home, "store"),
+      "internal-key-file": platformKey,
+      "collector-key-file": collectorKey,
+    },
     answersOk(`http://127.0.0.1:${storeMetrics}/readyz`),
   );
   collector = testedProcess(
     "engine/logs/collector/main",
-    [
-      ...["--node", "node-1", "--pod-logs", join(home, "pods"), "--store-url", storeUrl],
-      ...["--internal-key-file", join(home, "collector"), ...local(collectorMetrics)],
-    ],
+    {
+      "metrics-host": "127.0.0.1",
+      "metrics-port": collectorMetrics,
+      node: "node-1",
+      "pod-logs": join(home, "pods"),
+      "store-url": storeUrl,
+      "internal-key-file": collectorKey,
+    },
     answersOk(`http://127.0.0.1:${collectorMetrics}/healthz`),
   );
   client = signedClient({

@@ -15,7 +15,7 @@ export interface TestedProcess {
 /** `ready` says when a started process can be used. */
 export function testedProcess(
   entry: string,
-  flags: readonly string[],
+  flags: Readonly<Record<string, string | number | boolean>>,
   ready: () => Promise<boolean>,
 ): TestedProcess {
   let child: ChildProcess | undefined;
@@ -23,7 +23,11 @@ export function testedProcess(
   return {
     output: () => output,
     start: async () => {
-      const args = ["--disable-warning=ExperimentalWarning", join(ROOT, `${entry}.ts`), ...flags];
+      const args = [
+        "--disable-warning=ExperimentalWarning",
+        join(ROOT, `${entry}.ts`),
+        ...argumentsOf(flags),
+      ];
       const started = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
       for (const stream of [started.stdout, started.stderr])
         stream.setEncoding("utf8").on("data", (text: string) => (output = (output + text).slice(-20_000)));
@@ -55,3 +59,6 @@ export function freePort(): Promise<number> {
 }
 
 export const answersOk = (url: string) => async (): Promise<boolean> => (await fetch(url)).ok;
+
+const argumentsOf = (flags: Readonly<Record<string, string | number | boolean>>): string[] =>
+  Object.entries(flags).flatMap(([name, value]) => [`--${name}`, ...(value === true ? [] : [String(value)])]);

@@ -1,0 +1,196 @@
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { PlatformError } from "../../api/errors.ts";
+import { API_GROUP_VERSION } from "../../api/names.ts";
+import { storageArchives as controllerArchives, storageUse } from "../../controller/storage-client.ts";
+import { storageArchives as executorArchives } from "../../engine/executor/archive-client.ts";
+import { PACKAGES } from "../../kube/kinds.ts";
+import { openStore } from "../../engine/storage/open-store.ts";
+import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
+import { keyRingFromFile } from "../../net/keys.ts";
+import { processLog } from "../../net/log.ts";
+import { parseSettings } from "../../net/settings.ts";
+import { signer } from "../../net/sign.ts";
+import { type SignedClient, signedClient } from "../../net/signed-client.ts";
+import { eventually, type KubeServer, startKube } from "../controller/platform.ts";
+import { answersOk, freePort, type TestedProcess, testedProcess } from "../logs/processes.ts";
+import { S3_SERVER, type S3Server, startS3Server } from "./s3-server.ts";
+
+interface Running {
+  readonly process: TestedProcess;
+  readonly client: SignedClient;
+  readonly url: string;
+  readonly metricsUrl: string;
+}
+
+let home: string;
+let kube: KubeServer;
+const clients: SignedClient[] = [];
+const processes: TestedProcess[] = [];
+
+beforeAll(async () => {
+  home = mkdtempSync(join(tmpdir(), "isotope-storage-process-"));
+  writeFileSync(join(home, "key"), "0123456789abcdef0123456789abcdef\n");
+  kube = await startKube();
+});
+afterAll(async () => {
+  for (const client of clients) await client.close();
+  for (const one of processes) await one.kill();
+  await kube.stop();
+  rmSync(home, { recursive: true, force: true });
+});
+
+/** `ready`: the path that says that it can be used. */
+async function startStorage(
+  flags: Readonly<Record<string, string | boolean>>,
+  ready = "/readyz",
+): Promise<Running> {
+  const [port, metricsPort] = [await freePort(), await freePort()];
+  const metricsUrl = `http://127.0.0.1:${metricsPort}`;
+  const process = testedProcess(
+    "engine/storage/main",
+    {
+      host: "127.0.0.1",
+      port,
+      "metrics-host": "127.0.0.1",
+      "metrics-port": metricsPort,
+      kubeconfig: kube.localkube.kubeconfigPath,
+      namespace: "default",
+      "internal-key-file": join(home, "key"),
+      ...flags,
+    },
+    answersOk(metricsUrl + ready),
+  );
+  processes.push(process);
+  await process.start();
+  const url = `http://127.0.0.1:${port}`;
+  const keys = keyRingFromFile(join(home, "key"));
+  const client = signedClient({ keys, origin: url, audience: "storage", unavailable: "archive_unavailable" });
+  clients.push(client);
+  return { process, client, url, metricsUrl };
+}
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+const codeOf = async (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => "none",
+    (error: unknown) => (error instanceof PlatformError ? error.code : String(error)),
+  );
+
+async function keepsArchives({ client, process }: Running): Promise<void> {
+  const bytes = randomBytes(200_000);
+  const { archive } = await controllerArchives(client).put(Readable.from([bytes]));
+  expect(archive).toEqual({ digest: sha256(bytes), sizeBytes: bytes.length });
+  expect(await controllerArchives(client).find(archive.digest)).toEqual({ sizeBytes: bytes.length });
+  await process.kill();
+  expect(await codeOf(executorArchives(client, 2 ** 20).read(archive.digest))).toBe("archive_unavailable");
+  await process.start();
+  expect(bytes.equals(await executorArchives(client, 2 ** 20).read(archive.digest))).toBe(true);
+  expect((await buffer(await controllerArchives(client).open(archive.digest))).equals(bytes)).toBe(true);
+  expect(await storageUse(client)).toEqual({ count: 1, bytes: bytes.length });
+}
+
+describe("the storage process on a folder", () => {
+  let storage: Running;
+  beforeAll(async () => {
+    const folder = join(home, "archives");
+    storage = await startStorage({ folder, "prune-interval": "1s", "prune-grace": "2s" });
+  });
+
+  test("answers controller and executor, and keeps archives over kill -9", async () => {
+    // Named, so that pruning leaves it.
+    await keepsArchives(storage);
+  }, 60_000);
+
+  test("an archive that nothing names goes; one that a Package names stays", async () => {
+    const archives = controllerArchives(storage.client);
+    const [named, nameless] = [randomBytes(100), randomBytes(100)];
+    await kube.client.create(PACKAGES, {
+      apiVersion: API_GROUP_VERSION,
+      kind: "Package",
+      metadata: { name: "named", namespace: "other" },
+      spec: {
+        environment: { name: "deno", namespace: "other" },
+        deployment: {
+          type: "url",
+          url: `http://storage/v1/archive?id=sha256:${sha256(named)}`,
+          checksum: { type: "sha256", sum: sha256(named) },
+        },
+      },
+    });
+    for (const bytes of [named, nameless]) await archives.put(Readable.from([bytes]));
+    await eventually(
+      async () => archives.find(sha256(nameless)),
+      (found) => found === undefined,
+      20_000,
+    );
+    expect(await archives.find(sha256(named))).toEqual({ sizeBytes: 100 });
+    const metrics = await (await fetch(`${storage.metricsUrl}/metrics`)).text();
+    expect(metrics).toMatch(/isotope_storage_pruned_total [1-9]/);
+    expect(metrics).toMatch(/isotope_storage_calls_total\{method="PUT",status="201"\} 2/);
+  }, 60_000);
+
+  test("calls that are unsigned, for another receiver, or sent twice get 401", async () => {
+    const target = "/v1/archive";
+    expect((await fetch(storage.url + target)).status).toBe(401);
+    const keys = keyRingFromFile(join(home, "key"));
+    const head = { method: "GET", target, bodySha256: sha256(Buffer.alloc(0)) };
+    expect((await fetch(storage.url + target, { headers: signer(keys, "executor")(head) })).status).toBe(401);
+    const headers = signer(keys, "storage")(head);
+    const first = await fetch(storage.url + target, { headers });
+    expect([first.status, (await fetch(storage.url + target, { headers })).status]).toEqual([200, 401]);
+    expect((await fetch(`${storage.url}/healthz`)).status).toBe(200);
+  });
+
+  test("SIGTERM ends it cleanly", async () => {
+    await storage.process.kill("SIGTERM");
+    expect(storage.process.output()).toContain("Draining");
+    await storage.process.start();
+  });
+});
+
+describe.skipIf(S3_SERVER === undefined)("the storage process on an S3-compatible server", () => {
+  let server: S3Server;
+  beforeAll(async () => {
+    server = await startS3Server();
+  });
+  afterAll(() => server.stop());
+
+  test("answers controller and executor, keeps archives over kill -9, and is not ready while the bucket is gone", async () => {
+    const bucket = await server.newBucket();
+    const { id, secret } = server.credentialFiles;
+    const flags = {
+      backend: "s3",
+      "s3-bucket": bucket.name,
+      "s3-endpoint": server.endpoint,
+      "s3-path-style": true,
+      "s3-access-key-file": id,
+      "s3-secret-key-file": secret,
+      "spool-folder": join(home, "spool"),
+    };
+    const storage = await startStorage(flags, "/healthz");
+    const readiness = async (): Promise<number> => (await fetch(`${storage.metricsUrl}/readyz`)).status;
+    await keepsArchives(storage);
+    await storage.process.kill();
+    await server.kill();
+    await storage.process.start();
+    const reply = await fetch(`${storage.metricsUrl}/readyz`);
+    expect([reply.status, await reply.text()]).toEqual([503, expect.stringContaining(bucket.name)]);
+    await server.start();
+    await eventually(readiness, (status) => status === 200, 15_000);
+  }, 90_000);
+});
+
+test.each([
+  [["--backend", "s3", "--s3-bucket", "x", "--s3-access-key-file", "/x"], "go together"],
+  [["--backend", "s3"], "needs --s3-bucket"],
+])("settings %j are refused", async (flags, why) => {
+  const argv = ["--internal-key-file", "/key", ...flags];
+  const settings = parseSettings(STORAGE_SETTINGS, { argv, env: {} });
+  await expect(openStore(settings, processLog("test"))).rejects.toThrow(why);
+});
