@@ -86,6 +86,7 @@ beforeAll(async () => {
   });
   collector.start();
   url = `http://127.0.0.1:${await plane.start()}`;
+  plane.lead();
   await plane.controller.synced;
 });
 afterAll(async () => {
