@@ -83,6 +83,11 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 enableServiceLinks: false
+# Names that are written out are looked up as they are, not in three search domains first.
+dnsConfig:
+  options:
+    - name: ndots
+      value: "2"
 {{- with .values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
