@@ -52,6 +52,7 @@ export async function buildImages(options: BuildImagesOptions): Promise<BuiltIma
   mkdirSync(options.cache, { recursive: true });
   const built: BuiltImage[] = [];
   for (const name of options.images) built.push(await buildImage(name, options));
+  rmSync(contextsFolder(options.out), { recursive: true, force: true });
   const others = readIndex(options.out).filter((image) => !built.some((one) => one.name === image.name));
   const index = [...others, ...built].toSorted((a, b) => (a.name < b.name ? -1 : 1));
   writeFileSync(join(options.out, INDEX_FILE), `${JSON.stringify(index, undefined, 2)}\n`);
@@ -66,11 +67,14 @@ export function readIndex(out: string): BuiltImage[] {
   return parsed.success ? parsed.data : [];
 }
 
+/** Of this process: two builds at once do not meet. */
+const contextsFolder = (out: string): string => join(out, "contexts", String(process.pid));
+
 async function buildImage(name: ImageName, options: BuildImagesOptions): Promise<BuiltImage> {
   const { engine, out, registry, log } = options;
   const startedAt = performance.now();
   const base = await prepareBase(name, options);
-  const context = join(out, "contexts", name);
+  const context = join(contextsFolder(out), name);
   const { containerfile, npm } = await stageImage(name, context, options.cache);
   freezeTimes(context);
   const tag =
@@ -123,14 +127,14 @@ async function prepareBase(name: ImageName, options: BuildImagesOptions): Promis
   if (options.base !== undefined) return { ref: options.base, packages: [], bytes: 0 };
   const { engine, out, cache, registry } = options;
   const base = await debianBase(imagePlan(name).packages, cache);
-  const context = join(out, "contexts", "base");
+  const context = join(contextsFolder(out), "base");
   rmSync(context, { recursive: true, force: true });
   copyBase(base, join(context, "root"));
   freezeTimes(context);
   const ref = `${registry}/${REPOSITORY_PREFIX}base:${(await treeDigest(context)).slice(0, 12)}`;
   const bytes = treeBytes(context);
   if (!(await engine.has(ref))) {
-    const containerfile = join(out, "contexts", "Containerfile.base");
+    const containerfile = join(contextsFolder(out), "Containerfile.base");
     writeFileSync(containerfile, "FROM scratch\nCOPY root/ /\n");
     await engine.build({ context, containerfile, ref, args: {} });
   }

@@ -99,6 +99,7 @@ export async function installPlatform(cluster: Cluster, options: InstallOptions)
       kubeconfig: cluster.kubeconfig,
       routerUrl: `http://${service.clusterIP}:${service.ports[0].port}`,
       platformNamespace: namespace,
+      functionNamespaceLabels: { "isotope.dev/functions": "enabled" },
     };
   } finally {
     await client.close();

@@ -45,7 +45,7 @@ interface Answer {
   readonly headers: IncomingMessage["headers"];
 }
 
-/** A request that found no answer; `reusable` when it may be sent again because nothing can have come of it. */
+/** A request without an answer. `stale`: its reused connection had ended; `refused`: nobody listened, so nothing was sent. */
 class NoAnswer extends Error {
   readonly stale: boolean;
   readonly refused: boolean;

@@ -5,14 +5,13 @@ import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { PODS } from "../../kube/core.ts";
 import { ENVIRONMENTS } from "../../kube/kinds.ts";
-import { resourceType } from "../../kube/resource.ts";
+import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { InstalledPlatform } from "./installed-platform.ts";
 import { runCli } from "./run-cli.ts";
 import type { TestPlatform } from "./test-platform.ts";
 
-const NAMESPACES = resourceType("v1", "Namespace", "namespaces");
-const PODS = resourceType("v1", "Pod", "pods");
 const ROUTERS = "app.kubernetes.io/name=isotope,app.kubernetes.io/component=router";
 const READY_TIMEOUT_MS = 120_000;
 const GONE_TIMEOUT_MS = 120_000;
@@ -37,7 +36,7 @@ export async function clusterTestPlatform(
   writeFileSync(kubeconfig, withNamespace(readFileSync(installed.kubeconfig, "utf8"), namespace));
   const kube = await createKubeClient({ kubeconfig });
   await kube.create(NAMESPACES, {
-    metadata: { name: namespace, labels: { "isotope.dev/functions": "enabled" } },
+    metadata: { name: namespace, labels: installed.functionNamespaceLabels },
   });
   const env = {
     ...process.env,

@@ -8,6 +8,8 @@ export const InstalledPlatform = z.object({
   routerUrl: z.string(),
   /** Where the chart is installed. */
   platformNamespace: z.string(),
+  /** Labels of namespaces in which it minds functions. */
+  functionNamespaceLabels: z.record(z.string(), z.string()).default({ "isotope.dev/functions": "enabled" }),
 });
 export type InstalledPlatform = z.infer<typeof InstalledPlatform>;
 
