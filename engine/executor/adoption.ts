@@ -23,6 +23,7 @@ export interface AdoptionParts {
   readonly shared: SharedPods;
 }
 
+const LABEL_SERVICE = "kubernetes.io/service-name";
 const ADOPTION_LIMIT_MS = 3_000;
 const ADOPTION_LOOK_MS = 5;
 export const ORPHAN_DEADLINE_MS = 60_000;
@@ -69,6 +70,8 @@ export async function adoptSlices({ cluster, functions, slices, owns }: Adoption
   for (const slice of await cluster.listSlices()) {
     const { labels = {}, namespace, name } = slice.metadata;
     if (!owns(`${namespace}/${labels[LABEL_ENVIRONMENT] ?? ""}`)) continue;
+    // Of the Service of a function: it has its labels, and is Kubernetes' own.
+    if (labels[LABEL_SERVICE] !== undefined) continue;
     const revision = functions.revision(labels[LABEL_FUNCTION_UID] ?? "", labels[LABEL_REVISION] ?? "");
     if (revision) slices.adopt(revision.key, slice);
     else await cluster.deleteSlice(namespace, name);

@@ -6,6 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import { request } from "undici";
 import { z } from "zod";
 import { HEADER_POD, HEADER_REVISION } from "../../api/headers.ts";
+import { LABEL_REVISION } from "../../api/names.ts";
 import {
   AcquireReply,
   type AcquireRequest,
@@ -98,6 +99,32 @@ export async function realWorld(): Promise<RealWorld> {
     log: () => undefined,
   });
   const client = await createKubeClient({ kubeconfig: localkube.kubeconfigPath });
+  return worldOn({
+    client,
+    executorClient: client,
+    namespace: NAMESPACE,
+    image: IMAGE,
+    stop: async () => {
+      await stopLocalkube(client, localkube);
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  });
+}
+
+/** Where executors and their pods run. */
+export interface WorldApi {
+  readonly client: KubeClient;
+  /** What executors work with: on a cluster that others use too, no more than the test's own namespace. */
+  readonly executorClient: KubeClient;
+  readonly namespace: string;
+  /** Of our own runtime. */
+  readonly image: string;
+  readonly stop: () => Promise<void>;
+}
+
+/** The same on any Kubernetes API. */
+export function worldOn(api: WorldApi): RealWorld {
+  const { client } = api;
   const keys = keyRing([randomBytes(32).toString("hex")]);
   const archives = new Map<string, Uint8Array>();
   const executors = new Set<RunningExecutor>();
@@ -105,20 +132,17 @@ export async function realWorld(): Promise<RealWorld> {
     client,
     keys,
     archives,
-    addEnvironment: (poolsize, more = {}, name = "deno") => addEnvironment(client, poolsize, more, name),
-    serve: (name, serving) => serve(client, name, serving),
+    addEnvironment: (poolsize, more = {}, name = "deno") => addEnvironment(api, poolsize, more, name),
+    serve: (name, serving) => serve(api, name, serving),
     podProcess: async (podUid) => processOf(podUid),
     startExecutor: async (settings = {}) => {
-      const started = await startExecutor(client, keys, archives, settings, (ended) =>
-        executors.delete(ended),
-      );
+      const started = await startExecutor(api, keys, archives, settings, (ended) => executors.delete(ended));
       executors.add(started);
       return started;
     },
     stop: async () => {
       for (const executor of executors) await executor.stop();
-      await stopLocalkube(client, localkube);
-      rmSync(dataDir, { recursive: true, force: true });
+      await api.stop();
     },
   };
 }
@@ -173,7 +197,7 @@ async function stopLocalkube(client: KubeClient, localkube: Localkube): Promise<
 }
 
 async function addEnvironment(
-  client: KubeClient,
+  { client, namespace, image }: WorldApi,
   poolsize: number,
   more: Record<string, unknown>,
   name: string,
@@ -181,13 +205,17 @@ async function addEnvironment(
   await client.create(ENVIRONMENTS, {
     apiVersion: "fission.io/v1",
     kind: "Environment",
-    metadata: { name, namespace: NAMESPACE },
-    spec: { version: 3, runtime: { image: IMAGE }, poolsize, terminationGracePeriod: 5, ...more },
+    metadata: { name, namespace },
+    spec: { version: 3, runtime: { image }, poolsize, terminationGracePeriod: 5, ...more },
   });
 }
 
-async function serve(client: KubeClient, name: string, serving: Serving): Promise<{ uid: string }> {
-  const ref = { namespace: NAMESPACE, name };
+async function serve(
+  { client, namespace }: WorldApi,
+  name: string,
+  serving: Serving,
+): Promise<{ uid: string }> {
+  const ref = { namespace, name };
   const found =
     (await client.find(FUNCTIONS, ref)) ??
     (await client.create(FUNCTIONS, {
@@ -195,8 +223,8 @@ async function serve(client: KubeClient, name: string, serving: Serving): Promis
       kind: "Function",
       metadata: ref,
       spec: {
-        environment: { name: serving.environment.name, namespace: NAMESPACE },
-        package: { packageref: { name: "code", namespace: NAMESPACE } },
+        environment: { name: serving.environment.name, namespace },
+        package: { packageref: { name: "code", namespace } },
         InvokeStrategy: {},
       },
     }));
@@ -205,13 +233,13 @@ async function serve(client: KubeClient, name: string, serving: Serving): Promis
 }
 
 async function startExecutor(
-  client: KubeClient,
+  { executorClient, namespace }: WorldApi,
   keys: KeyRing,
   archives: Map<string, Uint8Array>,
   settings: Partial<ExecutorSettings>,
   onStop: (executor: RunningExecutor) => void,
 ): Promise<RunningExecutor> {
-  const mortal = mortalClient(client);
+  const mortal = mortalClient(executorClient);
   let deadly: { readonly point: FaultPoint; readonly died: () => void } | undefined;
   const executor = createExecutorProcess({
     client: mortal.client,
@@ -254,7 +282,7 @@ async function startExecutor(
     load: async (report) => void (await router.postJson("/v2/load", report, z.unknown())),
     acquire: async (name, uid, revision, more = {}) => {
       const body: AcquireRequest = {
-        namespace: NAMESPACE,
+        namespace,
         name,
         uid,
         revision,
@@ -304,9 +332,11 @@ export async function callPod(
 }
 
 /** UIDs of the pods in the slices. */
-export async function publishedPods(client: KubeClient): Promise<string[]> {
-  const { items } = await client.list(ENDPOINT_SLICES, { namespace: NAMESPACE });
-  return items.flatMap((slice) => slice.endpoints.map(({ targetRef }) => targetRef?.uid ?? "")).sort();
+export async function publishedPods(client: KubeClient, namespace = NAMESPACE): Promise<string[]> {
+  const { items } = await client.list(ENDPOINT_SLICES, { namespace });
+  // Those of a function's Service are Kubernetes' own.
+  const own = items.filter(({ metadata }) => metadata.labels?.[LABEL_REVISION] !== undefined);
+  return own.flatMap((slice) => slice.endpoints.map(({ targetRef }) => targetRef?.uid ?? "")).sort();
 }
 
 export async function until(
