@@ -5,7 +5,7 @@
  * 3. A reader that does not keep up is cut off and resumes from its last version; memory stays bounded.
  */
 import { toView, viewText } from "../api/api-core.ts";
-import { type ApiError, invalidObject } from "../api/api-error.ts";
+import { ApiError, invalidObject } from "../api/api-error.ts";
 import { apiVersionOf, type ResourceDefinition } from "../api/resource.ts";
 import { type ObjectTest, parseSelectors } from "../api/selectors.ts";
 import type { Json, KubeObject } from "../store/kube-object.ts";
@@ -18,6 +18,7 @@ import { includeObject, parseVersion } from "./list-handler.ts";
 
 const MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
 const LONGEST_SECONDS = 3600;
+const WATCH_HEADERS = { "Content-Type": "application/json", "Cache-Control": "no-cache, private" };
 
 interface Stream {
   exchange: Exchange;
@@ -53,8 +54,13 @@ export async function handleWatch(exchange: Exchange, target: ResourceRequest): 
   const start = startOf(query);
   const fromRv = start.rv ?? table.resourceVersion;
   const timeoutSeconds = wholeNumber(query, "timeoutSeconds") || 1800 + Math.floor(Math.random() * 1800);
-  table.assertServable(fromRv);
-
+  const expiry = expiryOf(() => table.assertServable(fromRv));
+  if (expiry) {
+    // As an event: the server of Kubernetes knows it only once the watch has started, and its clients read it there.
+    response.writeHead(200, WATCH_HEADERS);
+    response.end(`${JSON.stringify({ type: "ERROR", object: expiry.toStatus() })}\n`);
+    return;
+  }
   const initial = start.initialEvents
     ? [...table.list(target.definition.storage, target.namespace)].filter(
         (stored) => !stream.test || stream.test(stored.object),
@@ -63,7 +69,7 @@ export async function handleWatch(exchange: Exchange, target: ResourceRequest): 
   // What is shown first must be on disk: a version that a crash takes back would be handed out twice.
   await table.pending();
   if (response.closed) return;
-  response.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-cache, private" });
+  response.writeHead(200, WATCH_HEADERS);
   response.flushHeaders();
   for (const stored of initial) response.write(line(stream, "ADDED", stored));
   if (start.marksEnd) response.write(bookmark(stream, fromRv, true));
@@ -84,6 +90,16 @@ export async function handleWatch(exchange: Exchange, target: ResourceRequest): 
     clearTimeout(limit);
     service.stopping.removeEventListener("abort", finish);
   });
+}
+
+function expiryOf(check: () => void): ApiError | undefined {
+  try {
+    check();
+  } catch (error) {
+    if (error instanceof ApiError && error.reason === "Expired") return error;
+    throw error;
+  }
+  return undefined;
 }
 
 interface Start {

@@ -28,7 +28,8 @@ export function strategicMerge(schema: Schema | undefined, target: unknown, patc
       removePrimitives(result, key.slice(DELETE_PRIMITIVES.length), value);
       continue;
     }
-    if (value === null) delete result[key];
+    // With nothing to merge it into, a map that carries a directive is dropped: so does Kubernetes.
+    if (value === null || (isDirected(value) && !isPlainObject(result[key]))) delete result[key];
     else setOwn(result, key, mergeField(childSchema(schema, key), result[key], value));
   }
   for (const [key, order] of Object.entries(changes)) {
@@ -89,6 +90,8 @@ function mergeItems(
   return list;
 }
 
+const isDirected = (value: unknown): boolean => isPlainObject(value) && PATCH in value;
+
 function withoutDirectives(value: PlainObject): PlainObject {
   const result: PlainObject = {};
   for (const [key, item] of Object.entries(value)) {
@@ -99,10 +102,10 @@ function withoutDirectives(value: PlainObject): PlainObject {
       key.startsWith(DELETE_PRIMITIVES)
     )
       continue;
-    if (item === null) continue;
+    if (item === null || isDirected(item)) continue;
     if (Array.isArray(item)) {
       result[key] = item
-        .filter((each) => !(isPlainObject(each) && each[PATCH] !== undefined && each[PATCH] !== "merge"))
+        .filter((each) => !isDirected(each))
         .map((each) => (isPlainObject(each) ? withoutDirectives(each) : (each as unknown)));
     } else setOwn(result, key, isPlainObject(item) ? withoutDirectives(item) : item);
   }

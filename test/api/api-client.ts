@@ -65,14 +65,19 @@ export function openConnection(kubeconfigPath: string): Connection {
   if (!cluster?.server)
     throw new Error(`Cannot use "${kubeconfigPath}": its current context names no server`);
   const url = new URL(cluster.server);
-  const agent = new Agent({
+  const server = {
     keepAlive: true,
     // A burst waits for a connection rather than opening hundreds.
     maxSockets: 24,
     ca: fromBase64(cluster["certificate-authority-data"]),
+  };
+  const agent = new Agent({
+    ...server,
     cert: fromBase64(user?.["client-certificate-data"]),
     key: fromBase64(user?.["client-key-data"]),
   });
+  /** For requests in another's name, which the certificate would overrule. */
+  const bareAgent = new Agent(server);
 
   const send = (
     method: string,
@@ -93,7 +98,7 @@ export function openConnection(kubeconfigPath: string): Connection {
         host: url.hostname,
         port: url.port,
         path,
-        agent,
+        agent: extras.token === undefined ? agent : bareAgent,
         headers: {
           accept: extras.accept ?? "application/json",
           ...(content === undefined
@@ -117,7 +122,10 @@ export function openConnection(kubeconfigPath: string): Connection {
       const chunks: Buffer[] = [];
       for await (const chunk of message as AsyncIterable<Buffer>) chunks.push(chunk);
       const text = Buffer.concat(chunks).toString();
-      const isJson = (message.headers["content-type"] ?? "").startsWith("application/json");
+      const type = message.headers["content-type"];
+      // The index of OpenAPI v3 comes without a type that tells what it is.
+      const isJson =
+        type?.startsWith("application/json") || (!type?.startsWith("application/") && text.startsWith("{"));
       return {
         status: message.statusCode ?? 0,
         headers: message.headers,
@@ -128,7 +136,10 @@ export function openConnection(kubeconfigPath: string): Connection {
     async watch(path, extras = {}, onEvent = () => undefined) {
       return readWatch(await send("GET", path, undefined, extras), onEvent);
     },
-    close: () => agent.destroy(),
+    close: () => {
+      agent.destroy();
+      bareAgent.destroy();
+    },
   };
 }
 
@@ -178,12 +189,13 @@ function readWatch(message: IncomingMessage, onEvent: (event: WatchEvent) => voi
   };
 }
 
-/** Asks again until the answer fits; fails after 10 s with the last one. */
+/** Asks again until the answer fits; fails after a while with the last one. */
 export async function eventually(
   ask: () => Promise<Answer>,
   fits: (answer: Answer) => boolean,
+  waitMs = WAIT_MS,
 ): Promise<Answer> {
-  const endMs = Date.now() + WAIT_MS;
+  const endMs = Date.now() + waitMs;
   for (;;) {
     const answer = await ask();
     if (fits(answer)) return answer;

@@ -2,6 +2,9 @@ import { describe, expect, test } from "vitest";
 import { type Body, eventually } from "./api-client.ts";
 import { configMap, refused, type Target, useSuite } from "./suite.ts";
 
+/** Kubernetes looks at a namespace that still holds something again only after some 15 s. */
+const NAMESPACE_MS = 60_000;
+
 /** Owner references and namespaces: what goes with what. */
 export function deletionCases(connect: () => Target): void {
   describe("deletion", () => {
@@ -133,7 +136,7 @@ export function deletionCases(connect: () => Target): void {
         { metadata: { finalizers: [] } },
         { contentType: "application/merge-patch+json" },
       );
-      await eventually(() => suite.connection.request("GET", path), isGone);
+      await eventually(() => suite.connection.request("GET", path), isGone, NAMESPACE_MS);
     });
 
     test("the default namespace stays", async () => {

@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openConnection } from "./api-client.ts";
 import { apiConformance } from "./conformance.ts";
 import { type SpawnedLocalkube, spawnLocalkube } from "./spawn-localkube.ts";
-import type { Target } from "./suite.ts";
+import { refused, type Target } from "./suite.ts";
 
 let server: SpawnedLocalkube | undefined;
 let target: Target | undefined;
 
 beforeAll(async () => {
   server = await spawnLocalkube();
-  target = { connection: openConnection(server.kubeconfig), skips: {} };
+  target = { connection: openConnection(server.kubeconfig) };
 });
 afterAll(async () => {
   target?.connection.close();
@@ -32,6 +32,17 @@ describe("localkube alone", () => {
     expect(answer.status).toBe(503);
     const choice = await connection.request("GET", "/api/v1/namespaces/default/pods/p/log?container=none");
     expect(choice.status).toBe(400);
+  });
+
+  test("a watch from a version that never was is refused: its state may have been wiped", async () => {
+    const { connection } = connect();
+    const path = "/api/v1/namespaces/default/configmaps";
+    const now = Number((await connection.request("GET", path)).body.metadata.resourceVersion);
+    const watch = await connection.watch(`${path}?watch=true&resourceVersion=${now + 1_000_000}`);
+    const { object } = await watch.until((event) => event.type === "ERROR");
+    expect(object).toMatchObject({ reason: "Expired", code: 410 });
+    const bad = await connection.request("GET", `${path}?watch=true&resourceVersion=abc`);
+    refused(bad, 400, "BadRequest");
   });
 
   test("refuses bodies beyond 3 MB", async () => {

@@ -127,12 +127,13 @@ export function patchCases(connect: () => Target): void {
       expect(names).toEqual(["B", "C"]);
       const removed = await containers({ containers: [{ name: "side", $patch: "delete" }] });
       expect(removed.map((each) => each.name)).toEqual(["main"]);
-      const replaced = await patch(
-        deployments("strategic"),
-        { metadata: { labels: { $patch: "replace", only: "this" } } },
-        STRATEGIC,
-      );
-      expect(replaced.body.metadata.labels).toEqual({ only: "this" });
+      const labels = async (change: Body) =>
+        (await patch(deployments("strategic"), { metadata: { labels: change } }, STRATEGIC)).body.metadata
+          .labels;
+      // There is nothing that it could replace.
+      expect(await labels({ $patch: "replace", never: "this" })).toBeUndefined();
+      expect(await labels({ one: "1" })).toEqual({ one: "1" });
+      expect(await labels({ $patch: "replace", only: "this" })).toEqual({ only: "this" });
     });
 
     test("an unknown kind of patch is 415", async () => {

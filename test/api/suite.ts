@@ -4,8 +4,6 @@ import type { Answer, Body, Connection } from "./api-client.ts";
 /** What an implementation under test offers beyond the API itself. */
 export interface Target {
   connection: Connection;
-  /** Set for what this implementation does otherwise, with the reason; such tests are skipped. */
-  skips: { tokenReview?: string; exec?: string; expiredVersions?: string };
 }
 
 /** The connection and a namespace of the suite's own. */

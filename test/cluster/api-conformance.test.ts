@@ -7,7 +7,7 @@ import { currentCluster } from "./cluster.ts";
 let target: Target | undefined;
 
 beforeAll(() => {
-  target = { connection: openConnection(currentCluster().kubeconfig), skips: {} };
+  target = { connection: openConnection(currentCluster().kubeconfig) };
 });
 afterAll(() => target?.connection.close());
 
