@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { writeZip } from "../../net/archive/write-zip.ts";
@@ -220,6 +222,46 @@ describe("requests through the fetcher", () => {
     // `fetch` repeats a request that was answered with 421.
     expect((await pod.call()).headers.get("x-isotope-refused")).toMatch(/^(?:not-specialised|retired)$/);
     expect((await pod.status()).state).toBe("failed");
+  });
+
+  it("passes WebSockets on, and is in use while one is open", async () => {
+    const runtime = createServer((socket) => {
+      let head = "";
+      socket.on("data", (bytes) => {
+        if (head.endsWith("\r\n\r\n")) return void socket.write(bytes);
+        head += bytes.toString("latin1");
+        if (head.startsWith("POST")) socket.end("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n");
+        else if (head.endsWith("\r\n\r\n"))
+          socket.write(
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n",
+          );
+      });
+      socket.on("error", () => undefined);
+    });
+    await once(runtime.listen(0, "127.0.0.1"), "listening");
+    const address = runtime.address();
+    if (address === null || typeof address === "string") throw new Error("a port is expected");
+    const pod = await startFetcherPod({ settings: { neighbour: { host: "127.0.0.1", port: address.port } } });
+    expect((await pod.specialize("")).status).toBe(200);
+    const client = connect(pod.fetcher.port, "127.0.0.1");
+    const lines = [
+      "GET / HTTP/1.1",
+      "host: x",
+      `x-isotope-pod: ${pod.uid}`,
+      "connection: Upgrade",
+      "upgrade: websocket",
+    ];
+    const key = ["sec-websocket-version: 13", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="];
+    client.write(`${[...lines, ...key].join("\r\n")}\r\n\r\n`);
+    const [answer] = await once(client, "data");
+    expect(String(answer)).toMatch(/^HTTP\/1\.1 101 /);
+    client.write("hello");
+    expect(String((await once(client, "data"))[0])).toBe("hello");
+    expect(await pod.status()).toMatchObject({ inFlight: 1, idleMs: 0 });
+    expect((await pod.control("POST /_isotope/retire", { ifIdleForMs: 0 })).status).toBe(409);
+    client.destroy();
+    await expect.poll(async () => (await pod.status()).inFlight).toBe(0);
+    runtime.close();
   });
 
   it("lets running requests finish when it drains", async () => {
