@@ -2,7 +2,7 @@ import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ArchiveError } from "../../net/archive/archive-error.ts";
 import { extractArchive } from "../../net/archive/extract-archive.ts";
-import { archiveFormat } from "../../net/archive/read-archive.ts";
+import { archiveFormat } from "../../net/archive/archive-format.ts";
 import { BuildError } from "./build-error.ts";
 
 const MODULE = /\.(?:[cm]?[jt]s|[jt]sx)$/;

@@ -9,7 +9,7 @@ import { BUILD_FRAME, BUILD_HEAD_MAX_BYTES, BuildRequest, type BuildResult } fro
 import { frame, readMessage } from "../../api/wire/frames.ts";
 import { ArchiveError } from "../../net/archive/archive-error.ts";
 import { extractArchive } from "../../net/archive/extract-archive.ts";
-import { archiveFormat } from "../../net/archive/read-archive.ts";
+import { archiveFormat } from "../../net/archive/archive-format.ts";
 import { writeZip } from "../../net/archive/write-zip.ts";
 import { BadArtifact, collectArtifact } from "./collect-artifact.ts";
 import { callNeighbour } from "./neighbour.ts";

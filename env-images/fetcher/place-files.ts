@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { archiveFormat } from "../../net/archive/archive-format.ts";
 import type { MountedData } from "../../api/wire/specialize.ts";
 
 /** Makes files for the pod's own user and group only: 0640, folders 0750. To be called once, before anything is written. */
@@ -9,7 +10,6 @@ export const restrictFileModes = (): number => process.umask(0o027);
 /** Puts the archive at `target`: the files of a zip as a folder unless it is kept, anything else as one file. All of it or nothing. */
 export async function placeArchive(bytes: Uint8Array, target: string, keepArchive: boolean): Promise<void> {
   await rm(target, { recursive: true, force: true });
-  const { archiveFormat } = await import("../../net/archive/read-archive.ts");
   if (!keepArchive && archiveFormat(bytes) === "zip") {
     // Loaded when it is needed only: most of a pod's life it is not.
     const { extractArchive } = await import("../../net/archive/extract-archive.ts");

@@ -3,7 +3,8 @@ import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ArchiveError } from "./archive-error.ts";
 import type { ArchiveLimits } from "./archive-limits.ts";
-import { type ArchiveFormat, readArchive } from "./read-archive.ts";
+import type { ArchiveFormat } from "./archive-format.ts";
+import { readArchive } from "./read-archive.ts";
 
 const WRITES_AT_ONCE = 32;
 

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ArchiveError, type ArchiveRule } from "../../net/archive/archive-error.ts";
 import { type ArchiveLimits, DEFAULT_ARCHIVE_LIMITS } from "../../net/archive/archive-limits.ts";
 import { extractArchive } from "../../net/archive/extract-archive.ts";
-import { archiveFormat, readArchive } from "../../net/archive/read-archive.ts";
+import { archiveFormat } from "../../net/archive/archive-format.ts";
+import { readArchive } from "../../net/archive/read-archive.ts";
 import { writeZip } from "../../net/archive/write-zip.ts";
 import { gzipped, paxHeader, rawTar, rawZip } from "./hostile-archives.ts";
 
