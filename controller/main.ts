@@ -87,6 +87,7 @@ async function start(settings: ControllerSettings): Promise<void> {
     client,
     namespace: settings.namespace,
     name: "isotope-controller",
+    durationMs: settings.leaseMs,
     identity: `${hostname()}-${randomUUID().slice(0, 8)}`,
     onError: (error) => log.warn("Cannot renew the Lease", { error }),
     onLeading: (lost) => {

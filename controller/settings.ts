@@ -1,6 +1,7 @@
 import { FETCHER_IMAGE } from "../api/direct-image.ts";
 import {
   bytes,
+  durationMs,
   flagsOf,
   FUNCTION_NAMESPACES_HELP,
   integer,
@@ -32,6 +33,15 @@ export const CONTROLLER_SETTINGS = {
     flag("kubeconfig", "Kubeconfig file; default: $KUBECONFIG, service account, ~/.kube/config"),
   ),
   namespace: text({ ...flag("namespace", "Namespace of the leader's Lease"), fallback: "isotope" }),
+  leaseMs: durationMs({
+    ...flag(
+      "lease",
+      "A leader that could not renew its Lease for so long is replaced; it gives up by itself after two thirds",
+    ),
+    fallback: 30_000,
+    minMs: 3_000,
+    maxMs: 600_000,
+  }),
   functionNamespaces: namespaceLabels(flag("function-namespaces", FUNCTION_NAMESPACES_HELP)),
   namespaceKit: optionalText(
     flag(

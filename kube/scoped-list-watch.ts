@@ -12,6 +12,8 @@ import { type ListWatch, type ListWatchOptions, type ListWatchSink, runListWatch
 import { type NamespaceScope, readEverywhere } from "./scope.ts";
 import type { KubeObject } from "./object.ts";
 
+const EXPECTED_REFUSALS = 10;
+
 export interface ScopedSink<T> extends Omit<ListWatchSink<T>, "onList"> {
   /** `namespace`: the list is of this namespace alone. */
   onList: (objects: T[], namespace: string | undefined) => void;
@@ -111,17 +113,21 @@ function followEach<T extends KubeObject>(
   const follow = (namespace: string) => {
     const stop = new AbortController();
     const own = AbortSignal.any([signal, stop.signal]);
+    let listed = false;
     const listWatch = runListWatch(
       { ...options, namespace },
       {
         ...sink,
         onList: (objects) => {
+          listed = true;
           sink.onList(objects, namespace);
           settled(namespace);
         },
         onError: (error, failures) => {
-          sink.onError(error, failures);
-          if (isRefused(error)) settled(namespace);
+          const refused = isRefused(error);
+          if (refused) settled(namespace);
+          // The rights of a new namespace come a moment after its label.
+          if (!refused || listed || failures >= EXPECTED_REFUSALS) sink.onError(error, failures);
         },
       },
       own,

@@ -139,7 +139,7 @@ test("the executor works where functions live and nowhere else", async () => {
   ];
   const inside = work.map((what) => [what, FUNCTIONS_NAMESPACE] as const);
   expect(await answers(account, inside)).toEqual(all(inside, true));
-  const outside = ["", OTHER_NAMESPACE, "kube-system", "default", platform].flatMap((where) =>
+  const outside = ["", OTHER_NAMESPACE, "kube-system", platform].flatMap((where) =>
     work.map((what) => [what, where] as const),
   );
   expect(await answers(account, outside)).toEqual(all(outside, false));
@@ -165,6 +165,7 @@ test("the controller grants the chart's roles and no others, and writes status, 
     ["create pods", FUNCTIONS_NAMESPACE],
     ["create tokenreviews.authentication.k8s.io", ""],
     ["create ingresses.networking.k8s.io", platform],
+    ["patch fissiontenants.fission.io/status", ""],
   ] as const;
   expect(await answers(account, allowed)).toEqual(all(allowed, true));
   const denied = [
