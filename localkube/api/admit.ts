@@ -29,6 +29,15 @@ export function decodeBody(
     );
   }
   if (kind !== undefined && kind !== "" && kind !== definition.kind) {
+    // Kubernetes finds it in custom objects only when it checks their fields.
+    if (definition.custom)
+      throw invalidObject({ ...definition, kind: textOf(kind) }, nameOf(body), [
+        {
+          reason: "FieldValueInvalid",
+          field: "kind",
+          message: `Invalid value: ${JSON.stringify(kind)}: must be ${definition.kind}`,
+        },
+      ]);
     throw badRequest(
       `${textOf(kind)} in version "${definition.version}" cannot be handled as a ${definition.kind}: the kind in the data (${textOf(kind)}) does not match the expected kind (${definition.kind})`,
     );
@@ -47,6 +56,9 @@ export function decodeBody(
     ...rest,
   };
 }
+
+const nameOf = ({ metadata }: PlainObject): string =>
+  isPlainObject(metadata) && typeof metadata.name === "string" ? metadata.name : "";
 
 function decodeBuiltIn(definition: ResourceDefinition, body: PlainObject, unknown: string[]): PlainObject {
   if (!definition.schema) return copyJson(body);

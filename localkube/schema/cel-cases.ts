@@ -45,9 +45,25 @@ export const CEL_CASES: readonly (readonly [rule: string, spec: object, holds: b
   ["self.map.all(k, self.map[k] != '') && 'a' in self.map", { map: { a: "1" } }, true],
   ["quantity(self.text).isGreaterThan(quantity('100Mi')) && isQuantity(self.text)", { text: "1Gi" }, true],
   [
-    "isURL(self.text) && url(self.text).getHost() == 'a.example:80'",
+    "isURL(self.text) && url(self.text).getHost() == 'a.example:80' && url(self.text).getPort() == '80'",
     { text: "http://a.example:80/x" },
-    false,
+    true,
+  ],
+  [
+    "url(self.text).getHost() == 'a.example' && url(self.text).getPort() == ''",
+    { text: "http://a.example/x" },
+    true,
+  ],
+  [
+    "url(self.text).getEscapedPath() == '' && url(self.text).getScheme() == 'http'",
+    { text: "http://a.example" },
+    true,
+  ],
+  ["isURL(self.text) && url(self.text).getEscapedPath() == '/x'", { text: "/x" }, true],
+  [
+    "url(self.text).getHostname() == '::1' && url(self.text).getPort() == '8'",
+    { text: "http://[::1]:8/" },
+    true,
   ],
   [
     "isURL(self.text) && url(self.text).getHostname() == 'a.example'",

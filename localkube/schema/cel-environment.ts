@@ -12,10 +12,20 @@ class Quantity {
   }
 }
 
+/** As Go takes URLs apart: a default port and an empty path stay what they are. */
+const URL_PARTS = /^(?:([A-Za-z][\w+.-]*):)?(?:\/\/(?:[^@/?#]*@)?([^/?#]*))?([^?#]*)/;
+const PORT = /:(\d*)$/;
+const NO_HOST = "http://no-host.invalid";
+
 class CelUrl {
-  readonly url: URL;
-  constructor(url: URL) {
-    this.url = url;
+  readonly scheme: string;
+  readonly host: string;
+  readonly path: string;
+  constructor(text: string) {
+    const [, scheme = "", host = "", path = ""] = URL_PARTS.exec(text) ?? [];
+    this.scheme = scheme.toLowerCase();
+    this.host = host;
+    this.path = path;
   }
 }
 
@@ -116,14 +126,18 @@ function registerQuantities(env: Environment): void {
 function registerUrls(env: Environment): void {
   env.registerType("kubernetes.URL", CelUrl);
   env.registerFunction("url(string): kubernetes.URL", (text: string) => {
-    if (!URL.canParse(text)) throw new Error(`URL parse error: "${text}"`);
-    return new CelUrl(new URL(text));
+    // A path alone is a URL too; a base of any name makes it one here.
+    if (!URL.canParse(text, text.startsWith("/") ? NO_HOST : undefined))
+      throw new Error(`URL parse error: "${text}"`);
+    return new CelUrl(text);
   });
-  env.registerFunction("kubernetes.URL.getScheme(): string", ({ url }: CelUrl) => url.protocol.slice(0, -1));
-  env.registerFunction("kubernetes.URL.getHost(): string", ({ url }: CelUrl) => url.host);
-  env.registerFunction("kubernetes.URL.getHostname(): string", ({ url }: CelUrl) => url.hostname);
-  env.registerFunction("kubernetes.URL.getPort(): string", ({ url }: CelUrl) => url.port);
-  env.registerFunction("kubernetes.URL.getEscapedPath(): string", ({ url }: CelUrl) => url.pathname);
+  env.registerFunction("kubernetes.URL.getScheme(): string", ({ scheme }: CelUrl) => scheme);
+  env.registerFunction("kubernetes.URL.getHost(): string", ({ host }: CelUrl) => host);
+  env.registerFunction("kubernetes.URL.getHostname(): string", ({ host }: CelUrl) =>
+    host.replace(PORT, "").replace(/^\[(.*)\]$/, "$1"),
+  );
+  env.registerFunction("kubernetes.URL.getPort(): string", ({ host }: CelUrl) => PORT.exec(host)?.[1] ?? "");
+  env.registerFunction("kubernetes.URL.getEscapedPath(): string", ({ path }: CelUrl) => path);
 }
 
 /** The language of CRD rules: CEL with the functions that Kubernetes adds to it. `oldSelf` may be an optional. */

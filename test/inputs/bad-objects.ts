@@ -308,7 +308,7 @@ export const BAD_OBJECTS: readonly BadObject[] = [
   bad("Function", "metadata.name", "Hello World", "metadata.name", "Hello World"),
   bad("Function", "metadata.name", "x".repeat(254), "metadata.name"),
   bad("Function", "metadata.labels", { "a b": "c" }, "metadata.labels", "a b"),
-  { ...bad("Function", "kind", "Environment", "kind"), status: 400 },
-  { ...bad("Function", "apiVersion", "fission.io/v9", "fission.io/v9"), status: 400 },
+  bad("Function", "kind", "Environment", "kind", "Environment", "must be Function"),
+  { ...bad("Function", "apiVersion", "fission.io/v9", "v9"), status: 400 },
   { ...bad("Function", "metadata.namespace", "elsewhere", "namespace"), status: 400 },
 ];
