@@ -356,6 +356,14 @@ export function customCases(connect: () => Target): void {
       expect(table.rows[0].cells.slice(0, 4)).toEqual(["columns", 3, null, 8080]);
     });
 
+    test("a watch from before their definition ends with 410, as an event", async () => {
+      const watch = await suite.connection.watch(`${gadgets()}?watch=true&resourceVersion=1`);
+      expect(watch.status).toBe(200);
+      const { object } = await watch.until((event) => event.type === "ERROR");
+      expect(object).toMatchObject({ kind: "Status", status: "Failure", reason: "Expired", code: 410 });
+      await watch.ended;
+    });
+
     test("server-side apply follows the schema's lists", async () => {
       const apply = (manager: string, spec: Body) =>
         suite.connection.request(

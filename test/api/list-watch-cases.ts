@@ -206,13 +206,5 @@ export function listWatchCases(connect: () => Target): void {
       expect(event.object.rows[0].cells[0]).toBe("row");
       watch.close();
     });
-
-    test("from a version that is forgotten ends with 410, as an event", async () => {
-      const watch = await suite.connection.watch(`${core("configmaps")}?watch=true&resourceVersion=1`);
-      expect(watch.status).toBe(200);
-      const { object } = await watch.until((event) => event.type === "ERROR");
-      expect(object).toMatchObject({ kind: "Status", status: "Failure", reason: "Expired", code: 410 });
-      await watch.ended;
-    });
   });
 }

@@ -23,6 +23,7 @@ const BUILDS: readonly Build[] = [
     ),
   },
   { module: ".", packages: ["./coredns", "helm.sh/helm/v3/cmd/helm"] },
+  { module: ".", packages: ["go.etcd.io/etcd/server/v3"], out: "etcd" },
   { module: ".", packages: ["sigs.k8s.io/kube-network-policies/cmd"], out: "kube-network-policies" },
   { module: "metrics-server", packages: ["sigs.k8s.io/metrics-server/cmd/metrics-server"] },
   { module: "local-path-provisioner", packages: ["github.com/rancher/local-path-provisioner"] },
@@ -59,9 +60,7 @@ export async function buildBinaries(cache: string, log: (line: string) => void):
     ([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`,
   );
   for (const { module, out, packages } of BUILDS) {
-    log(
-      `Building ${packages.map((name) => name.replace(/\/cmd$/, "").replace(/.*\//, "")).join(", ")}, once`,
-    );
+    log(`Building ${out ?? packages.map((name) => name.replace(/.*\//, "")).join(", ")}, once`);
     await runCommand(
       "go",
       [

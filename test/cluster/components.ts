@@ -9,10 +9,10 @@ const options = (values: Readonly<Record<string, string | number | boolean>>): s
   Object.entries(values).map(([name, value]) => `--${name}=${value}`);
 
 /** What the API server needs: the store and the container runtime can start at once. */
-export const storeAndRuntime = ({ state }: Layout): Daemon[] => [
+export const storeAndRuntime = ({ state }: Layout, bin: string): Daemon[] => [
   {
     name: "etcd",
-    command: "etcd",
+    command: join(bin, "etcd"),
     // The cluster does not outlive the machine, so nothing waits for the disk.
     args: options({
       "data-dir": join(state, "etcd"),

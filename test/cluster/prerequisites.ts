@@ -7,7 +7,6 @@ const DEBIAN_PACKAGES: Readonly<Record<string, string>> = {
   containerd: "containerd",
   ctr: "containerd",
   runc: "runc",
-  etcd: "etcd-server",
   "/usr/lib/cni/bridge": "containernetworking-plugins",
   iptables: "iptables",
   conntrack: "conntrack",

@@ -81,7 +81,7 @@ export async function startCluster(layout: Layout, bin: string, log: (line: stri
   await makeNetwork();
   await makeCertificates(layout);
   writeConfiguration(layout);
-  for (const daemon of storeAndRuntime(layout)) startDaemon(state, daemon);
+  for (const daemon of storeAndRuntime(layout, bin)) startDaemon(state, daemon);
   startDaemon(state, apiServer(layout, bin));
   await until(state, "containerd", () => existsSync(layout.containerdSocket));
   await importOwnImages(layout, bin);
