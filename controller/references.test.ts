@@ -182,7 +182,7 @@ test.each<[string, Partial<FunctionObject["spec"]>, Partial<References>, string]
   ["ReservedVariable", { env: [{ name: "NODE_OPTIONS", value: "1" }] }, {}, "belongs to the platform"],
   ["InvalidVariable", { env: [{ name: "1A", value: "1" }] }, {}, 'Variable "1A" is no name'],
   ["InvalidVariable", { env: [{ name: "A=B", value: "1" }] }, {}, 'Variable "A=B" is no name'],
-  ["EnvNotSupported", { env: [{ name: "A", value: "1" }] }, foreignImage, "cannot reach it: give secrets"],
+  ["EnvNotSupported", { env: [{ name: "A", value: "1" }] }, foreignImage, "use newdeploy, give secrets"],
   [
     "EnvNotSupported",
     { envFrom: [{ secretRef: { name: "db" } }] },

@@ -31,14 +31,14 @@ export function contractProblem(environment: Environment): Problem | undefined {
 
 /** What a function asks for that its environment's image cannot be given by the fetcher. */
 export function functionContractProblem(spec: FunctionSpec, environment: Environment): Problem | undefined {
-  if (!isForeign(environment) || spec.InvokeStrategy.ExecutionStrategy?.ExecutorType === "container")
-    return undefined;
+  const type = spec.InvokeStrategy.ExecutionStrategy?.ExecutorType || "poolmgr";
+  if (!isForeign(environment) || type === "container") return undefined;
   const { image } = environment.spec.runtime;
   const variables = [...(spec.env ?? []), ...(spec.envFrom ?? [])].length;
-  if (variables > 0)
+  if (variables > 0 && type !== "newdeploy")
     return {
       reason: "EnvNotSupported",
-      message: `Environment "${environment.metadata.name}" runs image "${image}", whose process runs before it gets a function, so that spec.env and spec.envFrom cannot reach it: give secrets and configmaps as files, set variables in the environment's runtime.container.env, or annotate the environment with ${ANNOTATION_SPECIALISATION}=direct when its image is made from isotope/deno-env`,
+      message: `Environment "${environment.metadata.name}" runs image "${image}", whose process runs before it gets a function, so that spec.env and spec.envFrom cannot reach it with executor type "${type}": use newdeploy, give secrets and configmaps as files, set variables in the environment's runtime.container.env, or annotate the environment with ${ANNOTATION_SPECIALISATION}=direct when its image is made from isotope/deno-env`,
     };
   return contractProblem(environment) ?? sharedProblem(spec, environment);
 }

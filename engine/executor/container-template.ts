@@ -79,21 +79,28 @@ function mountsOf({ secrets, configMaps }: Serving): Mount[] {
 
 function mainContainer(given: Fields, serving: Serving, mounts: readonly Mount[]): Fields {
   const port = serving.pod?.port;
-  const variables = [...listOf(given["env"]), ...serving.env.map(variable)];
-  const sources = [...listOf(given["envFrom"]), ...serving.envFrom.map(variableSource)];
   const volumeMounts = [...listOf(given["volumeMounts"]), ...mounts.map(({ mount }) => mount)];
   return restricted({
     lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
     ...given,
     name: given["name"] ?? MAIN_CONTAINER,
     ...(given["ports"] === undefined && port !== undefined ? { ports: [{ containerPort: port }] } : {}),
-    ...(variables.length > 0 ? { env: variables } : {}),
-    ...(sources.length > 0 ? { envFrom: sources } : {}),
+    ...withVariables(given, serving),
     ...(volumeMounts.length > 0 ? { volumeMounts } : {}),
     // Without one a pod would be ready before its server listens.
     readinessProbe: given["readinessProbe"] ?? { tcpSocket: { port }, periodSeconds: 1, failureThreshold: 3 },
     resources: withCpuRequest(serving.pod?.resources ?? given["resources"]),
   });
+}
+
+/** `env` and `envFrom` of a container with those of the function, which count last. */
+export function withVariables(given: Fields, { env, envFrom }: Pick<Serving, "env" | "envFrom">): Fields {
+  const variables = [...listOf(given["env"]), ...env.map(variable)];
+  const sources = [...listOf(given["envFrom"]), ...envFrom.map(variableSource)];
+  return {
+    ...(variables.length > 0 ? { env: variables } : {}),
+    ...(sources.length > 0 ? { envFrom: sources } : {}),
+  };
 }
 
 const restricted = (container: Fields): Fields => ({

@@ -23,7 +23,7 @@ import type {
   ManifestMeta,
   ServiceManifest,
 } from "./cluster.ts";
-import { containerTemplate, withCpuRequest } from "./container-template.ts";
+import { containerTemplate, withCpuRequest, withVariables } from "./container-template.ts";
 import type { Pod } from "./pod.ts";
 import {
   ANNOTATION_MADE_BY,
@@ -54,7 +54,7 @@ export const isDeploymentPod = ({ maker }: Pick<Pod, "maker">): boolean =>
 /** What the pods of a function's revision are made of; `environment` is undefined for container functions. */
 export function deployedTemplate(serving: Serving, environment: KubeEnvironment | undefined): PodTemplate {
   if (!environment) return containerTemplate(serving);
-  const { spec, resources } = serving.pod ?? {};
+  const { spec: given, resources } = serving.pod ?? {};
   const template = podTemplate({
     ...environment,
     spec: {
@@ -62,12 +62,19 @@ export function deployedTemplate(serving: Serving, environment: KubeEnvironment 
       resources: withCpuRequest(resources ?? environment.spec.resources),
       runtime: {
         ...environment.spec.runtime,
-        podspec: { ...fieldsOf(environment.spec.runtime.podspec), ...spec },
+        podspec: { ...fieldsOf(environment.spec.runtime.podspec), ...given },
       },
     },
   });
   // Kubernetes counts a pod as ready when the executor has given it its code, and not before.
-  return { ...template, spec: { ...template.spec, readinessGates: [{ conditionType: SPECIALISED_GATE }] } };
+  const spec = environment.spec.sidecar ? withFunctionVariables(template.spec, serving) : template.spec;
+  return { ...template, spec: { ...spec, readinessGates: [{ conditionType: SPECIALISED_GATE }] } };
+}
+
+/** A foreign runtime has the variables from its start: these pods are the function's own from then on. */
+function withFunctionVariables(spec: Record<string, unknown>, serving: Serving): Record<string, unknown> {
+  const [runtime, ...others] = Array.isArray(spec["containers"]) ? spec["containers"].map(fieldsOf) : [];
+  return { ...spec, containers: [{ ...runtime, ...withVariables(runtime ?? {}, serving) }, ...others] };
 }
 
 const isFields = (value: unknown): value is Readonly<Record<string, unknown>> =>

@@ -19,7 +19,8 @@ export function specializeRequest(
     function: { ...identity },
     functionName: serving.functionName,
     archive: { sha256: serving.package.digest, sizeBytes: content.archive.length },
-    env: content.env,
+    // A foreign runtime has them from its start, or not at all.
+    env: serving.environment.contract === "sidecar" ? {} : content.env,
     ...(content.secretEnv.length > 0 ? { secretEnv: content.secretEnv } : {}),
     secrets: content.secrets,
     configMaps: content.configMaps,

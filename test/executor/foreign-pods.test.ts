@@ -170,6 +170,26 @@ test("a pod whose runtime dies is replaced", async () => {
   });
 });
 
+test.each(["auto", "newdeploy"])("executor type %s has pods of a foreign image", async (executorType) => {
+  const running = await executor();
+  const code = "import os\ndef main(request):\n    return 'mode ' + os.environ.get('MODE', 'none')\n";
+  const given = executorType === "newdeploy" ? [{ name: "MODE", value: "fast" }] : [];
+  const serving = pythonRevision(
+    code,
+    {},
+    {
+      executorType,
+      env: given,
+      scale: { minPods: 0, maxPods: 2, metrics: [] },
+      ...(executorType === "newdeploy" ? { pod: {} } : {}),
+    },
+  );
+  const { uid } = await world.serve(executorType, serving);
+  const endpoint = first(await running.acquire(executorType, uid, serving.revision));
+  const text = executorType === "newdeploy" ? "mode fast" : "mode none";
+  expect(await callPod(endpoint)).toEqual({ status: 200, text });
+});
+
 test("code that does not load is the function's fault, with the runtime's reason", async () => {
   const running = await executor();
   const serving = pythonRevision("def main(request:\n", {});
