@@ -1,4 +1,4 @@
-import { homedir } from "node:os";
+import { homedir, loadavg } from "node:os";
 import { join } from "node:path";
 import {
   list,
@@ -8,10 +8,12 @@ import {
   SettingsError,
   settingsHelp,
   text,
+  toggle,
 } from "../net/settings.ts";
 import { type BuiltImage, buildImages } from "./images/build-images.ts";
 import { ENGINES, findEngine } from "./images/container-engine.ts";
 import { IMAGES, ROOT } from "./images/image-table.ts";
+import { startTime } from "./images/start-times.ts";
 
 /**
  * Builds the platform's images and exports them as OCI archives: `node scripts/build-images.ts [--images isotope,deno-env] [--base IMAGE]`.
@@ -49,6 +51,12 @@ const SETTINGS = {
     env: "ISOTOPE_IMAGE_TAG",
     help: "Tag; default: one that follows from the content",
   }),
+  start: toggle({
+    flag: "start",
+    env: "ISOTOPE_IMAGE_START",
+    help: "Start each image once and print how long that takes",
+    fallback: true,
+  }),
   out: text({
     flag: "out",
     env: "ISOTOPE_IMAGE_OUT",
@@ -65,15 +73,20 @@ const SETTINGS = {
 
 const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
 
-function table(images: readonly BuiltImage[]): string {
-  const rows = images.map(({ ref, digest, bytes, archiveBytes, buildMs }) => [
+interface Measured extends BuiltImage {
+  readonly startMs: number | undefined;
+}
+
+function table(images: readonly Measured[]): string {
+  const rows = images.map(({ ref, digest, bytes, archiveBytes, buildMs, startMs }) => [
     ref,
     digest.slice(7, 19),
     mib(bytes),
     mib(archiveBytes),
     (buildMs / 1000).toFixed(1),
+    startMs === undefined ? "" : String(startMs),
   ]);
-  const head = ["image", "digest", "files MiB", "archive MiB", "built in s"];
+  const head = ["image", "digest", "files MiB", "archive MiB", "built in s", "start ms"];
   const widths = head.map((title, at) => Math.max(title.length, ...rows.map((row) => row[at]?.length ?? 0)));
   return [head, ...rows]
     .map((row) =>
@@ -92,8 +105,9 @@ async function main(): Promise<void> {
     return;
   }
   const settings = parseSettings(SETTINGS, { argv, env: process.env });
+  const engine = await findEngine(settings.engine === "auto" ? undefined : settings.engine);
   const built = await buildImages({
-    engine: await findEngine(settings.engine === "auto" ? undefined : settings.engine),
+    engine,
     images: IMAGES.map(({ name }) => name).filter((name) => settings.images.includes(name)),
     registry: settings.registry,
     base: settings.base,
@@ -102,7 +116,14 @@ async function main(): Promise<void> {
     cache: settings.cache,
     log: (line) => process.stderr.write(`${line}\n`),
   });
-  process.stdout.write(`${table(built)}\n`);
+  const measured: Measured[] = [];
+  for (const image of built) {
+    const plan = IMAGES.find(({ name }) => name === image.name);
+    const startMs = settings.start && plan ? await startTime(engine, plan.name, image.ref) : undefined;
+    measured.push({ ...image, startMs });
+  }
+  process.stdout.write(`${table(measured)}\n`);
+  if (settings.start) process.stdout.write(`load average ${loadavg()[0]?.toFixed(1)}, ${engine.name}\n`);
 }
 
 main().catch((error: unknown) => {

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { hasCommand, runCommand } from "./run-command.ts";
 import { SOURCE_DATE_EPOCH } from "./file-tree.ts";
@@ -20,8 +21,21 @@ export interface ContainerEngine {
   build(input: BuildInput): Promise<void>;
   /** Whether an image of this name is there. */
   has(ref: string): Promise<boolean>;
+  /** Starts a command in an image on this machine's own network; ends with the returned function. Its output goes nowhere. */
+  run(
+    ref: string,
+    command: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): Promise<RunningCommand>;
   /** Writes an image as an archive that `ctr images import`, `podman load` and `docker load` read. */
   exportArchive(ref: string, file: string): Promise<void>;
+}
+
+export interface RunningCommand {
+  /** Resolves when it has ended. */
+  readonly ended: Promise<void>;
+  /** Ends it and removes what it ran in. */
+  stop(): Promise<void>;
 }
 
 /** The engine asked for, or the first that is installed. */
@@ -47,6 +61,34 @@ export async function findEngine(asked?: EngineName): Promise<ContainerEngine> {
 
 const buildArguments = (args: Readonly<Record<string, string>>): string[] =>
   Object.entries(args).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
+
+const variables = (env: Readonly<Record<string, string>>): string[] =>
+  Object.entries(env).flatMap(([name, value]) => ["--env", `${name}=${value}`]);
+
+function ownNetwork(
+  ref: string,
+  [program = "", ...args]: readonly string[],
+  env: Readonly<Record<string, string>>,
+): string[] {
+  const flags = ["--rm", "--init", "--network=host", "--read-only", "--tmpfs=/tmp:mode=1777"];
+  return ["run", ...flags, ...variables(env), `--entrypoint=${program}`, ref, ...args];
+}
+
+function started(program: string, args: readonly string[], remove?: () => Promise<void>): RunningCommand {
+  // A group of its own: the engine does not pass signals on in every case.
+  const child = spawn(program, args, { stdio: "ignore", detached: true });
+  const ended = new Promise<void>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", () => resolve());
+  });
+  return {
+    ended,
+    stop: async () => {
+      if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, "SIGTERM");
+      await ended.finally(() => remove?.());
+    },
+  };
+}
 
 const succeeds = (work: Promise<unknown>): Promise<boolean> =>
   work.then(
@@ -80,6 +122,14 @@ function buildah(): ContainerEngine {
       ]);
     },
     has: (ref) => succeeds(runCommand("buildah", [...BUILDAH, "inspect", "--type=image", ref])),
+    run: async (ref, command, env) => {
+      const container = (await runCommand("buildah", [...BUILDAH, "from", "--pull=never", ref])).trim();
+      const flags = ["run", "--isolation=chroot", ...variables(env), container, "--", ...command];
+      const remove = async (): Promise<void> => {
+        await runCommand("buildah", [...BUILDAH, "rm", container]);
+      };
+      return started("buildah", [...BUILDAH, ...flags], remove);
+    },
     exportArchive: async (ref, file) => {
       rmSync(file, { force: true });
       await runCommand("buildah", [
@@ -115,6 +165,7 @@ function podman(): ContainerEngine {
       ]);
     },
     has: (ref) => succeeds(runCommand("podman", ["image", "exists", ref])),
+    run: async (ref, command, env) => started("podman", ownNetwork(ref, command, env)),
     exportArchive: async (ref, file) => {
       rmSync(file, { force: true });
       await runCommand("podman", ["save", "--quiet", "--format=oci-archive", "--output", file, ref]);
@@ -143,6 +194,7 @@ function docker(): ContainerEngine {
       );
     },
     has: (ref) => succeeds(runCommand("docker", ["image", "inspect", ref])),
+    run: async (ref, command, env) => started("docker", ownNetwork(ref, command, env)),
     exportArchive: async (ref, file) => {
       await runCommand("docker", ["save", "--output", file, ref]);
     },
