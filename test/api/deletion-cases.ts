@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type Body, eventually } from "./api-client.ts";
 import { configMap, refused, type Target, useSuite } from "./suite.ts";
 
-/** Kubernetes looks at a namespace that still holds something again only after some 15 s. */
+/** Kubernetes works on a few namespaces at a time, and looks at one that still holds something again after some 15 s. */
 const NAMESPACE_MS = 60_000;
 
 /** Owner references and namespaces: what goes with what. */
@@ -124,11 +124,12 @@ export function deletionCases(connect: () => Target): void {
           "Forbidden",
         ),
       ).toContain("is being terminated");
-      await eventually(() => suite.connection.request("GET", `${path}/secrets/s`), isGone);
+      await eventually(() => suite.connection.request("GET", `${path}/secrets/s`), isGone, NAMESPACE_MS);
       expect((await suite.connection.request("GET", path)).status).toBe(200);
       await eventually(
         () => suite.connection.request("GET", `${path}/configmaps/held`),
         ({ body }) => body.metadata?.deletionTimestamp !== undefined,
+        NAMESPACE_MS,
       );
       await suite.connection.request(
         "PATCH",

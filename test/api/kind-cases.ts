@@ -211,6 +211,8 @@ export function kindCases(connect: () => Target): void {
       const moved = structuredClone(
         (await suite.connection.request("GET", group("apps/v1", "deployments/d"))).body,
       );
+      // A controller may write its status at any time.
+      delete moved.metadata.resourceVersion;
       moved.spec.selector.matchLabels = { app: "x" };
       moved.spec.template.metadata.labels = { app: "x" };
       refused(
