@@ -82,18 +82,18 @@ function first([endpoint]: readonly Endpoint[]): Endpoint {
 
 const asFunction = (uid: string) => ({ [HEADER_FUNCTION_UID]: uid });
 
-/** Process ids of a pod's runtime: the Python process that runs in the pod's folder. */
-function runtimeOf(podUid: string): number {
+/** Process id of a container of a pod: the process of that program that runs in the pod's folder. */
+function processOf(podUid: string, program: string): number {
   for (const entry of readdirSync("/proc")) {
     if (!/^\d+$/.test(entry)) continue;
     try {
-      const isPython = readFileSync(`/proc/${entry}/cmdline`, "utf8").includes("server.py");
-      if (isPython && readlinkSync(`/proc/${entry}/cwd`).includes(podUid)) return Number(entry);
+      const isMeant = readFileSync(`/proc/${entry}/cmdline`, "utf8").includes(program);
+      if (isMeant && readlinkSync(`/proc/${entry}/cwd`).includes(podUid)) return Number(entry);
     } catch {
       // The process ended while it was looked at.
     }
   }
-  throw new Error(`pod ${podUid} has no Python process`);
+  throw new Error(`pod ${podUid} has no process of ${program}`);
 }
 
 test("a Python function runs in a pod with a fetcher, with its secret and config map as files and without credentials", async () => {
@@ -154,14 +154,17 @@ test("an executor that starts anew keeps the warm pod", async () => {
   expect((await callPod(endpoint)).text).toBe("kept");
 });
 
-test("a pod whose runtime dies is replaced", async () => {
+test.each([
+  ["runtime", "server.py"],
+  ["fetcher", "env-images/fetcher/main.ts"],
+])("a pod whose %s dies is replaced", async (name, program) => {
   const running = await executor();
   const serving = pythonRevision(text("again"), {});
-  const { uid } = await world.serve("mortal", serving);
-  const endpoint = first(await running.acquire("mortal", uid, serving.revision));
-  process.kill(runtimeOf(endpoint.podUid), "SIGKILL");
+  const { uid } = await world.serve(`mortal-${name}`, serving);
+  const endpoint = first(await running.acquire(`mortal-${name}`, uid, serving.revision));
+  process.kill(processOf(endpoint.podUid, program), "SIGKILL");
   await until("its pod is given to nobody", async () => {
-    const next = first(await running.acquire("mortal", uid, serving.revision));
+    const next = first(await running.acquire(`mortal-${name}`, uid, serving.revision));
     return next.podUid !== endpoint.podUid && (await callPod(next)).text === "again";
   });
   await until("it is gone", async () => {
