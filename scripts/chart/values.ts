@@ -4,6 +4,7 @@ import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
 import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
 import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
 import type { Setting } from "../../net/settings.ts";
+import { anyList, anyObject, count, image, resources, strings, text, toggle } from "./value-forms.ts";
 
 /**
  * The values of the chart: one schema from which values.yaml (defaults and comments), values.schema.json and the table in
@@ -12,38 +13,6 @@ import type { Setting } from "../../net/settings.ts";
 const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const CIDR = /^(\d{1,3}(\.\d{1,3}){3}\/\d{1,2}|[0-9a-fA-F:]+\/\d{1,3})$/;
 const LABEL = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?=[-A-Za-z0-9_.]*$/;
-
-const text = (about: string) => z.string().describe(about);
-const count = (min: number, max: number, about: string) => z.int().min(min).max(max).describe(about);
-const toggle = (about: string) => z.boolean().describe(about);
-const anyObject = (about: string) => z.record(z.string(), z.unknown()).describe(about);
-const anyList = (about: string) => z.array(z.record(z.string(), z.unknown())).describe(about);
-const strings = (about: string) => z.record(z.string(), z.string()).describe(about);
-const quantity = z.union([z.string().regex(/^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/), z.number().positive()]);
-
-const resources = (requests: Record<string, string>, limits: Record<string, string>) =>
-  z
-    .strictObject({
-      requests: z.record(z.string(), quantity).optional(),
-      limits: z.record(z.string(), quantity).optional(),
-    })
-    .describe("Requests and limits of the container")
-    .default({ requests, limits });
-
-const image = (repository: string, about: string) =>
-  z
-    .strictObject({
-      registry: text("Registry of this image; empty = image.registry").default(""),
-      repository: text("Name of the image in its registry").default(repository),
-      tag: text("Tag; empty = image.tag, and then the chart's appVersion").default(""),
-      digest: z
-        .string()
-        .regex(/^(sha256:[0-9a-f]{64})?$/)
-        .describe("Digest sha256:…, instead of the tag")
-        .default(""),
-    })
-    .describe(about)
-    .prefault({});
 
 /** Settings of a process that a user may give; those that the chart sets itself are left out. */
 function settings(records: Readonly<Record<string, Setting<unknown>>>, owned: readonly string[]) {
@@ -216,6 +185,9 @@ const functionNamespaces = z
         create: toggle("Make the environment in every function namespace").default(true),
         name: z.string().regex(DNS_LABEL).describe("Its name").default("deno"),
         poolSize: count(0, 1_000, "Generic pods kept ready per namespace").default(3),
+        builderEnv: anyList(
+          "Variables of the builder container, e.g. npm_config_registry for a registry mirror",
+        ).default([]),
         resources: resources({ cpu: "20m", memory: "64Mi" }, { memory: "256Mi" }),
         terminationGracePeriod: count(0, 3_600, "Seconds that running requests have when a pod ends").default(
           90,
