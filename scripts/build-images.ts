@@ -51,11 +51,11 @@ const SETTINGS = {
     env: "ISOTOPE_IMAGE_TAG",
     help: "Tag; default: one that follows from the content",
   }),
-  start: toggle({
-    flag: "start",
-    env: "ISOTOPE_IMAGE_START",
-    help: "Start each image once and print how long that takes",
-    fallback: true,
+  noStart: toggle({
+    flag: "no-start",
+    env: "ISOTOPE_IMAGE_NO_START",
+    help: "Do not start each image once to print how long that takes",
+    fallback: false,
   }),
   out: text({
     flag: "out",
@@ -119,11 +119,11 @@ async function main(): Promise<void> {
   const measured: Measured[] = [];
   for (const image of built) {
     const plan = IMAGES.find(({ name }) => name === image.name);
-    const startMs = settings.start && plan ? await startTime(engine, plan.name, image.ref) : undefined;
+    const startMs = !settings.noStart && plan ? await startTime(engine, plan.name, image.ref) : undefined;
     measured.push({ ...image, startMs });
   }
   process.stdout.write(`${table(measured)}\n`);
-  if (settings.start) process.stdout.write(`load average ${loadavg()[0]?.toFixed(1)}, ${engine.name}\n`);
+  if (!settings.noStart) process.stdout.write(`load average ${loadavg()[0]?.toFixed(1)}, ${engine.name}\n`);
 }
 
 main().catch((error: unknown) => {

@@ -85,7 +85,11 @@ function started(program: string, args: readonly string[], remove?: () => Promis
     ended,
     stop: async () => {
       if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, "SIGTERM");
-      await ended.finally(() => remove?.());
+      try {
+        await ended;
+      } finally {
+        await remove?.();
+      }
     },
   };
 }
