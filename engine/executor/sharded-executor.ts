@@ -13,6 +13,7 @@ import { ownerOf } from "./ownership.ts";
  *    then adopts its pods as after a restart.
  * 2. A call is passed on at most once.
  * 3. A call that meets a change of hands is tried again until its own time limit.
+ * 4. Who was ready once stays so: members change for all at the same time, and a Service without any endpoint would refuse what may wait.
  */
 export interface ShardedExecutorOptions {
   /** Own identity among the members. */
@@ -52,6 +53,7 @@ export function createShardedExecutor(options: ShardedExecutorOptions): ShardedE
   let changing: Promise<void> = Promise.resolve();
   let epoch = 0;
   let stopped = false;
+  let wasReady = false;
 
   /** Takes what is owned now, once what was owned before is let go; a later change overtakes one that still waits. */
   const take = async (old: Executor | undefined, mine: number, first: boolean): Promise<void> => {
@@ -119,7 +121,10 @@ export function createShardedExecutor(options: ShardedExecutorOptions): ShardedE
       if (forwarded) return;
       for (const member of members) if (member !== self) options.forwardLoad(member, report);
     },
-    ready: () => current?.ready ?? false,
+    ready: () => {
+      wasReady ||= current?.ready ?? false;
+      return wasReady && !stopped;
+    },
     snapshot: () => current?.snapshot(),
     metrics: () => current?.metrics() ?? "",
     stop: async () => {

@@ -166,8 +166,9 @@ readinessProbe:
     path: /readyz
     port: {{ .port }}
   periodSeconds: 2
-  timeoutSeconds: 2
-  failureThreshold: 2
+  # A node that is short of processors slows all replicas at once: late answers must not take the last one out of its Service.
+  timeoutSeconds: 5
+  failureThreshold: 3
 {{- end -}}
 
 {{/* New connections still come for a moment after a pod was asked to end: it lets them pass before it hears of it. */}}
