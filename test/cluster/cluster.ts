@@ -1,8 +1,9 @@
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { binariesFolder, buildBinaries } from "./binaries.ts";
-import { restartDaemon, stopDaemons } from "./daemons.ts";
+import { daemonPid, restartDaemon, stopDaemons } from "./daemons.ts";
 import { importArchive, nodeImages } from "./images.ts";
-import { clusterLayout } from "./layout.ts";
+import { clusterLayout, type Layout } from "./layout.ts";
 import { withMachineLock } from "./lock.ts";
 import { ensurePrerequisites } from "./prerequisites.ts";
 import { isHealthy, startCluster } from "./start-cluster.ts";
@@ -10,6 +11,9 @@ import { hasRemains, stopCluster } from "./stop-cluster.ts";
 
 /** Names a cluster that is there already: the tests then start and stop none. */
 export const FOREIGN_KUBECONFIG = "ISOTOPE_CLUSTER_KUBECONFIG";
+
+const SILENCE_MS = 90_000;
+const POLL_MS = 500;
 
 export type NodePart =
   | "etcd"
@@ -58,12 +62,22 @@ export async function up(options: UpOptions = {}): Promise<{ cluster: Cluster; w
   ensurePrerequisites({ install });
   const layout = clusterLayout();
   return withMachineLock(layout.cache, async () => {
-    if (await isHealthy(layout)) return { cluster: ownCluster(), wasUp: true };
+    if (await becomesHealthy(layout)) return { cluster: ownCluster(), wasUp: true };
     if (await hasRemains(layout)) await stopCluster(layout);
     const bin = await buildBinaries(layout.cache, log);
     await startCluster(layout, bin, log);
     return { cluster: ownCluster(), wasUp: false };
   });
+}
+
+/** A test may have stopped a part for a while; only a cluster that stays silent is taken for a ruin. */
+async function becomesHealthy(layout: Layout): Promise<boolean> {
+  const deadline = Date.now() + SILENCE_MS;
+  while (!(await isHealthy(layout))) {
+    if (daemonPid(layout.state, "containerd") === undefined || Date.now() > deadline) return false;
+    await sleep(POLL_MS);
+  }
+  return true;
 }
 
 /** Stops this machine's test cluster and removes all of it but the cached binaries; does nothing when there is none. */
