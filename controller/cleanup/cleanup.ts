@@ -10,6 +10,7 @@ import { LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { ENDPOINT_SLICES, LEASES, PODS, REPLICA_SETS } from "../../kube/core.ts";
 import { isNotFound, KubeError } from "../../kube/kube-error.ts";
+import { LABEL_LEASE_GROUP } from "../../kube/lease.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { type ResourceType, resourceType } from "../../kube/resource.ts";
@@ -37,6 +38,8 @@ const OWNERS: readonly ResourceType[] = [
   resourceType("v1", "Service", "services"),
   ENDPOINT_SLICES,
 ];
+/** Leases of what works in one process of several. */
+const LEADERS = new Set(["isotope-controller", "isotope-storage"]);
 const LOOK_MS = 500;
 
 /** Resolves when nothing is left. Throws when pods are still there after `timeoutMs`, or the API server refuses. */
@@ -57,7 +60,7 @@ export async function cleanup(options: CleanupOptions): Promise<void> {
   }
   for (const type of [INGRESSES, HTTP_ROUTES]) await removeAll(client, type, namespace);
   for (const { metadata } of (await client.list(LEASES, { namespace })).items)
-    if (metadata.name === "isotope-controller" || metadata.labels?.["isotope.dev/group"] !== undefined)
+    if (LEADERS.has(metadata.name) || metadata.labels?.[LABEL_LEASE_GROUP] !== undefined)
       await client.delete(LEASES, metadata);
 }
 
