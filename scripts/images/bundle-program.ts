@@ -42,7 +42,6 @@ export async function bundleProgram(options: BundleOptions): Promise<NpmPackage[
     target: options.platform === "node" ? "node26" : "esnext",
     external: [...(options.external ?? []), ...(options.platform === "deno" ? ["node:*"] : [])],
     ...(options.platform === "node" ? { banner: { js: REQUIRE } } : {}),
-    keepNames: true,
     legalComments: "eof",
     logLevel: "error",
     metafile: true,
