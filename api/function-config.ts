@@ -100,7 +100,28 @@ export const FunctionConfig = z
     idleTimeout: Duration.optional().describe(
       "Time without a request after which a pod is released; default 2m",
     ),
-    executor: z.enum(["auto", "poolmgr"]).optional().describe("How pods are had; default auto"),
+    executor: z
+      .enum(["auto", "poolmgr", "newdeploy"])
+      .optional()
+      .describe("How pods are had: from a pool (auto, poolmgr) or by a Deployment; default auto"),
+    minPods: z
+      .int()
+      .min(0)
+      .max(100_000)
+      .optional()
+      .describe("Fewest pods, warm before the first call (auto, newdeploy); default 0"),
+    maxPods: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .optional()
+      .describe("Most pods at once; default concurrency (auto), else minPods, at least 1 (newdeploy)"),
+    requestsPerSecond: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .optional()
+      .describe("Requests per second that one pod is to have (auto, newdeploy); default: as many as come"),
     environment: NAME.optional().describe("Environment; default deno"),
     typeCheck: z.boolean().optional().describe("Type-check when building; default false"),
     cron: z

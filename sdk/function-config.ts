@@ -88,8 +88,14 @@ export interface FunctionConfig {
   retainPods?: number | undefined;
   /** Time without a request after which a pod is released; default 2 minutes. */
   idleTimeout?: Duration | undefined;
-  /** How pods are had; default `auto`. */
-  executor?: "auto" | "poolmgr" | undefined;
+  /** How pods are had: from a pool (`auto`, `poolmgr`) or by a Deployment (`newdeploy`); default `auto`. */
+  executor?: "auto" | "poolmgr" | "newdeploy" | undefined;
+  /** Fewest pods, warm before the first call; default 0. */
+  minPods?: number | undefined;
+  /** Most pods; default `concurrency`, for `newdeploy` `minPods` and at least 1. */
+  maxPods?: number | undefined;
+  /** Requests per second that one pod is to have. */
+  requestsPerSecond?: number | undefined;
   /** Environment; default `deno`. */
   environment?: string | undefined;
   /** Whether the build fails on type errors. */

@@ -82,7 +82,14 @@ function functionSpec(name: string, config: Config, { namespace }: Target): Func
     package: { packageref: { namespace, name }, functionName: config.export ? `.${config.export}` : "" },
     InvokeStrategy: {
       StrategyType: "execution",
-      ExecutionStrategy: { ExecutorType: config.executor ?? DEPLOY_DEFAULTS.executor },
+      ExecutionStrategy: {
+        ExecutorType: config.executor ?? DEPLOY_DEFAULTS.executor,
+        ...(config.minPods === undefined ? {} : { MinScale: config.minPods }),
+        ...(config.maxPods === undefined ? {} : { MaxScale: config.maxPods }),
+        ...(config.requestsPerSecond === undefined
+          ? {}
+          : { TargetRequestsPerSecond: config.requestsPerSecond }),
+      },
     },
     requestsPerPod: config.onceOnly ? 1 : (config.requestsPerPod ?? DEPLOY_DEFAULTS.requestsPerPod),
     ...(config.timeout === undefined ? {} : { functionTimeout: seconds(config.timeout) }),

@@ -171,16 +171,20 @@ async function writeTemplate(
 }
 
 async function writeReplicas({ options }: State, deployed: Deployed): Promise<void> {
-  const { namespace, name, wanted } = deployed;
+  const { namespace, name } = deployed;
   for (const pod of deployed.retiring) {
     await options.cluster.annotatePod(pod.namespace, pod.name, { [DELETION_COST]: RETIRED_COST });
     deployed.retiring.delete(pod);
   }
-  if (wanted === undefined || wanted === deployed.replicas) return;
-  options.beforeWrite?.("deployment-scale");
-  const generation = await options.cluster.scaleDeployment(namespace, name, wanted);
-  deployed.generation = Math.max(deployed.generation, generation);
-  deployed.replicas = wanted;
+  const { wanted } = deployed;
+  if (wanted !== undefined && wanted !== deployed.replicas) {
+    options.beforeWrite?.("deployment-scale");
+    const generation = await options.cluster.scaleDeployment(namespace, name, wanted);
+    deployed.generation = Math.max(deployed.generation, generation);
+    deployed.replicas = wanted;
+  }
+  // A wish that is fulfilled is over: whoever else scales it from now on is not turned back.
+  if (deployed.wanted === wanted) deployed.wanted = undefined;
 }
 
 async function writeScale({ options }: State, deployed: Deployed): Promise<void> {

@@ -160,12 +160,16 @@ function current(state: State, revision: Revision, scale: Scale): void {
     deployed.replicas = before?.replicas;
     state.functions.set(uid, deployed);
   }
+  const same = deployed === before && deployed.revision === revision && sameScale(deployed.scale, scale);
+  if (same) return;
   deployed.revision = revision;
   deployed.scale = scale;
-  if (deployed.wanted !== undefined && deployed.wanted > scale.maxPods) deployed.wanted = scale.maxPods;
+  if (replicasOf(deployed) > scale.maxPods) deployed.wanted = scale.maxPods;
   raise(state, deployed, scale.minPods);
   state.writer.touch(deployed);
 }
+
+const sameScale = (one: Scale, other: Scale): boolean => JSON.stringify(one) === JSON.stringify(other);
 
 function remove(state: State, functionUid: string): void {
   const deployed = state.functions.get(functionUid);

@@ -1,5 +1,6 @@
 import { isRefusal } from "./error-text.ts";
 import type { KubeletContext } from "./kubelet-context.ts";
+import { asPod, type Pod } from "./pod.ts";
 import type { PodPlan } from "./pod-plan.ts";
 import type { PodState } from "./pod-state.ts";
 import { reportStatus } from "./pod-status.ts";
@@ -12,6 +13,12 @@ export interface StatusWriter {
   write(plan: PodPlan): Promise<void>;
   /** Whether anything was written yet. */
   hasWritten(): boolean;
+}
+
+function newest(pod: Pod, { store }: KubeletContext): Pod {
+  const { namespace, name, uid } = pod.metadata;
+  const found = store.get("pods", namespace, name);
+  return found?.metadata.uid === uid ? asPod(found) : pod;
 }
 
 /** Writes a pod's status, and with the first one the binding to the node. */
@@ -36,10 +43,12 @@ export function makeStatusWriter(state: PodState, context: KubeletContext): Stat
     hasWritten: () => written !== "",
     async write(plan) {
       const podIP = state.podIP ?? state.pod.status?.podIP;
-      const status = reportStatus({ ...state, plan, podIP, hostIP: context.hostIP, nowMs: Date.now() });
+      const { namespace, name } = state.pod.metadata;
+      // As it is in this turn, not as it was last told: a condition that somebody else has set meanwhile must not be lost.
+      const pod = newest(state.pod, context);
+      const status = reportStatus({ ...state, pod, plan, podIP, hostIP: context.hostIP, nowMs: Date.now() });
       const text = JSON.stringify(status);
       if (text === written) return;
-      const { namespace, name } = state.pod.metadata;
       // Both in one turn, so that they share a commit.
       const writes = [
         ...bind(),

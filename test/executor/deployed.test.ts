@@ -192,7 +192,7 @@ describe("newdeploy", () => {
     const running = await executor({ scaleDownDelayMs: 500 });
     const serving = newdeploy(HELLO, { minPods: 0 }, { idleTimeoutMs: 1_500 });
     const uid = await serve("lazy", serving);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await new Promise((resolve) => setTimeout(resolve, 1_300));
     expect(await owned(DEPLOYMENTS, uid)).toEqual([]);
     const endpoint = await first(running, "lazy", uid, serving);
     expect((await callPod(endpoint)).text).toBe("call 1");

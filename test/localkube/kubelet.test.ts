@@ -516,4 +516,19 @@ describe("other pods", () => {
     await ready("gated");
     expect(status("gated")?.conditions?.some(({ type }) => type === "test/open")).toBe(true);
   });
+
+  it("keep what somebody else says about them at the very moment at which the kubelet speaks too", async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const name = `spoken-${round}`;
+      await node.createPod(name, {
+        readinessGates: [{ conditionType: "test/open" }],
+        containers: [{ name: "main", image: "fixed" }],
+      });
+      // The kubelet writes each step of the start; the gate is opened with the first sign of an address, in the midst of them.
+      await until(() => status(name)?.podIP);
+      const conditions = [...(status(name)?.conditions ?? []), { type: "test/open", status: "True" }];
+      await node.store.patch("pods", "default", name, { status: { conditions } }, { subresource: "status" });
+      await ready(name);
+    }
+  });
 });
