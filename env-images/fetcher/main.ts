@@ -3,8 +3,8 @@ import { startFetcher } from "./fetcher.ts";
 import { restrictFileModes } from "./place-files.ts";
 import { FETCHER_HELP, fetcherSettings } from "./settings.ts";
 
-/** Time for the last answers to leave. */
-const LAST_WORDS_MS = 50;
+/** Time for the last answers to leave, and for the kubelet to hear that the runtime may end. */
+const LAST_WORDS_MS = 1_000;
 
 const log = (message: string): void =>
   void process.stdout.write(

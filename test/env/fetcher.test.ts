@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { type IncomingMessage, request } from "node:http";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -200,6 +201,28 @@ describe("requests through the fetcher", () => {
     const body = Buffer.alloc(3_000_000, "x");
     const reply = await pod.call("/", { method: "POST", body });
     expect((await reply.arrayBuffer()).byteLength).toBe(body.length);
+  });
+
+  it("answers a request that waits for its word before its body, and refuses one without reading it", async () => {
+    const pod = await startFetcherPod();
+    const post = async () => {
+      const headers = { "x-isotope-pod": pod.uid, expect: "100-continue", "content-length": "2000000" };
+      const sent = request(`${pod.origin}/`, { method: "POST", headers });
+      let asked = false;
+      sent.once("continue", () => {
+        asked = true;
+        sent.end(Buffer.alloc(2_000_000, "x"));
+      });
+      sent.flushHeaders();
+      const [reply]: IncomingMessage[] = await once(sent, "response");
+      let sizeBytes = 0;
+      for await (const chunk of reply ?? []) sizeBytes += Buffer.from(chunk).length;
+      sent.destroy();
+      return { status: reply?.statusCode, asked, sizeBytes };
+    };
+    expect(await post()).toEqual({ status: 421, asked: false, sizeBytes: 0 });
+    await pod.specialize("def main(request):\n    return request.body\n");
+    expect(await post()).toEqual({ status: 200, asked: true, sizeBytes: 2_000_000 });
   });
 
   it("is retired once it was idle, and not while connections of the runtime's own are open", async () => {
