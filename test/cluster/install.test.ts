@@ -101,7 +101,12 @@ test("an upgrade changes what it is told and loses nothing", { timeout: 300_000 
 
 test("the signing key is rotated step by step, and no step can be jumped", { timeout: 300_000 }, async () => {
   const [old] = await keys();
-  const rotate = (step: number) => install([`signingKey.rotation=${step}`]);
+  const chart = join(import.meta.dirname, "..", "..", "charts", "isotope");
+  const rotate = (step: number) =>
+    helm(cluster, [
+      ...["upgrade", "isotope", chart, "--namespace", PLATFORM, "--reuse-values"],
+      ...["--set", `signingKey.rotation=${step}`],
+    ]);
   await expect(rotate(2)).rejects.toThrow("signingKey.rotation must be 0 or 1, got 2");
   await rotate(1);
   const [first, added] = await keys();
@@ -111,6 +116,7 @@ test("the signing key is rotated step by step, and no step can be jumped", { tim
   expect(await keys()).toEqual([old, added]);
   await rotate(2);
   expect(await keys()).toEqual([added, old]);
+  expect(await hello()).toMatch(/^200/);
   await rotate(3);
   expect(await keys()).toEqual([added]);
 });
