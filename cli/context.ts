@@ -33,6 +33,8 @@ export interface CliContext {
   namespace(): Promise<string>;
   /** The running local platform that the command works on, if it does not work on a cluster. */
   platform(): Connection | undefined;
+  /** Where functions are called: the local platform's router, else what the environment names; "" when unknown. */
+  routerUrl(): string;
   /** The same context for the local platform in another folder. */
   withHome(home: string): CliContext;
   ops(): Promise<OpsClient>;
@@ -98,6 +100,7 @@ export function createContext(surroundings: Surroundings, globals: GlobalValues)
     out: (text) => surroundings.write(text),
     note: (line) => surroundings.writeError(`${line}\n`),
     platform,
+    routerUrl: () => platform()?.routerUrl ?? env.ISOTOPE_ROUTER_URL ?? env.FISSION_ROUTER_URL ?? "",
     withHome: (home) => createContext(surroundings, { ...globals, home }),
     kube: () => {
       client ??= connect().then(kubeClientOf);

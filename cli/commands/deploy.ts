@@ -40,8 +40,7 @@ async function waitForAll(
   timeoutMs: number,
   context: CliContext,
 ): Promise<number> {
-  const routerUrl =
-    context.platform()?.routerUrl ?? context.env.ISOTOPE_ROUTER_URL ?? context.env.FISSION_ROUTER_URL ?? "";
+  const routerUrl = context.routerUrl();
   const results = await Promise.all(
     plan.functions.map(async (planned) => {
       const { name, objects } = planned.prepared;

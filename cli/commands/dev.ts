@@ -24,7 +24,7 @@ async function deployOnce(
 ): Promise<Map<string, string[]>> {
   const plan = await planProject(project, chosen, access);
   await applyPlan(plan, access, { prune: true });
-  const routerUrl = context.platform()?.routerUrl ?? "";
+  const routerUrl = context.routerUrl();
   await Promise.all(
     plan.functions.map(async ({ prepared, actions }) => {
       if (actions.every(({ action }) => action === "unchanged") && savedAt > 0) return;

@@ -19,13 +19,14 @@ export const status: Command = defineCommand({
     else if (flags.output === "yaml") context.out(stringify(state));
     else {
       const platform = context.platform();
+      const routerUrl = context.routerUrl();
       const pods = Object.entries(state.counts.pods).map(([name, count]) => `${count} ${name || "other"}`);
       context.out(
         [
           `Isotope ${state.version}, running for ${age(state.startedAt)}${platform ? `, in ${platform.home}` : ""}`,
+          ...(routerUrl ? [`  functions   ${routerUrl}`] : []),
           ...(platform
             ? [
-                `  functions   ${platform.routerUrl}`,
                 `  operations  ${platform.opsUrl}`,
                 `  kubernetes  ${state.kubernetes.server} (KUBECONFIG=${platform.kubeconfig})`,
               ]

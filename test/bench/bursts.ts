@@ -1,5 +1,5 @@
 /**
- * Bursts of first calls to a function that was never called, through the router of a whole local platform.
+ * Bursts of first calls to a function that was never called, through the router of a whole platform.
  * Usage: node test/bench/bursts.ts [--rounds 5]
  */
 import { parseArgs } from "node:util";

@@ -1,10 +1,11 @@
 /**
- * Cold starts through the router of a whole local platform: functions that were never called, one after the other, with a pause.
- * Usage: node test/bench/cold-start.ts [--count 12] [--pause-ms 3000] [--only small]
+ * Cold starts through the router of a whole platform: functions that were never called, one after the other, with a pause.
+ * Usage: node test/bench/cold-start.ts [--count 12] [--pause-ms 3000] [--kinds tiny,small]
  * The archives have been read ahead by the executor, as in service; every call finds a full pool of three.
  */
 import { parseArgs } from "node:util";
-import { executorMetrics, metricValue, sleep, startBenchPlatform } from "./bench-platform.ts";
+import { sleep, startBenchPlatform } from "./bench-platform.ts";
+import { metricValue } from "./metric-value.ts";
 import { percentile, printConditions, printLoadAfter, printTable, spread } from "./report.ts";
 import { timedCaller } from "./timed-call.ts";
 
@@ -12,11 +13,12 @@ const { values } = parseArgs({
   options: {
     count: { type: "string", default: "12" },
     "pause-ms": { type: "string", default: "3000" },
-    only: { type: "string" },
+    kinds: { type: "string" },
   },
 });
 const count = Number(values.count);
 const pauseMs = Number(values["pause-ms"]);
+const wanted = values.kinds?.split(",");
 
 const SMALL_BYTES = 50_000;
 const LARGE_BYTES = 730_000;
@@ -97,7 +99,7 @@ try {
     ],
   ];
   // The caller's own first request must not count.
-  const kinds = KINDS.filter(({ name }) => values.only === undefined || values.only === name);
+  const kinds = KINDS.filter(({ name }) => wanted === undefined || wanted.includes(name));
   await platform.deploy({ "warm.ts": answer() });
   for (let n = 0; n < 20; n += 1) await caller.get(`${platform.connection.routerUrl}/warm`);
   for (const kind of kinds) {
@@ -119,13 +121,13 @@ try {
     for (let n = 0; n < count; n += 1) {
       await platform.poolFull();
       await sleep(pauseMs);
-      const before = await executorMetrics(platform);
+      const before = await platform.executorMetrics();
       const url = `${platform.connection.routerUrl}/${kind.name}-${n}`;
       const first = await caller.get(url);
       totals.push(first.ms);
       if (first.status !== 200) bad += 1;
       second.push((await caller.get(url)).ms);
-      const after = await executorMetrics(platform);
+      const after = await platform.executorMetrics();
       for (const part of PARTS_CALLED) {
         const grown = metricValue(after, `${part}_sum`) - metricValue(before, `${part}_sum`);
         (inside[part] ??= []).push(grown * 1000);

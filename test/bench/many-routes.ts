@@ -41,7 +41,7 @@ const kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig
 try {
   const scriptFile = join(platform.home, "wrk.lua");
   const base = platform.connection.routerUrl;
-  const router = platform.pidOf("router");
+  const router = await platform.pidOf("router");
   await platform.deploy({
     "hello.ts":
       'export const config = { requestsPerPod: 100 };\nexport default () => new Response("Hello world\\n");\n',

@@ -36,7 +36,7 @@ async function start(home: string, deploy: boolean): Promise<Start> {
       await sleep(5);
     }
     const answerMs = performance.now() - beganMs;
-    const cpuMs = platform.processes().reduce((sum, { pid }) => sum + totalMs(cpuTime(pid)), 0);
+    const cpuMs = (await platform.processes()).reduce((sum, { pid }) => sum + totalMs(cpuTime(pid)), 0);
     await sleep(1_000);
     return { readyMs, answerMs, cpuMs };
   } finally {

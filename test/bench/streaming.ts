@@ -62,8 +62,7 @@ const caller = timedCaller(1);
 try {
   await platform.poolFull();
   const before = new Map(
-    platform
-      .processes()
+    (await platform.processes())
       .filter(({ part }) => part === "function pod")
       .map(({ pid }) => [pid, totalMs(cpuTime(pid))]),
   );
@@ -76,7 +75,7 @@ try {
     [...before]
       .map(([pid, ms]) => [pid, totalMs(cpuTime(pid)) - ms] as const)
       .toSorted((a, b) => b[1] - a[1])[0] ?? [];
-  const router = platform.pidOf("router");
+  const router = await platform.pidOf("router");
   const rows = [
     [
       "direction",

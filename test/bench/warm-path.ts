@@ -1,5 +1,5 @@
 /**
- * The warm path of a whole local platform: wrk → router → Deno function, requestsPerPod 100, all on this machine; and, in turn with it,
+ * The warm path of a whole platform: wrk → router → Deno function, requestsPerPod 100, all on this machine; and, in turn with it,
  * wrk → blind TCP pipe → the same pod. What the kernel asks for a byte differs by a factor of three between machines, so that only the
  * ratio of the two compares.
  * Usage: node test/bench/warm-path.ts [--seconds 4] [--rounds 3]
@@ -14,7 +14,7 @@ import { LABEL_REVISION } from "../../api/names.ts";
 import { createKubeClient } from "../../kube/client.ts";
 import { ENDPOINT_SLICES } from "../../kube/core.ts";
 import { type BenchPlatform, sleep, startBenchPlatform } from "./bench-platform.ts";
-import { cpuTime } from "./process-usage.ts";
+import { type CpuTime, cpuTime } from "./process-usage.ts";
 import { median, printConditions, printLoadAfter, printTable } from "./report.ts";
 import { timedCaller } from "./timed-call.ts";
 import { type LoadResult, wrk } from "./wrk.ts";
@@ -47,11 +47,14 @@ interface Pipe {
   stop(): void;
 }
 
-/** A pipe to the one pod that serves. */
+/** A pipe on this machine to the one pod that serves. */
 async function startPipe(platform: BenchPlatform): Promise<Pipe> {
   const kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
   try {
-    const slices = await kube.list(ENDPOINT_SLICES, { labelSelector: LABEL_REVISION });
+    const slices = await kube.list(ENDPOINT_SLICES, {
+      namespace: platform.namespace,
+      labelSelector: LABEL_REVISION,
+    });
     const [slice] = slices.items.filter(({ endpoints }) => (endpoints?.length ?? 0) > 0);
     const endpoint = slice?.endpoints?.[0];
     const port = slice?.ports?.[0]?.port;
@@ -96,30 +99,35 @@ try {
   const url = `${platform.connection.routerUrl}/hello`;
   for (let n = 0; n < 50; n += 1) await caller.get(url);
   await sleep(500);
-  pipe = await startPipe(platform);
-  const { url: pipeUrl, pid: pipePid, headers } = pipe;
-  const router = platform.pidOf("router");
-  const podTime = (): number =>
-    platform
-      .processes()
+  // Pods of another machine's cluster are out of its reach.
+  if ((await platform.processes()).length > 0) pipe = await startPipe(platform);
+  const podTime = async (): Promise<number> =>
+    (await platform.processes())
       .filter(({ part }) => part === "function pod")
       .reduce((sum, { pid }) => {
         const { userMs, systemMs } = cpuTime(pid);
         return sum + userMs + systemMs;
       }, 0);
-  const measure = async (connections: number, what: "router" | "pipe"): Promise<Run> => {
-    const pid = what === "router" ? router : pipePid;
-    const before = cpuTime(pid);
-    const podsBefore = podTime();
-    const load = { connections, seconds, byStatus: false, scriptFile };
-    const result = await (what === "router" ? wrk(url, load) : wrk(pipeUrl, { ...load, headers }));
-    const after = cpuTime(pid);
+  const measure = async (
+    connections: number,
+    what: "router" | "pipe",
+    lengthSeconds = seconds,
+  ): Promise<Run> => {
+    const time = async (): Promise<CpuTime> =>
+      what === "pipe" && pipe ? cpuTime(pipe.pid) : platform.cpuOf("router");
+    const before = await time();
+    const podsBefore = await podTime();
+    const load = { connections, seconds: lengthSeconds, byStatus: false, scriptFile };
+    const result = await (what === "pipe" && pipe
+      ? wrk(pipe.url, { ...load, headers: pipe.headers })
+      : wrk(url, load));
+    const after = await time();
     const each = (ms: number): number => (ms * 1000) / result.requests;
     return {
       ...result,
       user: each(after.userMs - before.userMs),
       system: each(after.systemMs - before.systemMs),
-      pods: each(podTime() - podsBefore),
+      pods: each((await podTime()) - podsBefore),
     };
   };
   const cpuCell = (runs: readonly Run[]): string => {
@@ -148,8 +156,8 @@ try {
     // Pods that this load needs start now, not while it is measured.
     await wrk(url, { connections, seconds: 3, byStatus: false, scriptFile });
     // Without a router nobody keeps what is too much away from the pod.
-    const piped = connections <= REQUESTS_PER_POD;
-    if (piped) await wrk(pipeUrl, { connections, seconds: 1, byStatus: false, scriptFile, headers });
+    const piped = pipe !== undefined && connections <= REQUESTS_PER_POD;
+    if (piped) await measure(connections, "pipe", 1);
     const runs: Run[] = [];
     const pipes: Run[] = [];
     for (let round = 0; round < rounds; round += 1) {
@@ -164,8 +172,7 @@ try {
     );
     const bad = Object.entries(counted.statuses).filter(([status]) => !status.startsWith("2"));
     const of = (pick: (run: Run) => number): number => median(runs.map(pick));
-    const serving = new Set<string>();
-    for (const { part, pid } of platform.processes()) if (part === "function pod") serving.add(String(pid));
+    const serving = await platform.functionPods();
     rows.push([
       String(connections),
       of((run) => run.rps).toFixed(0),
@@ -178,7 +185,7 @@ try {
       of((run) => run.pods).toFixed(1),
       bad.length === 0 ? "0" : bad.map(([status, count]) => `${count} x ${status}`).join(", "),
       String(counted.socketErrors + runs.reduce((sum, run) => sum + run.socketErrors, 0)),
-      String(serving.size - 3),
+      String(serving - 3),
       target,
     ]);
   }

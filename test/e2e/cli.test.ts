@@ -292,7 +292,7 @@ describe("env, pkg, archive, route", () => {
     expect(await ok("secret set keys a=1 b=two=2")).toBe('secret "keys" holds a, b\n');
     await ok("secret set keys --from-file c=-", { stdin: "from stdin" });
     const listed = await ok("secret list");
-    expect(listed).toMatch(/default +keys +a,b,c/);
+    expect(listed).toMatch(new RegExp(`^${platform.namespace} +keys +a,b,c`, "m"));
     expect(listed).not.toContain("two");
     file("secretive.ts", "export default () => [process.env.a, process.env.b, process.env.c].join();\n");
     await ok("fn create secretive --env deno --code secretive.ts --url /secretive --env-from-secret keys");

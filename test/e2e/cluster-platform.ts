@@ -14,7 +14,7 @@ import type { TestPlatform } from "./test-platform.ts";
 
 const ROUTERS = "app.kubernetes.io/name=isotope,app.kubernetes.io/component=router";
 const READY_TIMEOUT_MS = 120_000;
-const GONE_TIMEOUT_MS = 120_000;
+const GONE_TIMEOUT_MS = 170_000;
 const POLL_MS = 200;
 
 const until = async (what: string, timeoutMs: number, done: () => Promise<boolean>): Promise<void> => {

@@ -3,7 +3,10 @@ import { dirname, join } from "node:path";
 import type { TestPlatform } from "./test-platform.ts";
 
 /** A folder of functions under the platform's home (so that it goes with it): `{ "hello.ts": "export default …" }`. */
-export function writeProject(platform: TestPlatform, files: Readonly<Record<string, string>>): string {
+export function writeProject(
+  platform: Pick<TestPlatform, "home">,
+  files: Readonly<Record<string, string>>,
+): string {
   const folder = mkdtempSync(join(platform.home, "project-"));
   for (const [name, content] of Object.entries(files)) {
     const path = join(folder, "functions", name);

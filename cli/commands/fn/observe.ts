@@ -209,7 +209,7 @@ export const describeFunction: Command = defineCommand({
         .list(HTTP_TRIGGERS, { namespace })
         .then(({ items }) => items.filter((trigger) => trigger.spec.functionref.name === flags.name)),
     ]);
-    const routerUrl = context.platform()?.routerUrl ?? "";
+    const routerUrl = context.routerUrl();
     const summary = {
       Name: flags.name,
       Namespace: namespace,
