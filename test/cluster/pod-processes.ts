@@ -9,10 +9,10 @@ const read = (path: string): string => {
   }
 };
 
-/** Processes of a pod on this machine's own node whose command line contains `part`; the pod is told by its cgroup. */
-export function podProcesses(podUid: string, part: string): number[] {
+/** Processes of a pod's containers on this machine's own node, told by their cgroup; without the sandbox's own. */
+export function podProcesses(podUid: string): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name) && read(`/proc/${name}/cgroup`).includes(podUid))
-    .filter((pid) => read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").includes(part))
+    .filter((pid) => !read(`/proc/${pid}/cmdline`).startsWith("/bin/busybox"))
     .map(Number);
 }
