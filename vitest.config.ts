@@ -2,7 +2,12 @@ import { defineConfig } from "vitest/config";
 
 const EXCLUDED = ["**/node_modules/**", "dist/**", "env-images/deno/**", "**/.isotope/**"];
 /** End-to-end tests that run on an installed platform too. */
-const ON_CLUSTER = ["functions", "examples", "foreign-images", "logs", "cli"].map((name) => `test/e2e/${name}.test.ts`);
+const ON_CLUSTER = ["functions", "examples", "foreign-images", "logs", "cli"].map(
+  (name) => `test/e2e/${name}.test.ts`,
+);
+
+/** Tests whose other side is built by Go, which the cluster needs as well; without it they are skipped. */
+const BUILT_BY_GO = ["s3-archive-store", "storage-process"].map((name) => `test/storage/${name}.test.ts`);
 
 /** Without a cluster: everything that this machine runs by itself. */
 const platform = {
@@ -37,7 +42,7 @@ export default defineConfig({
     projects:
       process.env["ISOTOPE_CLUSTER_TESTS"] === "true"
         ? [
-            cluster("cluster", ["test/cluster/**/*.test.ts", ...ON_CLUSTER], [ALONE], false),
+            cluster("cluster", ["test/cluster/**/*.test.ts", ...ON_CLUSTER, ...BUILT_BY_GO], [ALONE], false),
             cluster("cluster-alone", [ALONE], [], true),
           ]
         : [platform],

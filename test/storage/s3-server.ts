@@ -1,8 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { openS3Bucket } from "../../engine/storage/s3-bucket.ts";
@@ -11,12 +11,24 @@ import type { ObjectBucket } from "../../engine/storage/object-bucket.ts";
 const ROOT = join(import.meta.dirname, "..", "..");
 const NAME = "versitygw";
 
-/** versitygw (Apache-2.0): a real S3 server over a folder. Built by `npm test -- --cluster`, or by hand in `test/storage/s3-server`. */
-export const S3_SERVER = [
-  process.env["ISOTOPE_S3_SERVER"] ?? "",
-  join(ROOT, ".cache", "bin", NAME),
-  join(homedir(), ".cache", "isotope-cluster", "bin", NAME),
-].find((path) => path !== "" && existsSync(path));
+const BUILT = join(ROOT, ".cache", "bin", NAME);
+
+/** versitygw (Apache-2.0): a real S3 server over a folder. Undefined when it is not there; runs with a cluster build it. */
+export const S3_SERVER = findServer();
+
+function findServer(): string | undefined {
+  const given = process.env["ISOTOPE_S3_SERVER"];
+  if (given !== undefined && given !== "") return given;
+  if (existsSync(BUILT)) return BUILT;
+  if (process.env["ISOTOPE_CLUSTER_TESTS"] !== "true") return undefined;
+  const tool = `github.com/versity/versitygw/cmd/${NAME}`;
+  execFileSync("go", ["build", "-trimpath", "-ldflags", "-s -w", "-o", BUILT, tool], {
+    cwd: join(import.meta.dirname, "s3-server"),
+    env: { ...process.env, CGO_ENABLED: "0" },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  return BUILT;
+}
 
 export interface S3Server {
   readonly endpoint: string;
