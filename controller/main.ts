@@ -13,7 +13,7 @@ import { type Log, processLog } from "../net/log.ts";
 import { metricsRegistry } from "../net/metrics.ts";
 import { serveMetrics } from "../net/metrics-server.ts";
 import { startWith } from "../net/settings.ts";
-import { signedClient } from "../net/signed-client.ts";
+import { type SignedClient, signedClient } from "../net/signed-client.ts";
 import { LOG_STORE_AUDIENCE } from "../api/wire/logs.ts";
 import type { ControllerOptions } from "./controller.ts";
 import { controllerMetrics } from "./controller-metrics.ts";
@@ -38,12 +38,7 @@ async function start(settings: ControllerSettings): Promise<void> {
     (error, failures) =>
       log.warn("Cannot watch namespaces; what is known stays in force", { failures, error }),
   );
-  const storage = signedClient({
-    keys,
-    origin: settings.storageUrl,
-    audience: "storage",
-    unavailable: "archive_unavailable",
-  });
+  const storage = storageClient(keys, settings);
   const builder = builderOf(client, keys, log, settings);
   const logStore = signedClient({
     keys,
@@ -121,6 +116,9 @@ async function start(settings: ControllerSettings): Promise<void> {
     ],
   });
 }
+
+const storageClient = (keys: KeyRing, { storageUrl }: ControllerSettings): SignedClient =>
+  signedClient({ keys, origin: storageUrl, audience: "storage", unavailable: "archive_unavailable" });
 
 function componentsOf(settings: ControllerSettings): ControlPlaneOptions["components"] {
   return [

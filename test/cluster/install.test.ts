@@ -78,9 +78,9 @@ test("an upgrade changes what it is told and loses nothing", { timeout: 300_000 
   const [key] = await keys();
   const failures: string[] = [];
   let calls = 0;
-  let busy = true;
+  const upgraded = new AbortController();
   const traffic = (async () => {
-    while (busy) {
+    while (!upgraded.signal.aborted) {
       const answer = await hello().catch((error: unknown) => String(error));
       calls += 1;
       if (!answer.startsWith("200")) failures.push(answer);
@@ -92,7 +92,7 @@ test("an upgrade changes what it is told and loses nothing", { timeout: 300_000 
     "executor.podAnnotations.a=b",
     "controller.podAnnotations.a=b",
   ]);
-  busy = false;
+  upgraded.abort();
   await traffic;
   expect(failures).toEqual([]);
   expect(calls).toBeGreaterThan(20);
@@ -104,8 +104,14 @@ test("the signing key is rotated step by step, and no step can be jumped", { tim
   const chart = join(import.meta.dirname, "..", "..", "charts", "isotope");
   const rotate = (step: number) =>
     helm(cluster, [
-      ...["upgrade", "isotope", chart, "--namespace", PLATFORM, "--reuse-values"],
-      ...["--set", `signingKey.rotation=${step}`],
+      "upgrade",
+      "isotope",
+      chart,
+      "--namespace",
+      PLATFORM,
+      "--reuse-values",
+      "--set",
+      `signingKey.rotation=${step}`,
     ]);
   await expect(rotate(2)).rejects.toThrow("signingKey.rotation must be 0 or 1, got 2");
   await rotate(1);
