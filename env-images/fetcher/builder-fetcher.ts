@@ -5,7 +5,7 @@ import type { Exchange, Handler } from "../../engine/router/http/types.ts";
 import { createUpstreams } from "../../engine/router/http/upstream.ts";
 import { BadBuildMessage, build, readBuildMessage } from "./build.ts";
 import type { Fetcher } from "./fetcher.ts";
-import { listens } from "./neighbour.ts";
+import { look } from "./neighbour.ts";
 import { hasToken } from "./pod-token.ts";
 import type { FetcherSettings } from "./settings.ts";
 
@@ -47,7 +47,7 @@ export async function startBuilderFetcher(
     if (call === "GET /healthz") return exchange.reply(200, JSON_TYPE, '{"status":"ok"}');
     if (call === "GET /readiness-healthz") {
       const { host, port } = settings.neighbour;
-      const ready = await listens(host, port, LOOK_TIMEOUT_MS);
+      const ready = (await look(host, port, LOOK_TIMEOUT_MS)) === "listens";
       return exchange.reply(
         ready ? 200 : 503,
         JSON_TYPE,

@@ -1,6 +1,6 @@
 /** Calls of the executor, the kubelet and the runtime to the fetcher itself; see `api/wire/pod.ts`. */
 import type { Exchange } from "../../engine/router/http/types.ts";
-import { listens } from "./neighbour.ts";
+import { look } from "./neighbour.ts";
 import { type FetcherPod, assignmentOf, podState, retire, sharedStatus, statusOf } from "./pod.ts";
 import { hasToken } from "./pod-token.ts";
 import type { FetcherSettings } from "./settings.ts";
@@ -61,7 +61,7 @@ async function controlled(
   switch (call) {
     case "GET /_isotope/status": {
       const { host, port } = settings.neighbour;
-      if (owner.ready() && !(await listens(host, port, LOOK_TIMEOUT_MS))) pod.failed = true;
+      if (owner.ready() && (await look(host, port, LOOK_TIMEOUT_MS)) === "refuses") pod.failed = true;
       const all = pod.shared && functionUid === undefined;
       return { status: 200, body: all ? sharedStatus(pod) : statusOf(pod, assignmentOf(pod, functionUid)) };
     }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createListener } from "../../engine/router/http/listener.ts";
 import { createUpstreams } from "../../engine/router/http/upstream.ts";
 import { fetcherHandler } from "./handler.ts";
-import { listens } from "./neighbour.ts";
+import { look } from "./neighbour.ts";
 import { genericPod, inFlightOf } from "./pod.ts";
 import type { FetcherSettings } from "./settings.ts";
 
@@ -61,7 +61,7 @@ export async function startFetcher(
   const bound = await listener.listen(settings.host, settings.port);
   const awaitRuntime = async () => {
     let pauseMs = LOOK_MS.first;
-    while (!(await listens(host, port, LOOK_MS.timeout))) {
+    while ((await look(host, port, LOOK_MS.timeout)) !== "listens") {
       if (closing.signal.aborted) return;
       await sleep(pauseMs);
       pauseMs = Math.min(pauseMs * 2, LOOK_MS.most);

@@ -70,16 +70,23 @@ function once(call: NeighbourCall): Promise<NeighbourAnswer> {
   });
 }
 
-/** Whether something takes connections at the address now. */
-export function listens(host: string, port: number, timeoutMs: number): Promise<boolean> {
+/**
+ * Whether something takes connections at the address now. `silent`: nothing was refused, so it may only have more of them than it can
+ * take.
+ */
+export function look(
+  host: string,
+  port: number,
+  timeoutMs: number,
+): Promise<"listens" | "refuses" | "silent"> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: timeoutMs });
-    const end = (answer: boolean) => {
+    const end = (answer: "listens" | "refuses" | "silent") => {
       socket.destroy();
       resolve(answer);
     };
-    socket.once("connect", () => end(true));
-    socket.once("timeout", () => end(false));
-    socket.once("error", () => end(false));
+    socket.once("connect", () => end("listens"));
+    socket.once("timeout", () => end("silent"));
+    socket.once("error", () => end("refuses"));
   });
 }
