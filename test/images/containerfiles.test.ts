@@ -18,12 +18,15 @@ test("the Deno image runs with exactly the flags of flags.ts", () => {
   expect(words(containerfile("deno"), "ENTRYPOINT")).toEqual(imageCommand());
 });
 
-test.each(globSync("env-images/*/Containerfile", { cwd: ROOT }))("%s runs as nobody in particular", (path) => {
-  const text = readFileSync(join(ROOT, path), "utf8");
-  expect(text).toMatch(/^USER 10001:10001$/m);
-  expect(text).not.toMatch(/^(RUN|ADD) /m);
-  expect(words(text, "ENTRYPOINT")).toBeInstanceOf(Array);
-});
+test.each(globSync("env-images/*/Containerfile", { cwd: ROOT }))(
+  "%s runs as nobody in particular",
+  (path) => {
+    const text = readFileSync(join(ROOT, path), "utf8");
+    expect(text).toMatch(/^USER 10001:10001$/m);
+    expect(text).not.toMatch(/^(RUN|ADD) /m);
+    expect(words(text, "ENTRYPOINT")).toBeInstanceOf(Array);
+  },
+);
 
 test("every component's module is there", () => {
   for (const { entry } of COMPONENTS) expect(existsSync(join(ROOT, `${entry}.ts`)), entry).toBe(true);
