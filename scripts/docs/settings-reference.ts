@@ -1,4 +1,5 @@
 import { relative } from "node:path";
+import { CLEANUP_SETTINGS } from "../../controller/cleanup/settings.ts";
 import { CONTROLLER_SETTINGS } from "../../controller/settings.ts";
 import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
 import { LOG_COLLECTOR_SETTINGS, LOG_STORE_SETTINGS } from "../../engine/logs/settings.ts";
@@ -62,6 +63,10 @@ export function settingsReference(): string {
     "## Log collector",
     "",
     ...table(LOG_COLLECTOR_SETTINGS),
+    "",
+    "## Cleanup",
+    "",
+    ...table(CLEANUP_SETTINGS),
     "",
   ].join("\n");
 }
