@@ -251,7 +251,10 @@ describe("requests through the fetcher", () => {
     const runtime = createServer((socket) => {
       let head = "";
       socket.on("data", (bytes) => {
-        if (head.endsWith("\r\n\r\n")) return void socket.write(bytes);
+        if (head.endsWith("\r\n\r\n")) {
+          socket.write(bytes);
+          return;
+        }
         head += bytes.toString("latin1");
         if (head.startsWith("POST")) socket.end("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n");
         else if (head.endsWith("\r\n\r\n"))
