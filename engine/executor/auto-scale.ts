@@ -8,7 +8,8 @@ import { longestRequestMs } from "./rollover.ts";
  * Invariants
  * 1. A pod that is to go gets nothing new first (its address is unpublished), and goes when it is quiet.
  * 2. A pod that is wanted again before it went stays.
- * 3. A pod that is younger than a lower load must last stays: somebody asked for it, though no report may have said so.
+ * 3. A pod that is younger than a lower load must last stays, since somebody asked for it though no report may have said so; unless none
+ *    is wanted, which is said after the idle time only.
  */
 export interface AutoScale {
   readonly joined: (pod: Pod) => void;
@@ -69,7 +70,7 @@ export function createAutoScale(options: AutoScaleOptions): AutoScale {
       const youngestMs = options.now() - options.downAfterMs;
       // The newest go first: those before them have had time to become fast.
       for (const pod of surplus > 0 ? available.slice(-surplus) : [])
-        if ((joinedAtMs.get(pod) ?? 0) <= youngestMs) void drain(revision, pod);
+        if (pods === 0 || (joinedAtMs.get(pod) ?? 0) <= youngestMs) void drain(revision, pod);
       if (surplus >= 0) return;
       const missing = keep(revision, -surplus);
       if (missing > revision.snapshot().starting) revision.warm(revision.pods().size + missing);

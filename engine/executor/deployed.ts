@@ -35,8 +35,8 @@ export interface Deployed {
   readonly lines: Map<string, Line>;
   /** Pods that go by the executor's decision. */
   readonly retiring: Set<Pod>;
-  /** Why its pods do not start; null before anything is known. */
-  trouble: string | undefined | null;
+  /** What was said last about its pods. */
+  told: string;
   removed: boolean;
   dirty: boolean;
   busy: boolean;
@@ -59,7 +59,7 @@ export function newDeployed(revision: Revision, scale: Scale): Deployed {
     writtenScale: "",
     lines: new Map(),
     retiring: new Set(),
-    trouble: null,
+    told: "",
     removed: false,
     dirty: false,
     busy: false,

@@ -309,9 +309,10 @@ function vanish(state: State, { metadata }: KubeDeployment): void {
 }
 
 function tell({ options }: State, deployed: Deployed, message: string | undefined): void {
-  if (deployed.trouble === message) return;
-  deployed.trouble = message;
   const { identity, serving } = deployed.revision;
+  const told = `${serving.revision} ${message ?? ""}`;
+  if (deployed.told === told) return;
+  deployed.told = told;
   options.conditions.pods(
     identity,
     message === undefined

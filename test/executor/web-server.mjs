@@ -6,7 +6,10 @@ const [host, port] = process.argv.slice(2);
 let calls = 0;
 let ready = true;
 const server = createServer((request, response) => {
-  if (request.url === "/ready") return response.writeHead(ready ? 200 : 503).end();
+  if (request.url === "/ready") {
+    response.writeHead(ready ? 200 : 503).end();
+    return;
+  }
   if (request.url === "/unready") ready = false;
   calls += 1;
   response.end(
