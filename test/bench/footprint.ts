@@ -60,7 +60,9 @@ async function platformRows(platform: BenchPlatform): Promise<string[][]> {
   const { controlPlane } = platform;
   const own = processes.filter(({ part }) => controlPlane.includes(part)).length;
   return [
-    ...controlPlane.map((part) => line(part, [part])),
+    ...controlPlane
+      .filter((part) => [...processes, ...charged].some((one) => one.part === part))
+      .map((part) => line(part, [part])),
     line(`idle platform (${own} processes)`, controlPlane, "<= 450"),
     line("with the pods of functions and builds", [...controlPlane, "function pod", "builder pod"]),
   ].map(row);

@@ -25,6 +25,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   "hot-reload": { what: "isotope dev: save to new answer", onCluster: false },
   streaming: { what: "1 GB up and down", onCluster: false },
   "many-routes": { what: "10,000 routes beside 10", onCluster: false },
+  "many-objects": { what: "2,000 functions and 200 environments without a pool", onCluster: [] },
   footprint: { what: "memory of the idle platform and of warm functions", onCluster: [] },
 };
 
