@@ -1,4 +1,3 @@
-import { watchPods } from "../../../controller/pods.ts";
 import { createKubeClient } from "../../../kube/client.ts";
 import { scopedClient } from "../../../kube/namespace-scope.ts";
 import { drainOnSignal } from "../../../net/drain.ts";
@@ -9,6 +8,7 @@ import { serveMetrics } from "../../../net/metrics-server.ts";
 import { startWith } from "../../../net/settings.ts";
 import { openLogStore } from "../log-store.ts";
 import { createLogStoreServer } from "../log-store-server.ts";
+import { watchPodFacts } from "../pod-facts.ts";
 import { LOG_STORE_SETTINGS, type LogStoreSettings } from "../settings.ts";
 
 const DRAIN_DEADLINE_MS = 20_000;
@@ -26,7 +26,7 @@ async function start(settings: LogStoreSettings): Promise<void> {
     (error, failures) =>
       log.warn("Cannot watch namespaces; what is known stays in force", { failures, error }),
   );
-  const pods = watchPods(client, (error, failures) => {
+  const pods = watchPodFacts(client, (error, failures) => {
     if (failures === 1 || failures % 20 === 0)
       log.warn("Cannot watch pods; trying again", { failures, error });
   });
