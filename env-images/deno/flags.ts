@@ -58,8 +58,18 @@ export const imageCommand = (): string[] => [
     denyNet: METADATA_ADDRESSES,
   }),
   "/app/env-images/deno/main.js",
-  ...["--host", "0.0.0.0", "--port", "8888", "--root", IMAGE_ROOT],
-  ...["--userfunc", "/userfunc", "--secrets", "/secrets", "--configs", "/configs"],
+  "--host",
+  "0.0.0.0",
+  "--port",
+  "8888",
+  "--root",
+  IMAGE_ROOT,
+  "--userfunc",
+  "/userfunc",
+  "--secrets",
+  "/secrets",
+  "--configs",
+  "/configs",
 ];
 
 /** The ways to say a port of the platform on this machine, as entries for `denyNet`. */
