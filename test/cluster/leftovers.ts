@@ -1,8 +1,10 @@
 import { existsSync, globSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { runCommand } from "../../scripts/images/run-command.ts";
 import { CGROUP } from "./configuration.ts";
 
+/** Made, and mounted on itself, by the first `ip netns add`. */
+const NAMED_NETWORKS = "/run/netns";
 /** Folders outside the cluster's own that the kubelet, containerd and CNI plugins make, wherever they are told to work. */
 const SYSTEM_FOLDERS = [
   "/var/log/pods",
@@ -10,6 +12,7 @@ const SYSTEM_FOLDERS = [
   "/var/lib/cni",
   "/var/lib/kubelet",
   "/run/containerd",
+  NAMED_NETWORKS,
 ];
 const RECORD = "made-folders.json";
 
@@ -19,12 +22,18 @@ export function recordSystemFolders(state: string): void {
   writeFileSync(join(state, RECORD), JSON.stringify(made));
 }
 
-export function removeSystemFolders(state: string): void {
+export async function removeSystemFolders(state: string): Promise<void> {
   const record = join(state, RECORD);
   if (!existsSync(record)) return;
   const made: string[] = JSON.parse(readFileSync(record, "utf8"));
-  for (const folder of made.filter((name) => SYSTEM_FOLDERS.includes(name)))
+  for (const folder of made.filter((name) => SYSTEM_FOLDERS.includes(name))) {
+    if (folder === NAMED_NETWORKS && existsSync(folder)) {
+      // Somebody else's network came meanwhile.
+      if (readdirSync(folder).length > 0) continue;
+      await runCommand("umount", ["--lazy", folder]).catch(() => undefined);
+    }
     rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** Hierarchies of cgroup v1, or the one of v2. */
@@ -44,11 +53,11 @@ export function makeCgroups(): void {
   }
 }
 
+/** The cluster's cgroups, the innermost first. */
 const cgroups = (): string[] =>
   hierarchies()
-    .map((root) => join(root, CGROUP))
-    .filter((folder) => existsSync(folder))
-    .flatMap((folder) => [folder, ...globSync("**/", { cwd: folder }).map((name) => join(folder, name))])
+    .flatMap((root) => globSync(`${CGROUP}/**/cgroup.procs`, { cwd: root }).map((file) => join(root, file)))
+    .map((file) => dirname(file))
     .toSorted((a, b) => b.length - a.length);
 
 /** Pids of everything that runs in pods. */
@@ -61,7 +70,14 @@ export const podPids = (): number[] => [
 ];
 
 export function removeCgroups(): void {
-  for (const folder of cgroups()) rmdirSync(folder);
+  for (const folder of cgroups()) {
+    try {
+      rmdirSync(folder);
+    } catch (error) {
+      // The kernel takes folders of ended containers away by itself, and containerd does while it ends.
+      if (existsSync(folder)) throw error;
+    }
+  }
 }
 
 const mountsUnder = (folder: string): string[] =>

@@ -37,6 +37,6 @@ export async function stopCluster(layout: Layout): Promise<void> {
   await unmountUnder(state);
   removeCgroups();
   await removeNetwork();
-  removeSystemFolders(state);
+  await removeSystemFolders(state);
   rmSync(state, { recursive: true, force: true, maxRetries: 3 });
 }
