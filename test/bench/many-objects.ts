@@ -54,7 +54,7 @@ const isReady = (object: KubeObject): boolean => {
   return status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") ?? false;
 };
 /** Milliseconds since `fromMs` until `count` objects of a kind are ready, looked at four times a second; and their bytes. */
-async function allReady(type: ResourceType<KubeObject>, count: number, fromMs: number) {
+async function allReady(type: ResourceType, count: number, fromMs: number) {
   for (;;) {
     const { items } = await kube.list(type, { namespace });
     const many = items.filter(({ metadata }) => metadata.name.startsWith("many-"));
