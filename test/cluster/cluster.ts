@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import { binariesFolder, buildBinaries } from "./binaries.ts";
 import { daemonPid, restartDaemon, stopDaemons } from "./daemons.ts";
 import { importArchive, nodeImages } from "./images.ts";
