@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { binariesFolder, buildBinaries } from "./binaries.ts";
@@ -15,8 +14,6 @@ export const FOREIGN_KUBECONFIG = "ISOTOPE_CLUSTER_KUBECONFIG";
 
 const SILENCE_MS = 90_000;
 const POLL_MS = 500;
-
-const PATIENCE_MS = 20_000;
 
 export type NodePart =
   | "etcd"
@@ -79,16 +76,6 @@ async function becomesHealthy(layout: Layout): Promise<boolean> {
   while (!(await isHealthy(layout))) {
     if (daemonPid(layout.state, "containerd") === undefined || Date.now() > deadline) return false;
     await sleep(POLL_MS);
-  }
-  return true;
-}
-
-/** A test may have stopped a part for a moment, or the machine be too busy to answer: what runs is not removed for that. */
-async function becomesHealthy(layout: Layout): Promise<boolean> {
-  const deadline = performance.now() + PATIENCE_MS;
-  while (!(await isHealthy(layout))) {
-    if (!existsSync(layout.kubeconfig) || performance.now() > deadline) return false;
-    await sleep(PATIENCE_MS / 20);
   }
   return true;
 }
