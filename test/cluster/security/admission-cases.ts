@@ -5,7 +5,7 @@ import { PODS } from "../../../kube/core.ts";
 import { KubeError } from "../../../kube/kube-error.ts";
 import { ENVIRONMENTS, FUNCTIONS, PACKAGES } from "../../../kube/kinds.ts";
 import { expectRestricted } from "./expect-restricted.ts";
-import { type Tenant, WAIT } from "./tenant.ts";
+import { POOLED, type Tenant, WAIT } from "./tenant.ts";
 
 const OTHER = "kube-system";
 const IMAGE = "isotope.local/nothing:1";
@@ -51,6 +51,7 @@ export function admissionCases(tenant: () => Tenant): void {
         throw error;
       });
   const functionSpec = () => ({
+    InvokeStrategy: POOLED,
     environment: { namespace: tenant().namespace, name: "deno" },
     package: { packageref: { namespace: tenant().namespace, name: "probe" } },
   });

@@ -38,6 +38,8 @@ export const own = currentCluster().own;
 export const WAIT = { timeout: 90_000, interval: 250 };
 export const RESTRICTED = { "pod-security.kubernetes.io/enforce": "restricted" };
 
+export const POOLED = { StrategyType: "execution", ExecutionStrategy: { ExecutorType: "poolmgr" } };
+
 const SNOOP = `
 def main(request):
     scope = {}
@@ -110,7 +112,12 @@ async function makeSnoop({ make, namespace, python }: Tenant, cluster: Cluster):
   const literal = Buffer.from(SNOOP).toString("base64");
   await make("packages", "Package", "snoop", { environment, deployment: { type: "literal", literal } });
   const packageref = { namespace, name: "snoop" };
-  await make("functions", "Function", "snoop", { environment, package: { packageref }, functionTimeout: 60 });
+  await make("functions", "Function", "snoop", {
+    InvokeStrategy: POOLED,
+    environment,
+    package: { packageref },
+    functionTimeout: 60,
+  });
   const functionref = { type: "name", name: "snoop" };
   const route = { functionref, relativeurl: `/${namespace}/snoop`, methods: ["POST"] };
   await make("httptriggers", "HTTPTrigger", "snoop", route);
