@@ -121,7 +121,9 @@ const run = spawnSync(
     env: { ...env, ...clusterEnv, NODE_OPTIONS: "--disable-warning=ExperimentalWarning" },
   },
 );
-const { passed, failed, skipped } = report();
+const { passed, failed: failures, skipped } = report();
+// A set-up that fails, e.g. of the cluster, leaves no test that could.
+const failed = run.status !== 0 && failures === 0 ? 1 : failures;
 for (const what of missing) process.stdout.write(`not here: ${what}\n`);
 const lacking = REQUIRED ? missing.length : 0;
 if (!cluster && rest.length === 0)
