@@ -4,6 +4,8 @@ import { type BuiltImage, buildImages, readIndex } from "../../scripts/images/bu
 import { findEngine } from "../../scripts/images/container-engine.ts";
 import { IMAGES, ROOT } from "../../scripts/images/image-table.ts";
 import type { Cluster } from "./cluster.ts";
+import { clusterLayout } from "./layout.ts";
+import { withMachineLock } from "./lock.ts";
 
 const OUT = join(ROOT, ".cache", "images");
 
@@ -23,16 +25,19 @@ export async function platformImages(
       );
     return images;
   }
-  const images = await buildImages({
-    engine: await findEngine(),
-    images: IMAGES.map(({ name }) => name),
-    registry: "isotope.local",
-    base: undefined,
-    tag: undefined,
-    out: OUT,
-    cache: join(homedir(), ".cache", "isotope-images"),
-    log,
+  // Another run may be writing the same archives.
+  return withMachineLock(clusterLayout().cache, async () => {
+    const images = await buildImages({
+      engine: await findEngine(),
+      images: IMAGES.map(({ name }) => name),
+      registry: "isotope.local",
+      base: undefined,
+      tag: undefined,
+      out: OUT,
+      cache: join(homedir(), ".cache", "isotope-images"),
+      log,
+    });
+    await cluster.importImages(images);
+    return images;
   });
-  await cluster.importImages(images);
-  return images;
 }
