@@ -16,9 +16,9 @@ const CODE = new TextEncoder().encode(`let calls = 0; export default () => new R
 
 beforeAll(async () => {
   world = await clusterWorld("executor-kubelet");
-  await world.addEnvironment(1, { resources: { requests: { cpu: "10m" }, limits: { memory: "256Mi" } } });
+  await world.addEnvironment(2, { resources: { requests: { cpu: "10m" }, limits: { memory: "256Mi" } } });
   running = await world.startExecutor();
-  await until("the pool is full", () => running.process.snapshot()?.pools[0]?.ready === 1, LIMIT_MS);
+  await until("the pool is full", () => running.process.snapshot()?.pools[0]?.ready === 2, LIMIT_MS);
 });
 afterAll(() => world?.stop());
 
@@ -35,7 +35,7 @@ async function serve(name: string, executorType: string) {
   );
   const { uid } = await world.serve(name, serving);
   const acquire = async () => {
-    const [endpoint] = await running.acquire(name, uid, serving.revision, { waitMs: 60_000 });
+    const [endpoint] = await running.acquire(name, uid, serving.revision, { waitMs: 25_000 });
     if (!endpoint) throw new Error("an endpoint is expected");
     return endpoint;
   };
@@ -94,7 +94,7 @@ test("a drained node: pods are evicted one after the other, the pool is filled a
       path: `/api/v1/namespaces/${world.namespace}/pods/${metadata.name}/eviction`,
       body: { apiVersion: "policy/v1", kind: "Eviction", metadata: { name: metadata.name } },
     });
-  await until("the pool is full again", () => running.process.snapshot()?.pools[0]?.ready === 1, LIMIT_MS);
+  await until("the pool is full again", () => running.process.snapshot()?.pools[0]?.ready === 2, LIMIT_MS);
   await until(
     "another pod of the function serves",
     async () => (await kept.pods()).some(({ metadata }) => metadata.uid !== before.podUid),

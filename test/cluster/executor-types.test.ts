@@ -121,7 +121,7 @@ async function first(
   serving: Serving,
   known: string[] = [],
 ): Promise<Endpoint> {
-  const [endpoint] = await running.acquire(name, uid, serving.revision, { known, waitMs: 60_000 });
+  const [endpoint] = await running.acquire(name, uid, serving.revision, { known, waitMs: 25_000 });
   if (!endpoint) throw new Error("an endpoint is expected");
   return endpoint;
 }
