@@ -18,7 +18,8 @@ async function start(settings: RouterSettings): Promise<void> {
   const kube = scopedClient(
     await createKubeClient({ kubeconfig: settings.kubeconfig }),
     settings.functionNamespaces,
-    (error, failures) => log.warn("Cannot watch namespaces; what is known stays in force", { failures, error }),
+    (error, failures) =>
+      log.warn("Cannot watch namespaces; what is known stays in force", { failures, error }),
   );
   const router = createRouter({ settings, kube, keys, log, registry, version: versionFacts() });
   const metrics = await serveMetrics({
