@@ -34,6 +34,8 @@ export interface CollectorOptions {
   factsOf: (uid: string) => PodFacts | undefined;
   /** Whether a pod's containers are to be read; undefined = not known yet. Default: all. */
   isWanted?: (uid: string) => boolean | undefined;
+  /** The sink knows every file that it has lines of: a rotated file that it does not know was never read, and is read whole. */
+  readsUnknownRotated?: boolean;
   /** While true nothing is read: the sink has enough. */
   isFull?: () => boolean;
   log: Log;
@@ -177,9 +179,9 @@ function readContainer(
   const present = logFiles(container.folder.path);
   for (const path of present) {
     if (container.tails.has(path)) continue;
-    // What was rotated away while nobody was reading: only files that were begun before are read on.
+    // What was rotated away while nobody was reading.
     for (const rotated of rotatedFiles(container.folder.path, path)) {
-      if (!resume.has(fileIdentity(rotated))) continue;
+      if (!options.readsUnknownRotated && !resume.has(fileIdentity(rotated))) continue;
       const rest = new FileTail(rotated, resumeAt);
       deliver(container, rest, options);
       rest.close();

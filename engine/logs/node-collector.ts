@@ -58,6 +58,7 @@ export async function startNodeCollector(options: NodeCollectorOptions): Promise
     factsOf: () => undefined,
     isWanted: filter.isOurs,
     isFull: sender.isFull,
+    readsUnknownRotated: true,
     sink: (lines, uid) => {
       sender.push(
         lines.flatMap(({ line, from }) => {

@@ -155,6 +155,24 @@ test("kill -9 of store and collector while lines come: each line is there once, 
   expect(messages).toEqual(Array.from({ length: written }, (_, at) => `line ${at + 1}`));
 }, 60_000);
 
+test("what was rotated before any collector has seen it is collected", async () => {
+  await collector.kill();
+  const pod = await newPod("rotated", ours("rotated"));
+  const file = join(pod, "0.log");
+  for (const [at, text] of ["first", "second"].entries()) {
+    writeFileSync(file, cri(text));
+    renameSync(file, `${file}.2026010${at + 1}-000000`);
+  }
+  writeFileSync(file, cri("third"));
+  await collector.start();
+  const found = await eventually(
+    () => linesOf({ function: "rotated" }),
+    (lines) => lines.length >= 3,
+    20_000,
+  );
+  expect(found.map(({ message }) => message)).toEqual(["first", "second", "third"]);
+});
+
 test("a reader that follows goes on when the store restarts, without a line twice", async () => {
   const pod = await newPod("followed", ours("followed"));
   const stop = new AbortController();
