@@ -112,7 +112,8 @@ export function connectParts(options: ExecutorOptions): Parts {
         if (!parts.deployments.handles(revision)) parts.reaper.watch(revision, pod);
       },
       drained,
-      release: (pod, reason) => scaleDown(parts, pod, reason, pod.plain ? undefined : 0),
+      // With its grace period: a request that was on its way to it is answered, if only that it is refused.
+      release: (pod, reason) => scaleDown(parts, pod, reason),
     }),
     scales: new Map(),
     fading: new Set(),
