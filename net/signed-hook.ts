@@ -57,6 +57,8 @@ export function requireSignedCalls(app: FastifyInstance, options: SignedCallsOpt
         }
       },
     });
+    // A handler may answer without reading the body: its error is then nobody's, and must not end the process.
+    digesting.on("error", () => undefined);
     payload.on("error", (error: Error) => digesting.destroy(error));
     return payload.pipe(digesting);
   });

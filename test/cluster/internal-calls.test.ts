@@ -48,7 +48,7 @@ afterAll(async () => {
 });
 
 interface Call {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "PUT";
   readonly target: string;
   readonly headers?: Record<string, string>;
   readonly body?: string;
@@ -82,15 +82,16 @@ const podOf = async (namespace: string, labelSelector: string): Promise<Pod> => 
   return pod;
 };
 
-/** A receiver: its port, something to read and something to post. */
-const RECEIVERS: readonly (readonly [string, string, string, string])[] = [
-  ["router", "internal", "/fission-function/nowhere/nothing", "/fission-function/nowhere/nothing"],
-  ["executor", "api", "/v2/debug", "/v2/suspect"],
-  ["storage", "api", "/v1/archive?id=sha256:0", "/v1/archive"],
-  ["log-store", "api", "/v1/positions?node=none", "/v1/pods"],
+/** A receiver: its port, something to read, and how something is written. */
+const CHANGED = '{"a":2}';
+const RECEIVERS: readonly (readonly [string, string, string, "POST" | "PUT", string])[] = [
+  ["router", "internal", "/fission-function/nowhere/nothing", "POST", "/fission-function/nowhere/nothing"],
+  ["executor", "api", "/v2/debug", "POST", "/v2/suspect"],
+  ["storage", "api", "/v1/archive?id=sha256:0", "PUT", `/v1/archive?sha256=${sha256Hex(CHANGED)}`],
+  ["log-store", "api", "/v1/positions?node=none", "POST", "/v1/pods"],
 ];
 
-describe.each(RECEIVERS)("5. %s", (name, portName, target, postTarget) => {
+describe.each(RECEIVERS)("5. %s", (name, portName, target, method, writeTarget) => {
   const component = COMPONENTS.find((one) => one.name === name);
   const audience = component?.audience ?? "";
   const port = component?.ports[portName] ?? 0;
@@ -112,8 +113,7 @@ describe.each(RECEIVERS)("5. %s", (name, portName, target, postTarget) => {
     const receiver = await pod();
     const later = (byMs: number) => () => Date.now() + byMs;
     const body = '{"a":1}';
-    const post = { method: "POST", target: postTarget, bodySha256: sha256Hex(body) };
-    const changed = '{"a":2}';
+    const write = { method, target: writeTarget, bodySha256: sha256Hex(body) };
     const wrong: Record<string, Call> = {
       unsigned: read({}),
       "a bearer token instead": read({ authorization: "Bearer x" }),
@@ -127,12 +127,12 @@ describe.each(RECEIVERS)("5. %s", (name, portName, target, postTarget) => {
       "a call of the future": read(sign({}, later(SKEW_MS + 5_000))),
       "another method": read(sign({ method: "DELETE" })),
       "another path": read(sign({ target: `${target}x` })),
-      "another body": { method: "POST", target: postTarget, headers: sign(post), body: changed },
+      "another body": { method, target: writeTarget, headers: sign(write), body: CHANGED },
       "another body and digest": {
-        method: "POST",
-        target: postTarget,
-        headers: { ...sign(post), [HEADER_AUTH_DIGEST]: sha256Hex(changed) },
-        body: changed,
+        method,
+        target: writeTarget,
+        headers: { ...sign(write), [HEADER_AUTH_DIGEST]: sha256Hex(CHANGED) },
+        body: CHANGED,
       },
     };
     const answers = await Promise.all(

@@ -36,5 +36,9 @@ const Context = z.looseObject({
   seccompProfile: z.looseObject({ type: z.string() }).optional(),
 });
 export const Volumes = z.array(
-  z.looseObject({ name: z.string(), emptyDir: z.looseObject({}).optional(), hostPath: z.unknown() }),
+  z.looseObject({
+    name: z.string(),
+    emptyDir: z.looseObject({}).optional(),
+    hostPath: z.unknown().optional(),
+  }),
 );

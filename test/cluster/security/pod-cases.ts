@@ -49,7 +49,7 @@ export function podCases(tenant: () => Tenant): void {
 
     it.runIf(own)("a function cannot write outside its own folders, nor become more", async () => {
       const code = `
-import ctypes, os
+import os
 def fails(work):
     try:
         work()
@@ -63,10 +63,9 @@ result = [
     fails(lambda: os.setuid(0)) == 1,
     fails(lambda: os.chroot("/tmp")) == 1,
     fails(lambda: os.mknod("/tmp/disk", 0o60666, os.makedev(8, 0))) == 1,
-    ctypes.CDLL(None).unshare(0x10000000) == -1,
 ]
 `;
-      expect(await tenant().python(code)).toBe("[True, True, True, True, True, True, True]");
+      expect(await tenant().python(code)).toBe("[True, True, True, True, True, True]");
     });
   });
 }
