@@ -61,7 +61,7 @@ export function admissionCases(tenant: () => Tenant): void {
       ["Environment", { environment: { namespace: OTHER, name: "deno" } }],
       ["Package", { package: { packageref: { namespace: OTHER, name: "probe" } } }],
       ["Secret", { secrets: [{ namespace: OTHER, name: "app" }] }],
-      ["ConfigMap", { configmaps: [{ namespace: OTHER, name: "kube-root-ca.crt" }] }],
+      ["ConfigMap", { configmaps: [{ namespace: OTHER, name: "settings" }] }],
     ])("a function has no %s of another namespace", async (_kind, reference) => {
       const name = await tenant().make("functions", "Function", fresh("crossing"), {
         ...functionSpec(),

@@ -78,7 +78,7 @@ with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
       const targets = {
         function: [(await tenant().podOf("probe")).status?.podIP ?? "", FUNCTION_PORT],
         builder: [builder?.status?.podIP ?? "", 8001],
-        "public router's pod": [
+        router: [
           (await tenant().podsIn(tenant().home, "app.kubernetes.io/component=router"))[0]?.status?.podIP ??
             "",
           8889,

