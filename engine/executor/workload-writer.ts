@@ -125,12 +125,16 @@ async function apply({ options }: State, workload: Workload): Promise<void> {
   const environment = options.environment(environmentKey(revision));
   if (!environment) return;
   const replicas = visibleReplicas(workload);
+  const template = podTemplate(environment);
+  // What says nothing new could take back what somebody else has just said.
+  if (workload.exists && workload.written === replicas && workload.template === template.hash) return;
   const [token = ""] = options.tokensOf(revision.identity.namespace, replicaSetMaker(name));
   options.beforeWrite?.("replicas");
   workload.written = replicas;
-  const manifest = replicaSetManifest(revision, environment, podTemplate(environment), replicas, token);
+  const manifest = replicaSetManifest(revision, environment, template, replicas, token);
   workload.generation = Math.max(workload.generation, await options.cluster.applyReplicaSet(manifest));
   workload.exists = true;
+  workload.template = template.hash;
 }
 
 async function handOver({ options }: State, { revision, toHandOver }: Workload): Promise<void> {

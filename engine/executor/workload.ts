@@ -11,6 +11,8 @@ export interface Workload {
   replicas: number;
   /** What was written or seen last. */
   written: number | undefined;
+  /** Fingerprint of the pod template that was written last. */
+  template: string;
   generation: number;
   exists: boolean;
   /** The revision is served; its ReplicaSet is deleted otherwise. */
@@ -35,6 +37,7 @@ export function newWorkload(revision: Revision, open: boolean, before: Workload 
     name: replicaSetName(revision),
     replicas: 0,
     written: undefined,
+    template: "",
     generation: before?.generation ?? 0,
     exists: before?.exists ?? false,
     open,
