@@ -89,7 +89,13 @@ export function podTemplate(environment: KubeEnvironment): PodTemplate {
     ...(spec.imagepullsecret ? [{ name: spec.imagepullsecret }] : []),
     ...listOf(podspec["imagePullSecrets"]),
   ];
-  const runtime = { name: CONTAINER_NAME, image: spec.runtime.image, fields: container, env, resources };
+  const runtime = {
+    name: CONTAINER_NAME,
+    image: spec.runtime.image,
+    fields: container,
+    env,
+    resources: withDefaultResources(resources),
+  };
   const graceSeconds = spec.terminationGracePeriod ?? DEFAULT_GRACE_SECONDS;
   const built = {
     ...extra,
@@ -130,9 +136,8 @@ const OWN_VOLUMES = [
 /** Volumes and the one container of a pod of our own runtime, which is specialised directly. */
 function ownContainer(
   graceSeconds: number,
-  { name, image, fields, env, resources: given }: RuntimeContainer,
+  { name, image, fields, env, resources }: RuntimeContainer,
 ): Fields {
-  const resources = withDefaultResources(given);
   const drainMs = Math.max(Math.floor(graceSeconds * 900), (graceSeconds - EXIT_SECONDS) * 1000);
   const heap = heapFlag(resources);
   return {

@@ -115,7 +115,7 @@ with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
             {
               name: "c",
               image: PAUSE_IMAGE,
-              command: ["/bin/busybox", "nc", "-z", "-w", "4", address, String(port)],
+              command: ["/bin/busybox", "nc", "-w", "4", "-e", "/bin/true", address, String(port)],
             },
           ],
         },
