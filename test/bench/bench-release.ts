@@ -43,7 +43,7 @@ const VALUES = [
   ...["storage", "logs"].map((part) => `${part}.resources.requests.cpu=20m`),
 ];
 
-export interface BenchRelease {
+interface BenchRelease {
   /** For ISOTOPE_TEST_CLUSTER. */
   readonly file: string;
   /** Uninstalls it, with all that it left. */
