@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { LABEL_FUNCTION_NAME } from "../../api/names.ts";
@@ -77,6 +78,15 @@ afterAll(async () => {
 const read = (path: string): string => `return (await Deno.readTextFile(${JSON.stringify(path)})).length`;
 
 describe("what a deployed function cannot read, write or run", () => {
+  it("answers what packages ask of the machine while they load with nothing of the machine", async () => {
+    const facts = await probe(
+      "const os = await import('node:os'); return JSON.stringify([Deno.hostname(), os.hostname(), Deno.osRelease(), os.release(), Deno.loadavg(), os.loadavg()])",
+    );
+    const name = pod.metadata.name;
+    expect(facts).toBe(`value ${JSON.stringify([name, name, "", "", [0, 0, 0], [0, 0, 0]])}`);
+    expect(name).not.toBe(hostname());
+  });
+
   it("files of the machine, the platform and other pods", async () => {
     const podFolder = (of: Pod): string => join(platform.home, "localkube", "pods", of.metadata.uid ?? "");
     const paths = [
@@ -131,9 +141,6 @@ describe("what a deployed function cannot read, write or run", () => {
     ["node:child_process", "return (await import('node:child_process')).execSync('id')"],
     ["FFI", "return Deno.dlopen('/lib/x86_64-linux-gnu/libc.so.6', {})"],
     ["a native addon", "return (await import('node:module')).createRequire('file:///x.js')('/tmp/x.node')"],
-    ["the host's name", "return Deno.hostname()"],
-    ["the kernel's release", "return Deno.osRelease()"],
-    ["the load", "return Deno.loadavg()"],
     ["memory of the machine", "return Deno.systemMemoryInfo().total"],
     ["network interfaces", "return Deno.networkInterfaces().length"],
     ["the user's id", "return Deno.uid()"],
