@@ -1,6 +1,8 @@
+import { once } from "node:events";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Database } from "./database.ts";
 
@@ -72,4 +74,27 @@ test("closing settles what was appended and what the disk is still busy with", a
   expect(settled).toEqual([1, 2]);
   database = open(directory);
   expect(database.readMeta("resourceVersion")).toBe("2");
+});
+
+test("opening waits for a lock that is about to go", async () => {
+  await put(1);
+  database.close();
+  const holder = new Worker(
+    `const { DatabaseSync } = require("node:sqlite");
+     const { parentPort, workerData } = require("node:worker_threads");
+     const db = new DatabaseSync(workerData);
+     db.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; INSERT INTO meta VALUES ('held', '1'); COMMIT");
+     parentPort.postMessage("held");
+     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+     db.close();`,
+    {
+      eval: true,
+      workerData: join(directory, "state.db"),
+      execArgv: ["--disable-warning=ExperimentalWarning"],
+    },
+  );
+  await once(holder, "message");
+  database = open(directory);
+  expect(database.readMeta("held")).toBe("1");
+  expect(database.readMeta("resourceVersion")).toBe("1");
 });

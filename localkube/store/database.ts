@@ -45,7 +45,9 @@ interface Statements {
 const BATCH_OVERHEAD_BYTES = 16 * 1024;
 
 // COMMIT itself does not wait for the disk (NORMAL): the fdatasync that follows it does.
+// The database may be locked for a moment when it is opened: by the checkpoint thread of whoever had it open before, which is on its way out.
 const SCHEMA = `
+  PRAGMA busy_timeout = 10000;
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = NORMAL;
   PRAGMA wal_autocheckpoint = 0;
