@@ -1,8 +1,8 @@
-import { PassThrough } from "node:stream";
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance } from "fastify";
 import { parseDurationMs } from "../../api/duration.ts";
 import { PlatformError } from "../../api/errors.ts";
 import { type LogLine, type LogLineLevel, LogQuery } from "../../api/wire/ops.ts";
+import { ndjsonBody } from "../../net/ndjson-body.ts";
 import { parseQuery } from "./parse-query.ts";
 
 /** What is needed of the log store. */
@@ -39,7 +39,9 @@ export function logsRoute(app: FastifyInstance, logs: LogReader, now: () => numb
     const lines = follow
       ? logs.follow(filter, { limit, signal: gone.signal })
       : logs.query(filter, { order, limit });
-    return await stream(reply, lines, gone.signal);
+    // Headers go at once, so that a follower knows it is connected.
+    reply.header("content-type", "application/x-ndjson; charset=utf-8").header("cache-control", "no-store");
+    return await reply.send(ndjsonBody(lines, { signal: gone.signal, heartbeatMs: HEARTBEAT_MS }));
   });
 }
 
@@ -56,34 +58,4 @@ function pointInTime(field: string, text: string | undefined, nowMs: number): nu
       `Cannot read logs: "${field}" must be a time such as 2026-01-31T12:00:00Z or a duration such as 10m, got "${text}"`,
     );
   }
-}
-
-/** Sends lines as they come, no faster than the reader takes them. Headers go at once, so that a follower knows it is connected. */
-async function stream(
-  reply: FastifyReply,
-  lines: AsyncIterable<LogLine>,
-  signal: AbortSignal,
-): Promise<FastifyReply> {
-  const body = new PassThrough();
-  const heartbeat = setInterval(() => body.writableLength === 0 && body.write("\n"), HEARTBEAT_MS);
-  const pump = async (): Promise<void> => {
-    try {
-      for await (const line of lines) {
-        if (signal.aborted) break;
-        if (body.write(`${JSON.stringify(line)}\n`)) continue;
-        await new Promise<void>((resolve) => {
-          body.once("drain", resolve);
-          body.once("close", resolve);
-        });
-      }
-      body.end();
-    } catch (error) {
-      body.destroy(error instanceof Error ? error : new Error(String(error)));
-    } finally {
-      clearInterval(heartbeat);
-    }
-  };
-  void pump();
-  reply.header("content-type", "application/x-ndjson; charset=utf-8").header("cache-control", "no-store");
-  return await reply.send(body);
 }

@@ -1,5 +1,4 @@
-import { PassThrough } from "node:stream";
-import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import fastify, { type FastifyInstance } from "fastify";
 import type { z } from "zod";
 import { PlatformError } from "../../api/errors.ts";
 import {
@@ -9,10 +8,10 @@ import {
   PodsAsked,
   PositionsQuery,
 } from "../../api/wire/logs.ts";
-import type { LogLine } from "../../api/wire/ops.ts";
 import { fastifyErrorHandler } from "../../net/error-reply.ts";
 import type { KeyRing } from "../../net/keys.ts";
 import type { Log } from "../../net/log.ts";
+import { ndjsonBody } from "../../net/ndjson-body.ts";
 import { verifier } from "../../net/sign.ts";
 import { requireSignedCalls } from "../../net/signed-hook.ts";
 import type { PodFacts } from "./collector.ts";
@@ -106,7 +105,9 @@ function readerRoutes(app: FastifyInstance, { store }: LogStoreServerOptions): v
     const lines = follow
       ? store.follow(filter, { limit, signal: gone.signal })
       : store.query(filter, { order, limit });
-    return stream(reply, lines, gone.signal);
+    return reply
+      .header("content-type", "application/x-ndjson; charset=utf-8")
+      .send(ndjsonBody(lines, { signal: gone.signal, heartbeatMs: HEARTBEAT_MS }));
   });
 }
 
@@ -118,33 +119,4 @@ function parse<T>(action: string, shape: z.ZodType<T>, value: unknown): T {
     "bad_request",
     `Cannot ${action}: field "${issue?.path.join(".") ?? ""}": ${issue?.message ?? "malformed"}`,
   );
-}
-
-/** Sends lines as they come, no faster than the reader takes them. */
-async function stream(
-  reply: FastifyReply,
-  lines: AsyncIterable<LogLine>,
-  signal: AbortSignal,
-): Promise<FastifyReply> {
-  const body = new PassThrough();
-  const heartbeat = setInterval(() => body.writableLength === 0 && body.write("\n"), HEARTBEAT_MS);
-  const pump = async (): Promise<void> => {
-    try {
-      for await (const line of lines) {
-        if (signal.aborted) break;
-        if (body.write(`${JSON.stringify(line)}\n`)) continue;
-        await new Promise<void>((resolve) => {
-          body.once("drain", resolve);
-          body.once("close", resolve);
-        });
-      }
-      body.end();
-    } catch (error) {
-      body.destroy(error instanceof Error ? error : new Error(String(error)));
-    } finally {
-      clearInterval(heartbeat);
-    }
-  };
-  void pump();
-  return await reply.header("content-type", "application/x-ndjson; charset=utf-8").send(body);
 }
