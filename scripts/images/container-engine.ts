@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
-import { hasCommand, runCommand } from "./run-command.ts";
 import { SOURCE_DATE_EPOCH } from "./file-tree.ts";
+import { hasCommand, runCommand } from "./run-command.ts";
 
 export const ENGINES = ["buildah", "podman", "docker"] as const;
 export type EngineName = (typeof ENGINES)[number];
@@ -42,14 +42,7 @@ export interface RunningCommand {
 export async function findEngine(asked?: EngineName): Promise<ContainerEngine> {
   for (const name of asked ? [asked] : ENGINES) {
     if (!(await hasCommand(name))) continue;
-    if (
-      name === "docker" &&
-      !(await runCommand("docker", ["info"]).then(
-        () => true,
-        () => false,
-      ))
-    )
-      continue;
+    if (name === "docker" && !(await succeeds(runCommand("docker", ["info"])))) continue;
     return name === "docker" ? docker() : name === "podman" ? podman() : buildah();
   }
   throw new Error(
@@ -61,6 +54,23 @@ export async function findEngine(asked?: EngineName): Promise<ContainerEngine> {
 
 const buildArguments = (args: Readonly<Record<string, string>>): string[] =>
   Object.entries(args).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
+
+/** Reproducible: the same context gives the same image. */
+const ociBuild = ({ context, containerfile, ref, args }: BuildInput, own: readonly string[]): string[] => [
+  "build",
+  "--quiet",
+  ...own,
+  "--format=oci",
+  "--layers",
+  "--identity-label=false",
+  `--timestamp=${SOURCE_DATE_EPOCH}`,
+  ...buildArguments(args),
+  "--file",
+  containerfile,
+  "--tag",
+  ref,
+  context,
+];
 
 const variables = (env: Readonly<Record<string, string>>): string[] =>
   Object.entries(env).flatMap(([name, value]) => ["--env", `${name}=${value}`]);
@@ -106,24 +116,8 @@ const BUILDAH = ["--storage-driver", "overlay"];
 function buildah(): ContainerEngine {
   return {
     name: "buildah",
-    build: async ({ context, containerfile, ref, args }) => {
-      await runCommand("buildah", [
-        ...BUILDAH,
-        "build",
-        "--quiet",
-        "--isolation=chroot",
-        "--format=oci",
-        "--layers",
-        "--identity-label=false",
-        `--timestamp=${SOURCE_DATE_EPOCH}`,
-        "--pull=never",
-        ...buildArguments(args),
-        "--file",
-        containerfile,
-        "--tag",
-        ref,
-        context,
-      ]);
+    build: async (image) => {
+      await runCommand("buildah", [...BUILDAH, ...ociBuild(image, ["--isolation=chroot", "--pull=never"])]);
     },
     has: (ref) => succeeds(runCommand("buildah", [...BUILDAH, "inspect", "--type=image", ref])),
     run: async (ref, command, env) => {
@@ -151,22 +145,8 @@ function buildah(): ContainerEngine {
 function podman(): ContainerEngine {
   return {
     name: "podman",
-    build: async ({ context, containerfile, ref, args }) => {
-      await runCommand("podman", [
-        "build",
-        "--quiet",
-        "--format=oci",
-        "--layers",
-        "--identity-label=false",
-        `--timestamp=${SOURCE_DATE_EPOCH}`,
-        "--pull=missing",
-        ...buildArguments(args),
-        "--file",
-        containerfile,
-        "--tag",
-        ref,
-        context,
-      ]);
+    build: async (image) => {
+      await runCommand("podman", ociBuild(image, ["--pull=missing"]));
     },
     has: (ref) => succeeds(runCommand("podman", ["image", "exists", ref])),
     run: async (ref, command, env) => started("podman", ownNetwork(ref, command, env)),
