@@ -343,6 +343,14 @@ export const ERRORS = {
     "The log store cannot be reached, or is still starting.",
     "Look at the log-store process; nothing that functions print is lost meanwhile.",
   ),
+  kubernetes_unavailable: entry(
+    503,
+    "controller",
+    "platform",
+    true,
+    "The Kubernetes API cannot be reached, or its objects are not listed yet.",
+    "Retry; look at the API server if it lasts.",
+  ),
   builder_unavailable: entry(
     503,
     "builder",

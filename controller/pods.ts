@@ -17,6 +17,8 @@ export interface PodBook {
   start(): void;
   stop(): Promise<void>;
   readonly synced: Promise<void>;
+  /** Whether all pods are known; until then `list` would pass off ignorance as "none". */
+  hasSynced(): boolean;
   list(): PodSummary[];
   /** Whose pod this is, as its labels say; also shortly after it is gone, since its last lines come late. */
   factsOf(uid: string): { function: string; revision: string } | undefined;
@@ -50,6 +52,7 @@ export function watchPods(
     start: () => pods.start(),
     stop: () => pods.stop(),
     synced: pods.synced,
+    hasSynced: () => pods.hasSynced(),
     list: () => pods.list().map(summaryOf),
     factsOf: (uid) => {
       const pod = pods.byIndex("uid", uid)[0];

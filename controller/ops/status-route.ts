@@ -1,5 +1,7 @@
 import type { FastifyInstance } from "fastify";
+import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
+import { PlatformError } from "../../api/errors.ts";
 import {
   type OpsComponent,
   type OpsProblem,
@@ -19,19 +21,27 @@ export interface StatusSources {
   readonly startedAt: Date;
   readonly client: Pick<KubeClient, "request" | "server">;
   readonly world: Pick<World, "functions" | "environments" | "packages" | "triggers">;
-  readonly pods: Pick<PodBook, "list">;
+  readonly pods: Pick<PodBook, "list" | "synced" | "hasSynced">;
   readonly components: () => Promise<z.infer<typeof OpsComponent>[]>;
   readonly archiveUse: () => Promise<{ count: number; bytes: number }>;
 }
 
 const MAX_PROBLEMS = 100;
+/** How long a call waits for the first list of pods; a control plane that just started needs some milliseconds. */
+const PODS_WAIT_MS = 5_000;
 const Version = z.object({ gitVersion: z.string() });
 
 /** `GET /v1/status` and `GET /v1/pods`. */
 export function statusRoutes(app: FastifyInstance, sources: StatusSources): void {
   app.get("/v1/status", (): Promise<OpsStatus> => statusOf(sources));
-  app.get("/v1/pods", (request): PodList => {
+  app.get("/v1/pods", async (request): Promise<PodList> => {
     const query = parseQuery("list pods", PodQuery, request.query);
+    await Promise.race([sources.pods.synced, delay(PODS_WAIT_MS, undefined, { ref: false })]);
+    if (!sources.pods.hasSynced())
+      throw new PlatformError(
+        "kubernetes_unavailable",
+        "Cannot list pods: the Kubernetes API has not listed them yet",
+      );
     const wanted = Object.entries(query);
     const pods = sources.pods
       .list()

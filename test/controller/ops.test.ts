@@ -16,6 +16,9 @@ import { opsClient } from "../../cli/ops-client.ts";
 import { type ControlPlane, createControlPlane } from "../../controller/control-plane.ts";
 import { type Collector, createCollector } from "../../engine/logs/collector.ts";
 import { type LogStore, openLogStore } from "../../engine/logs/log-store.ts";
+import { LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
+import { statusRoutes } from "../../controller/ops/status-route.ts";
+import { watchPods } from "../../controller/pods.ts";
 import { PODS } from "../../kube/core.ts";
 import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
 import { loadKubeConnection } from "../../kube/connection.ts";
@@ -279,4 +282,42 @@ test("what the API does not have is 404, with who answered", async () => {
     component: "controller",
     message: "The operations API has no GET /v1/nothing",
   });
+});
+
+test("pods that are not listed yet are waited for, never told as none", async () => {
+  const held = Promise.withResolvers<void>();
+  const slow = {
+    ...kube.client,
+    list: (async (type, options) => {
+      await held.promise;
+      return kube.client.list(type, options);
+    }) satisfies typeof kube.client.list,
+  };
+  const name = "late-listed";
+  await kube.client.create(PODS, {
+    metadata: { name, namespace: "default", labels: { [LABEL_MANAGED_BY]: MANAGED_BY } },
+    spec: { containers: [{ name: "c", image: "none" }] },
+  });
+  const book = watchPods(slow, () => undefined);
+  const app = fastify();
+  statusRoutes(app, {
+    version: "1",
+    startedAt: new Date(),
+    client: kube.client,
+    world: plane.controller.world,
+    pods: book,
+    components: () => Promise.resolve([]),
+    archiveUse: () => Promise.resolve({ count: 0, bytes: 0 }),
+  });
+  try {
+    book.start();
+    const answer = app.inject({ url: "/v1/pods" });
+    setImmediate(() => held.resolve());
+    const reply = await answer;
+    expect(reply.statusCode).toBe(200);
+    expect(PodList.parse(reply.json()).pods.map((pod) => pod.name)).toContain(name);
+  } finally {
+    await app.close();
+    await book.stop();
+  }
 });

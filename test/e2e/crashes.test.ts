@@ -95,9 +95,11 @@ describe.skipIf(!onLinux)("kill -9", () => {
 
   it("of a pod: the next call has another one", async () => {
     const before = await bodyOf("/warm");
-    const { out } = await platform.cli(["fn", "pods", "warm", "-o", "json"]);
-    const [pod] = JSON.parse(out) as { uid: string }[];
-    process.kill(processWith("deno", "run", pod?.uid ?? "none"), "SIGKILL");
+    const { code, out, err } = await platform.cli(["fn", "pods", "warm", "-o", "json"]);
+    expect(code, err).toBe(0);
+    const pods = JSON.parse(out) as { uid: string }[];
+    expect(pods).toHaveLength(1);
+    process.kill(processWith("deno", "run", pods[0]?.uid ?? ""), "SIGKILL");
     await expect.poll(() => bodyOf("/warm"), { timeout: 30_000 }).toMatch(UUID);
     expect(await bodyOf("/warm")).not.toBe(before);
   });
