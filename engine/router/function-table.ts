@@ -39,6 +39,8 @@ export interface FunctionTableDeps {
   readonly index: Pick<EndpointIndex, "revision" | "pin" | "unpin">;
   /** Called before a revision begins to serve a function, and again when the function's metadata changes. */
   readonly bind: (revision: Revision, slot: FunctionSlot, serving: Serving) => void;
+  /** Called when a function that served nothing begins to serve, and when one went away. */
+  readonly settled: (slot: FunctionSlot) => void;
   readonly onMalformed: (key: string, message: string) => void;
 }
 
@@ -120,6 +122,7 @@ export class FunctionTable {
     slot.uid = undefined;
     slot.serving = undefined;
     this.#switch(slot, undefined);
+    this.#deps.settled(slot);
     this.#forgetIfUnused(slot);
   }
 
@@ -131,7 +134,7 @@ export class FunctionTable {
     if (previous === next) return;
     slot.current = next;
     if (next) this.#deps.index.pin(next);
-    if (!previous) return;
+    if (!previous) return this.#deps.settled(slot);
     for (const waiter of previous.takeWaiting()) {
       if (next) next.readmitLast(waiter);
       else waiter.refuse(whyNotServed(slot));
