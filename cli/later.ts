@@ -8,19 +8,9 @@ const NOUNS = new Set(
   ),
 );
 const VERBS = new Set(
-  [
-    "run-local",
-    "runl",
-    "run-container",
-    "runc",
-    "update-container",
-    "updatec",
-    "tools",
-    "publish",
-    "versions",
-    "rollback",
-    "gc-versions",
-  ].map((verb) => `fn ${verb}`),
+  ["run-local", "runl", "tools", "publish", "versions", "rollback", "gc-versions"].map(
+    (verb) => `fn ${verb}`,
+  ),
 );
 const FUNCTION_FLAGS =
   /^(expose-as-mcp|tool-(description|input-schema|name)|state(-.+)?|async-(retry-max-attempts|max-age|on-.+)|provisioned-(concurrency|schedule)|versioning|retain-versions|alias|version)$/;

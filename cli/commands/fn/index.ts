@@ -3,6 +3,7 @@ import { FUNCTIONS } from "../../../kube/kinds.ts";
 import type { Command } from "../../command.ts";
 import { deleteCommand, getCommand, listCommand, type NounKind, waitCommand } from "../../generic-verbs.ts";
 import { createFunction, updateFunction } from "./change.ts";
+import { runContainer, updateContainer } from "./container.ts";
 import { describeFunction, functionLog, functionMeta, functionPods, testFunction } from "./observe.ts";
 
 const KIND: NounKind<FunctionObject> = {
@@ -24,6 +25,8 @@ const KIND: NounKind<FunctionObject> = {
 export const fnCommands: readonly Command[] = [
   createFunction,
   updateFunction,
+  runContainer,
+  updateContainer,
   getCommand(KIND),
   functionMeta,
   describeFunction,
