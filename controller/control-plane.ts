@@ -28,6 +28,8 @@ export interface ControlPlaneOptions {
   readonly archiveUse: () => Promise<{ count: number; bytes: number }>;
   /** Other processes whose health `GET /v1/status` tells. */
   readonly components: readonly ProbedComponent[];
+  /** The labels that the client's scope goes by; nothing where it has none. */
+  readonly namespaceLabels?: readonly string[];
   readonly listen: { readonly host: string; readonly port: number };
 }
 
@@ -63,6 +65,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     router,
     logs: options.logs,
     log,
+    namespaces: { scope: client.scope, labels: options.namespaceLabels ?? [] },
     archives: options.archiveRoutes,
     notReady: () => controller.notReady(),
     status: {

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { CliError, defineCommand } from "../command.ts";
 import type { CliContext } from "../context.ts";
+import { checkNamespace } from "../deploy/check-namespace.ts";
 import { applyPlan, type DeployAccess, type ProjectPlan, planProject } from "../deploy/deploy-project.ts";
 import { findProject } from "../deploy/find-functions.ts";
 import { watchLive } from "../deploy/live.ts";
@@ -108,6 +109,7 @@ export const deploy = defineCommand({
       );
     }
     const [kube, namespace, ops] = [await context.kube(), await context.namespace(), await context.ops()];
+    await checkNamespace(ops, namespace);
     const live = await watchLive(kube, namespace);
     try {
       const access = { kube, ops, live, target: { namespace, deployment: flags.name ?? project.name } };
