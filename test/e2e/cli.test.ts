@@ -253,6 +253,7 @@ describe("fn", () => {
       },
       { ExecutorType: "container", MaxScale: 3 },
     ]);
+    expect(await ok("fn describe web")).toMatch(/\nImage: example.test\/web:2\n/);
     await ok("fn runc plain --image example.test/web:1");
     expect(await containerOf("plain")).toMatchObject([
       { containers: [{ ports: [{ containerPort: 8888 }] }] },
