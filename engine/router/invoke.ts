@@ -224,8 +224,8 @@ function responseLines(invocation: Invocation, response: ResponseHead): string {
 
 function ended(deps: InvokeDeps, exchange: Exchange): void {
   const { context } = exchange;
-  if (context instanceof HeldCall) deps.unready.withdraw(context);
   if (!(context instanceof Invocation)) {
+    if (context instanceof HeldCall) deps.unready.withdraw(context);
     const facts = isRefused(context) ? context : { code: "", requestId: "" };
     deps.logEnd(exchange, { ...facts, function: "" });
     return;
