@@ -1,6 +1,7 @@
 import { performance } from "node:perf_hooks";
 import type { ErrorCode, PlatformError } from "../../api/errors.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { whyNotServed } from "./function-table.ts";
 import type { Exchange } from "./http/types.ts";
 import type { Revision, Waiter } from "./revision.ts";
 import { PLAN_UPGRADE } from "./serving-plan.ts";
@@ -77,6 +78,11 @@ export class Invocation implements Waiter {
 
   moved(to: Revision): void {
     this.revision = to;
+  }
+
+  home(): Revision | PlatformError {
+    const slot = this.revision.plan?.slot;
+    return slot ? (slot.current ?? whyNotServed(slot)) : this.revision;
   }
 }
 
