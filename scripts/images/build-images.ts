@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { join } from "node:path";
 import { z } from "zod";
 import type { ContainerEngine } from "./container-engine.ts";
+import { contentTag } from "./content-tag.ts";
 import { copyBase, debianBase, type DebianPackage } from "./debian-base.ts";
 import { fileDigest, freezeTimes, treeBytes, treeDigest } from "./file-tree.ts";
 import { type ImageName, imagePlan, REPOSITORY_PREFIX, ROOT } from "./image-table.ts";
@@ -78,7 +79,12 @@ async function buildImage(name: ImageName, options: BuildImagesOptions): Promise
   const { containerfile, npm } = await stageImage(name, context, options.cache);
   freezeTimes(context);
   const tag =
-    options.tag ?? (await contentTag([base.ref, await fileDigest(containerfile), await treeDigest(context)]));
+    options.tag ??
+    contentTag(
+      createHash("sha256").update(
+        JSON.stringify([base.ref, await fileDigest(containerfile), await treeDigest(context)]),
+      ),
+    );
   const ref = `${registry}/${REPOSITORY_PREFIX}${name}:${tag}`;
   const archive = join(out, `${name}-${tag}.oci.tar`);
   const before = readIndex(out).find((image) => image.ref === ref && image.archive === archive);
@@ -141,9 +147,6 @@ async function prepareBase(name: ImageName, options: BuildImagesOptions): Promis
   rmSync(context, { recursive: true });
   return { ref, packages: base.packages, bytes };
 }
-
-const contentTag = async (parts: readonly string[]): Promise<string> =>
-  createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 12);
 
 function versionOf(): string {
   const manifest: unknown = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));

@@ -12,6 +12,7 @@ import {
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { findEngine } from "../../scripts/images/container-engine.ts";
+import { contentTag } from "../../scripts/images/content-tag.ts";
 import { copyBase, debianBase } from "../../scripts/images/debian-base.ts";
 import { freezeTimes } from "../../scripts/images/file-tree.ts";
 import { ROOT } from "../../scripts/images/image-table.ts";
@@ -43,7 +44,7 @@ export async function pythonImages(cluster: Cluster): Promise<PythonImages> {
   );
   const hash = createHash("sha256").update(JSON.stringify([COMMANDS, base.packages]));
   for (const file of ["server.py", "builder.py"]) hash.update(readFileSync(join(SOURCES, file)));
-  const tag = hash.digest("hex").slice(0, 12);
+  const tag = contentTag(hash);
   const archives = [];
   for (const [kind, command] of Object.entries(COMMANDS)) {
     const ref = `isotope.local/test/python-${kind}:${tag}`;

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { findRedisServer } from "../../local/redis.ts";
 import { ROOT } from "../../scripts/images/image-table.ts";
+import { contentTag } from "../../scripts/images/content-tag.ts";
 import { runCommand } from "../../scripts/images/run-command.ts";
 import type { Cluster } from "./cluster.ts";
 import { writeOciArchive } from "./oci-archive.ts";
@@ -27,7 +28,7 @@ export async function redisValues(cluster: Cluster): Promise<string[]> {
   ];
   const hash = createHash("sha256");
   for (const { path, content } of files) hash.update(path).update(content);
-  const tag = hash.digest("hex").slice(0, 12);
+  const tag = contentTag(hash);
   const ref = `${REGISTRY}/${REPOSITORY}:${tag}`;
   const archive = join(OUT, `redis-${tag}.oci.tar`);
   if (!existsSync(archive)) {
