@@ -40,7 +40,7 @@ beforeAll(async () => {
       "crds.install=false",
       `functionNamespaces.labels={${Object.entries(LABEL)[0]?.join("=") ?? ""}}`,
       "gatewayApi.enabled=true",
-      "gatewayApi.defaultGateway=web",
+      `gatewayApi.defaultParent=${PLATFORM}/web`,
     ],
   });
   startTraefik(traefik);
