@@ -1,16 +1,15 @@
 import {
   LABEL_COMPONENT,
   LABEL_ENVIRONMENT,
-  LABEL_FUNCTION_NAME,
   LABEL_MANAGED_BY,
   LABEL_POD_STATE,
-  LABEL_REVISION,
   MANAGED_BY,
 } from "../api/names.ts";
 import type { PodSummary } from "../api/wire/ops.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { type Pod, PODS } from "../kube/core.ts";
 import { createInformer, type Informer } from "../kube/informer.ts";
+import { type PodFacts, podFactsByUid, podFactsOf, PODS_BY_UID } from "../kube/pod-facts.ts";
 
 /** The platform's pods as they are now. */
 export interface PodBook {
@@ -21,7 +20,7 @@ export interface PodBook {
   hasSynced(): boolean;
   list(): PodSummary[];
   /** Whose pod this is, as its labels say; also shortly after it is gone, since its last lines come late. */
-  factsOf(uid: string): { function: string; revision: string } | undefined;
+  factsOf(uid: string): PodFacts | undefined;
 }
 
 const MAX_DEPARTED = 2_000;
@@ -30,23 +29,13 @@ export function watchPods(
   client: Pick<KubeClient, "list" | "watch">,
   onError: (error: unknown, failures: number) => void,
 ): PodBook {
-  const departed = new Map<string, { function: string; revision: string }>();
   const pods: Informer<Pod> = createInformer<Pod>({
     client,
     type: PODS,
     labelSelector: `${LABEL_MANAGED_BY}=${MANAGED_BY}`,
     transform: slim,
-    indexes: { uid: (pod) => [pod.metadata.uid ?? ""] },
+    indexes: PODS_BY_UID,
     onError,
-  });
-  pods.subscribe({
-    onDelete: (pod) => {
-      departed.set(pod.metadata.uid ?? "", factsOf(pod));
-      for (const uid of departed.keys()) {
-        if (departed.size <= MAX_DEPARTED) break;
-        departed.delete(uid);
-      }
-    },
   });
   return {
     start: () => pods.start(),
@@ -54,15 +43,8 @@ export function watchPods(
     synced: pods.synced,
     hasSynced: () => pods.hasSynced(),
     list: () => pods.list().map(summaryOf),
-    factsOf: (uid) => {
-      const pod = pods.byIndex("uid", uid)[0];
-      return pod ? factsOf(pod) : departed.get(uid);
-    },
+    factsOf: podFactsByUid(pods, MAX_DEPARTED),
   };
-}
-
-function factsOf({ metadata: { labels } }: Pod): { function: string; revision: string } {
-  return { function: labels?.[LABEL_FUNCTION_NAME] ?? "", revision: labels?.[LABEL_REVISION] ?? "" };
 }
 
 function slim(pod: Pod): Pod {
@@ -87,7 +69,7 @@ function summaryOf(pod: Pod): PodSummary {
     name: metadata.name,
     uid: metadata.uid ?? "",
     environment: labels[LABEL_ENVIRONMENT] ?? "",
-    ...factsOf(pod),
+    ...podFactsOf(pod),
     state: labels[LABEL_POD_STATE] ?? "",
     component: labels[LABEL_COMPONENT] ?? "",
     phase: metadata.deletionTimestamp ? "Terminating" : (status?.phase ?? "Unknown"),

@@ -14,13 +14,8 @@ import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { FileTail, fileIdentity } from "./file-tail.ts";
 import { findLogFolders, type LogFolder, logFiles, rotatedFiles } from "./log-folders.ts";
 import { type LineOrigin, logLineOf } from "./log-line.ts";
+import type { PodFacts } from "../../kube/pod-facts.ts";
 import type { StoredLine } from "./segment.ts";
-
-/** What is known of a pod from its labels. */
-export interface PodFacts {
-  readonly function: string;
-  readonly revision: string;
-}
 
 export interface CollectorOptions {
   root: string;

@@ -14,7 +14,7 @@ import type { Log } from "../../net/log.ts";
 import { ndjsonBody } from "../../net/ndjson-body.ts";
 import { verifier } from "../../net/sign.ts";
 import { requireSignedCalls } from "../../net/signed-hook.ts";
-import type { PodFacts } from "./collector.ts";
+import type { PodFacts } from "../../kube/pod-facts.ts";
 import type { LogStore } from "./log-store.ts";
 import type { StoredLine } from "./segment.ts";
 

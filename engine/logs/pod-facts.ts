@@ -1,8 +1,8 @@
-import { LABEL_FUNCTION_NAME, LABEL_MANAGED_BY, LABEL_REVISION, MANAGED_BY } from "../../api/names.ts";
+import { LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { type Pod, PODS } from "../../kube/core.ts";
 import { createInformer } from "../../kube/informer.ts";
-import type { PodFacts } from "./collector.ts";
+import { type PodFacts, podFactsByUid, PODS_BY_UID } from "../../kube/pod-facts.ts";
 
 /** Whose the platform's pods are. */
 export interface PodFactsWatch {
@@ -20,7 +20,6 @@ export function watchPodFacts(
   client: Pick<KubeClient, "list" | "watch">,
   onError: (error: unknown, failures: number) => void,
 ): PodFactsWatch {
-  const departed = new Map<string, PodFacts>();
   const pods = createInformer<Pod>({
     client,
     type: PODS,
@@ -29,30 +28,13 @@ export function watchPodFacts(
       metadata: { namespace, name, uid, resourceVersion, labels },
       spec: { containers: [] },
     }),
-    indexes: { uid: (pod) => [pod.metadata.uid ?? ""] },
+    indexes: PODS_BY_UID,
     onError,
-  });
-  pods.subscribe({
-    onDelete: (pod) => {
-      departed.set(pod.metadata.uid ?? "", labelled(pod));
-      for (const uid of departed.keys()) {
-        if (departed.size <= MAX_DEPARTED) break;
-        departed.delete(uid);
-      }
-    },
   });
   return {
     synced: pods.synced,
     start: () => pods.start(),
     stop: () => pods.stop(),
-    factsOf: (uid) => {
-      const pod = pods.byIndex("uid", uid)[0];
-      return pod ? labelled(pod) : departed.get(uid);
-    },
+    factsOf: podFactsByUid(pods, MAX_DEPARTED),
   };
 }
-
-const labelled = ({ metadata: { labels } }: Pod): PodFacts => ({
-  function: labels?.[LABEL_FUNCTION_NAME] ?? "",
-  revision: labels?.[LABEL_REVISION] ?? "",
-});
