@@ -76,13 +76,8 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 {{- end -}}
 
-{{/* What all pods of the platform have. Takes (dict "root" $ "values" .Values.x "component" "x"). */}}
-{{- define "isotope.podSettings" -}}
-{{- with .root.Values.imagePullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-enableServiceLinks: false
+{{/* How pods of the platform look names up. */}}
+{{- define "isotope.dnsConfig" -}}
 # Names that are written out are looked up as they are, not in three search domains first.
 dnsConfig:
   options:
@@ -93,6 +88,16 @@ dnsConfig:
       value: "1"
     - name: attempts
       value: "5"
+{{- end -}}
+
+{{/* What all pods of the platform have. Takes (dict "root" $ "values" .Values.x "component" "x"). */}}
+{{- define "isotope.podSettings" -}}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+enableServiceLinks: false
+{{ include "isotope.dnsConfig" . }}
 {{- with .values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
