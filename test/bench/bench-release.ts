@@ -6,7 +6,7 @@ import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import { resourceType } from "../../kube/resource.ts";
 import { type Cluster, currentCluster, up } from "../cluster/cluster.ts";
-import { helm, installPlatform } from "../cluster/install-platform.ts";
+import { installPlatform, uninstallPlatform } from "../cluster/install-platform.ts";
 import { NETWORK } from "../cluster/layout.ts";
 import { startPackageRelay } from "../cluster/package-relay.ts";
 import { platformImages } from "../cluster/platform-images.ts";
@@ -126,9 +126,8 @@ async function firstAnswer(
 }
 
 async function uninstall(cluster: Cluster, kube: KubeClient): Promise<void> {
-  await helm(cluster, ["uninstall", "isotope", "--namespace", NAMESPACE, "--wait", "--ignore-not-found"]);
+  await uninstallPlatform(cluster, kube, NAMESPACE);
   for (const name of [NAMESPACE, `${NAMESPACE}-logs`]) {
-    await kube.delete(NAMESPACES, { name });
     const deadline = performance.now() + GONE_TIMEOUT_MS;
     while ((await kube.find(NAMESPACES, { name })) !== undefined) {
       if (performance.now() > deadline) throw new Error(`Namespace "${name}" did not go away`);

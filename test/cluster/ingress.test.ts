@@ -4,7 +4,7 @@ import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { HTTP_TRIGGERS } from "../../kube/kinds.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import { condition, eventually } from "../controller/platform.ts";
-import { installedPlatform } from "../e2e/installed-platform.ts";
+import { requireInstalledPlatform } from "../e2e/installed-platform.ts";
 
 /** A trigger's Ingress on a real API server, with the rights that the chart gives. Answering by host needs a proxy and is not tried here. */
 const NAMESPACE = "ingress-functions";
@@ -12,8 +12,7 @@ let kube: KubeClient;
 let platform: string;
 
 beforeAll(async () => {
-  const installed = installedPlatform();
-  if (!installed) throw new Error("ISOTOPE_TEST_CLUSTER names no platform");
+  const installed = requireInstalledPlatform();
   platform = installed.platformNamespace;
   kube = await createKubeClient({ kubeconfig: installed.kubeconfig });
   await kube.create(NAMESPACES, {

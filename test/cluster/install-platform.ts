@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { createKubeClient } from "../../kube/client.ts";
+import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { BuiltImage } from "../../scripts/images/build-images.ts";
 import { runCommand } from "../../scripts/images/run-command.ts";
 import { ROOT } from "../../scripts/images/image-table.ts";
@@ -104,4 +105,15 @@ export async function installPlatform(cluster: Cluster, options: InstallOptions)
   } finally {
     await client.close();
   }
+}
+
+/** Uninstalls the platform of a namespace, if there is one, and asks for the removal of the namespaces that it and its tests used. */
+export async function uninstallPlatform(
+  cluster: Cluster,
+  client: KubeClient,
+  namespace: string,
+  others: readonly string[] = [],
+): Promise<void> {
+  await helm(cluster, ["uninstall", "isotope", "--namespace", namespace, "--wait", "--ignore-not-found"]);
+  for (const name of [...others, namespace, `${namespace}-logs`]) await client.delete(NAMESPACES, { name });
 }

@@ -11,7 +11,7 @@ import { eventually } from "../controller/platform.ts";
 import type { InstalledPlatform } from "../e2e/installed-platform.ts";
 import { runCli } from "../e2e/run-cli.ts";
 import { currentCluster } from "./cluster.ts";
-import { helm, installPlatform } from "./install-platform.ts";
+import { helm, installPlatform, uninstallPlatform } from "./install-platform.ts";
 import { platformImages } from "./platform-images.ts";
 
 /** A whole life of a release of its own beside the shared platform: install, upgrade, rotation of the key, uninstall. */
@@ -36,9 +36,7 @@ beforeAll(async () => {
   await kube.create(NAMESPACES, { metadata: { name: FUNCTION_NAMESPACE, labels: LABEL } });
 }, 300_000);
 afterAll(async () => {
-  await helm(cluster, ["uninstall", "isotope", "--namespace", PLATFORM, "--wait", "--ignore-not-found"]);
-  for (const name of [FUNCTION_NAMESPACE, PLATFORM, `${PLATFORM}-logs`])
-    await kube.delete(NAMESPACES, { name });
+  await uninstallPlatform(cluster, kube, PLATFORM, [FUNCTION_NAMESPACE]);
   await kube.close();
   rmSync(folder, { recursive: true });
 });

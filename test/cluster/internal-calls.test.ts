@@ -9,7 +9,7 @@ import { type Pod, PODS, SECRETS } from "../../kube/core.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import { type KeyRing, keyRing } from "../../net/keys.ts";
 import { EMPTY_SHA256, sha256Hex, signer, SKEW_MS } from "../../net/sign.ts";
-import { installedPlatform } from "../e2e/installed-platform.ts";
+import { requireInstalledPlatform } from "../e2e/installed-platform.ts";
 
 /**
  * Calls between the platform's processes, made by somebody who got through the walls: the API server's proxy reaches every pod. A call
@@ -31,8 +31,7 @@ async function keysOf(component: string): Promise<KeyRing> {
 }
 
 beforeAll(async () => {
-  const installed = installedPlatform();
-  if (!installed) throw new Error("ISOTOPE_TEST_CLUSTER names no platform");
+  const installed = requireInstalledPlatform();
   const { kubeconfig, platformNamespace, functionNamespaceLabels } = installed;
   home = platformNamespace;
   connection = await loadKubeConnection({ kubeconfig });

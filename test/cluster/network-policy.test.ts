@@ -6,7 +6,7 @@ import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { resourceType } from "../../kube/resource.ts";
 import { eventually } from "../controller/platform.ts";
-import { installedPlatform } from "../e2e/installed-platform.ts";
+import { requireInstalledPlatform } from "../e2e/installed-platform.ts";
 import { PAUSE_IMAGE } from "./layout.ts";
 
 /**
@@ -24,8 +24,7 @@ let platform: string;
 let targets: Record<string, readonly [string, number]>;
 
 beforeAll(async () => {
-  const installed = installedPlatform();
-  if (!installed) throw new Error("ISOTOPE_TEST_CLUSTER names no platform");
+  const installed = requireInstalledPlatform();
   platform = installed.platformNamespace;
   kube = await createKubeClient({ kubeconfig: installed.kubeconfig });
   await kube.create(NAMESPACES, { metadata: { name: NAMESPACE } });

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import { resourceType } from "../../kube/resource.ts";
-import { installedPlatform } from "../e2e/installed-platform.ts";
+import { requireInstalledPlatform } from "../e2e/installed-platform.ts";
 import { eventually } from "../controller/platform.ts";
 
 /** What the platform's accounts may do, as the API server itself sees it. */
@@ -16,8 +16,7 @@ let kube: KubeClient;
 let platform: string;
 
 beforeAll(async () => {
-  const installed = installedPlatform();
-  if (!installed) throw new Error("ISOTOPE_TEST_CLUSTER names no platform");
+  const installed = requireInstalledPlatform();
   platform = installed.platformNamespace;
   kube = await createKubeClient({ kubeconfig: installed.kubeconfig });
   await kube.create(NAMESPACES, {

@@ -17,3 +17,10 @@ export const installedPlatform = (): InstalledPlatform | undefined => {
   const file = process.env.ISOTOPE_TEST_CLUSTER;
   return file ? InstalledPlatform.parse(JSON.parse(readFileSync(file, "utf8"))) : undefined;
 };
+
+/** The same for tests that run on a cluster only. */
+export function requireInstalledPlatform(): InstalledPlatform {
+  const installed = installedPlatform();
+  if (!installed) throw new Error("ISOTOPE_TEST_CLUSTER names no platform");
+  return installed;
+}

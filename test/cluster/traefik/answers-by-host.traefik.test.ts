@@ -4,7 +4,6 @@ import { request } from "undici";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createKubeClient, type KubeClient } from "../../../kube/client.ts";
 import { HTTP_TRIGGERS } from "../../../kube/kinds.ts";
-import { NAMESPACES } from "../../../kube/namespace-scope.ts";
 import { resourceType } from "../../../kube/resource.ts";
 import { eventually } from "../../controller/platform.ts";
 import { clusterTestPlatform } from "../../e2e/cluster-platform.ts";
@@ -12,7 +11,7 @@ import { deploy } from "../../e2e/project.ts";
 import type { TestPlatform } from "../../e2e/test-platform.ts";
 import { applyManifests } from "../apply-manifests.ts";
 import { currentCluster } from "../cluster.ts";
-import { helm, installPlatform } from "../install-platform.ts";
+import { installPlatform, uninstallPlatform } from "../install-platform.ts";
 import { platformImages } from "../platform-images.ts";
 import { buildTraefik, startTraefik, stopTraefik, TRAEFIK_CONTROLLER, TRAEFIK_URL } from "./traefik.ts";
 
@@ -72,9 +71,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await platform?.stop();
   await stopTraefik();
-  await helm(cluster, ["uninstall", "isotope", "--namespace", PLATFORM, "--wait", "--ignore-not-found"]);
   if (await kube.find(CLASSES, { name: "traefik" })) await kube.delete(CLASSES, { name: "traefik" });
-  for (const name of [PLATFORM, `${PLATFORM}-logs`]) await kube.delete(NAMESPACES, { name });
+  await uninstallPlatform(cluster, kube, PLATFORM);
   await kube.close();
 }, 300_000);
 
