@@ -39,7 +39,7 @@ const TIME_LIMIT_MS = 10_000;
 const REFUSED_RETRY_MS = 100;
 const REFUSED_TRIES = 20;
 
-interface Answer {
+export interface Answer {
   readonly status: number;
   readonly text: string;
   readonly headers: IncomingMessage["headers"];
@@ -94,6 +94,22 @@ export function get(url: string, agent: Agent | false, timeoutMs: number): Promi
   });
 }
 
+/**
+ * Sends again, every 100 ms for two seconds, what met a closed port: nothing of it was sent. `again` hears of each time. Rejects with
+ * what the last try met.
+ */
+export async function whileRefused(send: () => Promise<Answer>, again: () => void): Promise<Answer> {
+  for (let refused = 0; ; refused++) {
+    try {
+      return await send();
+    } catch (error) {
+      if (!(error instanceof NoAnswer) || !error.refused || refused >= REFUSED_TRIES) throw error;
+      again();
+      await new Promise((go) => setTimeout(go, REFUSED_RETRY_MS));
+    }
+  }
+}
+
 /** Starts calling. */
 export function startTraffic(options: TrafficOptions): Traffic {
   const { origin, paths, perSecond, connections = 16, retryRefused = false } = options;
@@ -106,22 +122,17 @@ export function startTraffic(options: TrafficOptions): Traffic {
   let retried = 0;
   let slowestMs = 0;
 
-  const answerOf = async (url: string): Promise<Answer> => {
-    for (let refused = 0; ; refused++) {
-      try {
-        return await get(url, agent, TIME_LIMIT_MS).catch((error: unknown) => {
-          if (!(error instanceof NoAnswer) || !error.stale) throw error;
-          retried += 1;
-          return get(url, false, TIME_LIMIT_MS);
-        });
-      } catch (error) {
-        const again = retryRefused && error instanceof NoAnswer && error.refused && refused < REFUSED_TRIES;
-        if (!again) throw error;
-        retried += 1;
-        await new Promise((go) => setTimeout(go, REFUSED_RETRY_MS));
-      }
-    }
+  const sendAgain = (): void => {
+    retried += 1;
   };
+  const send = (url: string): Promise<Answer> =>
+    get(url, agent, TIME_LIMIT_MS).catch((error: unknown) => {
+      if (!(error instanceof NoAnswer) || !error.stale) throw error;
+      sendAgain();
+      return get(url, false, TIME_LIMIT_MS);
+    });
+  const answerOf = (url: string): Promise<Answer> =>
+    retryRefused ? whileRefused(() => send(url), sendAgain) : send(url);
   const call = async (path: string): Promise<void> => {
     const at = performance.now();
     const failed = (why: string): void => {
