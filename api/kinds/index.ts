@@ -10,6 +10,7 @@ import {
   FunctionAliasSpec,
   FunctionAliasStatus,
   FunctionVersionSpec,
+  FunctionVersionStatus,
 } from "./releases.ts";
 import {
   KubernetesWatchTriggerSpec,
@@ -190,11 +191,12 @@ export const KINDS: KindDefinition[] = [
     shortNames: ["fnver"],
     description: "Immutable snapshot of a function",
     spec: FunctionVersionSpec,
-    available: false,
+    status: FunctionVersionStatus,
     columns: [
       integer("Sequence", ".spec.sequence"),
       column("PackageDigest", ".spec.packageDigest"),
       { name: "PublishedAt", type: "date", jsonPath: ".spec.publishedAt" },
+      column("Revision", ".status.serving.revision", 1),
     ],
   }),
   define({
@@ -204,12 +206,12 @@ export const KINDS: KindDefinition[] = [
     description: "Name for one or two versions of a function",
     spec: FunctionAliasSpec,
     status: FunctionAliasStatus,
-    available: false,
     columns: [
       column("Function", ".spec.functionName"),
       column("Version", ".spec.version"),
       integer("Weight", ".spec.weight"),
       column("ResolvedVersion", ".status.resolvedVersion"),
+      column("Secondary", ".spec.secondaryVersion", 1),
     ],
   }),
   define({
