@@ -1,10 +1,11 @@
 import { assert, constantFrom, property, shuffledSubarray } from "fast-check";
 import { expect, test } from "vitest";
+import { canonicalJson } from "../api/canonical-json.ts";
 import type { Environment, Function as FunctionObject, HTTPTrigger, Package } from "../api/kinds/index.ts";
 import { isAllowedHost, isPublicAddress } from "./package/address-guard.ts";
 import { DownloadError, downloadArchive } from "./package/download.ts";
 import { type References, resolveFunction } from "./function/resolve.ts";
-import { canonicalJson, revisionOf } from "./function/revision.ts";
+import { revisionOf } from "./function/revision.ts";
 import { nextFunctionStatus } from "./function/status.ts";
 import { templateProblem, triggerConditions } from "./http-trigger/check.ts";
 import { locateArchive } from "./package/locate.ts";
