@@ -1,5 +1,6 @@
 import type { Command } from "../command.ts";
 import type { Noun } from "../help.ts";
+import { aliasCommands } from "./alias.ts";
 import { archiveCommands } from "./archive.ts";
 import { deploy } from "./deploy.ts";
 import { dev } from "./dev.ts";
@@ -17,6 +18,17 @@ import { check, status, version } from "./status.ts";
 export const NOUNS: readonly Noun[] = [
   { name: "fn", aliases: ["function", "functions"], summary: "Functions: create, change, call, watch" },
   { name: "httptrigger", aliases: ["route", "ht", "routes"], summary: "Routes from HTTP to functions" },
+  {
+    name: "release",
+    aliases: ["releases"],
+    summary: "Releases that run: watch, promote, abort, pause, resume, retry",
+  },
+  { name: "alias", aliases: ["aliases"], summary: "Names for one or two versions of a function" },
+  {
+    name: "canary",
+    aliases: ["canary-config", "canaries"],
+    summary: "Canaries: move a route's traffic step by step to what is new",
+  },
   {
     name: "env",
     aliases: ["environment", "environments"],
@@ -44,6 +56,7 @@ export const COMMANDS: readonly Command[] = [
   stop,
   ...fnCommands,
   ...httptriggerCommands,
+  ...aliasCommands,
   ...envCommands,
   ...pkgCommands,
   ...archiveCommands,

@@ -4,6 +4,7 @@ import type { Command } from "../../command.ts";
 import { deleteCommand, getCommand, listCommand, type NounKind, waitCommand } from "../../generic-verbs.ts";
 import { createFunction, updateFunction } from "./change.ts";
 import { describeFunction, functionLog, functionMeta, functionPods, testFunction } from "./observe.ts";
+import { versionCommands } from "./versions.ts";
 
 const KIND: NounKind<FunctionObject> = {
   noun: "fn",
@@ -32,5 +33,6 @@ export const fnCommands: readonly Command[] = [
   functionLog,
   testFunction,
   functionPods,
+  ...versionCommands,
   waitCommand(KIND),
 ];

@@ -1,0 +1,32 @@
+import { ANNOTATION_STICKY } from "../../api/names.ts";
+import type { KubeObject } from "../../kube/object.ts";
+import { UsageError } from "../command.ts";
+
+const STICKY = /^(client|(header|cookie|query):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$/;
+
+/** `--sticky` of aliases and routes. */
+export const STICKY_FLAG = {
+  type: "string",
+  help: "Who stays on the side that they had: header:NAME, cookie:NAME, query:NAME, client, or none",
+} as const;
+
+/** @throws {UsageError} */
+export function checkSticky(sticky: string | undefined): void {
+  if (sticky !== undefined && sticky !== "none" && !STICKY.test(sticky))
+    throw new UsageError(
+      `--sticky must be header:NAME, cookie:NAME, query:NAME, client or none, got "${sticky}"`,
+    );
+}
+
+/** The object with the annotation that the flag means; without the flag as it is. */
+export function withSticky<T extends KubeObject>(object: T, sticky: string | undefined): T {
+  if (sticky === undefined) return object;
+  const { [ANNOTATION_STICKY]: _before, ...rest } = object.metadata.annotations ?? {};
+  return {
+    ...object,
+    metadata: {
+      ...object.metadata,
+      annotations: sticky === "none" ? rest : { ...rest, [ANNOTATION_STICKY]: sticky },
+    },
+  };
+}
