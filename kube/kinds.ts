@@ -1,4 +1,5 @@
 import {
+  type CanaryConfig,
   type Condition,
   type Environment,
   type Function as FunctionObject,
@@ -16,6 +17,7 @@ export const FUNCTIONS = resourceType<FunctionObject>(API_GROUP_VERSION, "Functi
 export const ENVIRONMENTS = resourceType<Environment>(API_GROUP_VERSION, "Environment", "environments");
 export const PACKAGES = resourceType<Package>(API_GROUP_VERSION, "Package", "packages");
 export const HTTP_TRIGGERS = resourceType<HTTPTrigger>(API_GROUP_VERSION, "HTTPTrigger", "httptriggers");
+export const CANARY_CONFIGS = resourceType<CanaryConfig>(API_GROUP_VERSION, "CanaryConfig", "canaryconfigs");
 export const FUNCTION_VERSIONS = resourceType<FunctionVersion>(
   API_GROUP_VERSION,
   "FunctionVersion",

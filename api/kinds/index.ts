@@ -1,11 +1,10 @@
 import type { z } from "zod";
+import { CanaryConfigSpec, CanaryConfigStatus } from "./canary.ts";
 import { EnvironmentSpec, EnvironmentStatus } from "./environment.ts";
 import { FunctionSpec, FunctionStatus } from "./function.ts";
 import { HTTPTriggerSpec, HTTPTriggerStatus } from "./http-trigger.ts";
 import { PackageSpec, PackageStatus } from "./package.ts";
 import {
-  CanaryConfigSpec,
-  CanaryConfigStatus,
   FissionTenantSpec,
   FunctionAliasSpec,
   FunctionAliasStatus,
@@ -20,6 +19,7 @@ import {
 } from "./triggers.ts";
 import { WorkflowRunSpec, WorkflowRunStatus, WorkflowSpec } from "./workflow.ts";
 
+export * from "./canary.ts";
 export * from "./environment.ts";
 export * from "./function.ts";
 export * from "./http-trigger.ts";
@@ -182,8 +182,13 @@ export const KINDS: KindDefinition[] = [
     description: "Moves traffic from an old to a new function step by step",
     spec: CanaryConfigSpec,
     status: CanaryConfigStatus,
-    available: false,
-    columns: [column("Trigger", ".spec.trigger"), column("Status", ".status.status")],
+    columns: [
+      column("Trigger", ".spec.trigger"),
+      integer("Weight", ".status.weight"),
+      column("Status", ".status.status"),
+      column("Phase", ".status.phase"),
+      column("Why", ".status.sentence", 1),
+    ],
   }),
   define({
     kind: "FunctionVersion",

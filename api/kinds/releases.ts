@@ -9,20 +9,6 @@ const Digest = z
   .max(71)
   .regex(/^sha256:[a-f0-9]{64}$/);
 
-export const CanaryConfigSpec = z.object({
-  trigger: ObjectName.describe("HTTPTrigger whose traffic is split"),
-  newfunction: ObjectName,
-  oldfunction: ObjectName,
-  weightincrement: int(0, 100).optional().describe("Percent per step; default 20"),
-  duration: text(32).optional().describe("Time between steps, e.g. 2m"),
-  failurethreshold: int(0, 100).optional().describe("Percent of failures that ends the release; default 10"),
-  failureType: text(64).optional(),
-});
-export const CanaryConfigStatus = z.object({
-  status: text(32).optional(),
-  conditions: Conditions.optional(),
-});
-
 const unchanged = (field: string): string => `self.${field} == oldSelf.${field}`;
 const unchangedOptional = (field: string): string =>
   `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || ${unchanged(field)})`;
