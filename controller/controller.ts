@@ -18,6 +18,7 @@ import type { ExposureSettings } from "./http-trigger/route-objects.ts";
 import { watchLaterKinds } from "./later-kinds.ts";
 import type { Archives, PackageBuilder } from "./package/ports.ts";
 import { packageReconciler, watchPackages } from "./package/reconcile.ts";
+import { releaseLoops } from "./release-loops.ts";
 import { openWorld, type World } from "./world.ts";
 
 export interface ControllerOptions {
@@ -59,6 +60,16 @@ const DEFAULT_MAX_ARCHIVE_BYTES = 256 * 2 ** 20;
 const DOWNLOAD_TIMEOUT_MS = 120_000;
 const STALE_MS = 120_000;
 
+const loopsThatTell =
+  (log: Log) =>
+  (name: string, reconcile: Reconcile, concurrency: number): Reconciler =>
+    createReconciler({
+      name,
+      reconcile,
+      concurrency,
+      onError: (key, error, retryInMs) => log.warn("Cannot reconcile", { kind: name, key, retryInMs, error }),
+    });
+
 export function createController(options: ControllerOptions): Controller {
   const { client, log } = options;
   const now = options.now ?? (() => new Date());
@@ -74,13 +85,7 @@ export function createController(options: ControllerOptions): Controller {
     now,
   });
   const context: ControllerContext = { client, world, events, log, now };
-  const loop = (name: string, reconcile: Reconcile, concurrency: number): Reconciler =>
-    createReconciler({
-      name,
-      reconcile,
-      concurrency,
-      onError: (key, error, retryInMs) => log.warn("Cannot reconcile", { kind: name, key, retryInMs, error }),
-    });
+  const loop = loopsThatTell(log);
 
   const packages = packageReconciler(context, {
     archives: options.archives,
@@ -101,7 +106,14 @@ export function createController(options: ControllerOptions): Controller {
   const triggerLoop = loop("HTTPTrigger", triggerReconcile(context, exposure), 8);
   const namespaces = functionNamespaces({ client, kit: options.namespaceKit ?? [], log, now });
   const namespaceLoop = loop("Namespace", namespaces.reconcile, 4);
-  const loops = [packageLoop, functionLoop, environmentLoop, triggerLoop, namespaceLoop];
+  const loops = [
+    packageLoop,
+    functionLoop,
+    environmentLoop,
+    triggerLoop,
+    ...releaseLoops(context, options.archives, loop),
+    namespaceLoop,
+  ];
   watchPackages(world, packageLoop.queue.add);
   watchFunctions(world, functionLoop.queue.add);
   watchEnvironments(world, environmentLoop.queue.add);

@@ -28,7 +28,6 @@ test.each<[string, object]>([
   ["MessageQueueTrigger", { topic: "t", functionref }],
   ["KubernetesWatchTrigger", { namespace: "default", type: "POD", functionref }],
   ["CanaryConfig", { trigger: "t", newfunction: "a", oldfunction: "b" }],
-  ["FunctionAlias", { functionName: "hello", version: "hello-v1" }],
   ["Workflow", { startAt: "a", states: { a: { type: "Succeed" } } }],
   ["WorkflowRun", { workflowRef: "w" }],
   ["FissionTenant", { namespace: "default" }],
