@@ -2,6 +2,7 @@ import type { Command } from "../command.ts";
 import type { Noun } from "../help.ts";
 import { aliasCommands } from "./alias.ts";
 import { archiveCommands } from "./archive.ts";
+import { canaryCommands } from "./canary.ts";
 import { deploy } from "./deploy.ts";
 import { dev } from "./dev.ts";
 import { init } from "./init.ts";
@@ -9,6 +10,7 @@ import { envCommands } from "./env.ts";
 import { fnCommands } from "./fn/index.ts";
 import { httptriggerCommands } from "./httptrigger.ts";
 import { pkgCommands } from "./pkg.ts";
+import { releaseCommands } from "./release.ts";
 import { secretCommands } from "./secret.ts";
 import { specCommands } from "./spec.ts";
 import { start, stop } from "./start.ts";
@@ -56,7 +58,9 @@ export const COMMANDS: readonly Command[] = [
   stop,
   ...fnCommands,
   ...httptriggerCommands,
+  ...releaseCommands,
   ...aliasCommands,
+  ...canaryCommands,
   ...envCommands,
   ...pkgCommands,
   ...archiveCommands,

@@ -1,32 +1,6 @@
+import type { CanaryPhase } from "../../api/kinds/index.ts";
+import type { Release, ReleaseSideView } from "../../api/wire/releases.ts";
 import { sparkline } from "./sparkline.ts";
-
-/** One version's share of a release, as people are shown it. */
-export interface ReleaseSide {
-  name: string;
-  /** Percent. */
-  weight: number;
-  requests: number;
-  errors: number;
-  /** Requests per second lately. */
-  perSecond: number;
-  /** Milliseconds; nothing without requests. */
-  p50Ms: number | undefined;
-  p95Ms: number | undefined;
-  /** 95th percentile of each second, oldest first; nothing where there was no request. */
-  latencies: readonly (number | undefined)[];
-}
-
-export interface ReleaseView {
-  name: string;
-  /** Such as `step 2 of 3, for 40s`. */
-  progress: string;
-  /** Such as `progressing`, `paused`, `succeeded`, `failed`. */
-  phase: string;
-  old: ReleaseSide;
-  next: ReleaseSide;
-  /** One sentence with its evidence; empty before the first. */
-  verdict: string;
-}
 
 const LABEL_WIDTH = 10;
 const MIN_COLUMN = 22;
@@ -40,15 +14,48 @@ const ms = (value: number | undefined): string =>
       ? `${(value / 1000).toFixed(2)} s`
       : `${value >= 10 ? value.toFixed(0) : value.toFixed(1)} ms`;
 
-const errorsOf = ({ errors, requests }: ReleaseSide): string =>
+const errorsOf = ({ errors, requests }: ReleaseSideView): string =>
   `${count(errors)}${requests > 0 ? `  (${((errors / requests) * 100).toFixed(1)} %)` : ""}`;
 
-const PHASE_COLOURS: Readonly<Record<string, number>> = {
+const errorRate = ({ errors, requests }: ReleaseSideView): number => (requests > 0 ? errors / requests : 0);
+
+const ENDED: ReadonlySet<CanaryPhase> = new Set(["succeeded", "failed", "aborted"]);
+/** Whether nothing more will happen by itself. */
+export const hasEnded = ({ phase }: Pick<Release, "phase">): boolean => ENDED.has(phase);
+
+const PHASE_COLOURS: Readonly<Record<CanaryPhase, number>> = {
+  waiting: 36,
+  warming: 36,
+  progressing: 36,
+  holding: 33,
+  paused: 33,
   succeeded: 32,
   failed: 31,
   aborted: 31,
-  paused: 33,
 };
+
+/** `40s`, `2m`, `1m 20s`. */
+export function span(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds}s`;
+  const rest = seconds % 60;
+  return seconds < 3600
+    ? `${Math.floor(seconds / 60)}m${rest ? ` ${rest}s` : ""}`
+    : `${Math.floor(seconds / 3600)}h ${Math.floor((seconds % 3600) / 60)}m`;
+}
+
+/** Such as `step 2 of 3, 40s of 2m`. */
+export function progressOf(release: Release, nowMs: number): string {
+  const { step, steps, stepStartedAt, startedAt, finishedAt } = release;
+  if (hasEnded(release))
+    return startedAt && finishedAt ? `after ${span(Date.parse(finishedAt) - Date.parse(startedAt))}` : "";
+  const present = steps[step];
+  const place = present ? `step ${step + 1} of ${steps.length}` : "after the last step";
+  if (!stepStartedAt) return place;
+  const lasted = span(nowMs - Date.parse(stepStartedAt));
+  const whole = present && !present.pause && present.durationMs > 0 ? ` of ${span(present.durationMs)}` : "";
+  return `${place}, ${lasted}${whole}${present?.pause ? ", waits for `release resume`" : ""}`;
+}
 
 /** Cuts a sentence into lines of at most `width` characters. */
 function wrap(text: string, width: number): string[] {
@@ -62,42 +69,47 @@ function wrap(text: string, width: number): string[] {
   return lines;
 }
 
-/** Both versions side by side, as lines of at most `width` characters (at least 60). Pure. */
+/** Both sides next to each other, as lines of at most `width` characters (at least 60). Pure. */
 export function renderRelease(
-  view: ReleaseView,
-  { width, colour }: { width: number; colour: boolean },
+  release: Release,
+  { width, colour, nowMs }: { width: number; colour: boolean; nowMs: number },
 ): string[] {
   const paint = (code: number, text: string): string => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
+  const { old, new: next, name, phase, dryRun, sentence } = release;
   const column = Math.max(MIN_COLUMN, Math.min(MAX_COLUMN, Math.floor((width - LABEL_WIDTH - 4) / 2)));
-  const top = Math.max(0, ...[...view.old.latencies, ...view.next.latencies].map((value) => value ?? 0));
+  const top = Math.max(0, ...[...old.seconds, ...next.seconds].map(({ p95Ms }) => p95Ms ?? 0));
   const row = (
     label: string,
-    cell: (side: ReleaseSide) => string,
-    mark?: (text: string) => string,
-  ): string => {
-    const right = cell(view.next).slice(0, column);
-    return `  ${label.padEnd(LABEL_WIDTH)}${cell(view.old)
+    cell: (side: ReleaseSideView) => string,
+    mark: (text: string) => string = (text) => text,
+  ): string =>
+    `  ${label.padEnd(LABEL_WIDTH)}${cell(old)
       .slice(0, column - 1)
-      .padEnd(column)}${mark ? mark(right) : right}`.trimEnd();
-  };
-  const worse = view.next.requests > 0 && view.next.errors / view.next.requests > errorRate(view.old);
-  const phase = paint(PHASE_COLOURS[view.phase] ?? 36, view.phase);
+      .padEnd(column)}${mark(cell(next).slice(0, column))}`.trimEnd();
+  const isWorse = errorRate(next) > errorRate(old);
+  const progress = progressOf(release, nowMs);
+  const latencies = ({ seconds }: ReleaseSideView): string =>
+    sparkline(
+      seconds.map(({ p95Ms }) => p95Ms),
+      { width: column - 2, top },
+    );
   return [
-    `${paint(1, view.name)}  ${phase}${view.progress ? `  ${view.progress}` : ""}`,
+    `${paint(1, name)}  ${paint(PHASE_COLOURS[phase], phase)}${dryRun ? " (dry run)" : ""}${progress ? `  ${progress}` : ""}`.slice(
+      0,
+      colour ? undefined : width,
+    ),
     "",
     row(
       "",
-      ({ name }) => `${name} (${name === view.old.name ? "old" : "new"})`,
+      (side) => `${side.name} (${side === old ? "old" : "new"})`,
       (text) => paint(1, text),
     ),
     row("traffic", ({ weight }) => `${weight} %`),
     row("requests", ({ requests, perSecond }) => `${count(requests)}  (${rate(perSecond)}/s)`),
-    row("errors", errorsOf, worse ? (text) => paint(31, text) : undefined),
+    row("errors", errorsOf, isWorse ? (text) => paint(31, text) : undefined),
     row("p50 / p95", ({ p50Ms, p95Ms }) => `${ms(p50Ms)} / ${ms(p95Ms)}`),
-    row("p95 by s", ({ latencies }) => sparkline(latencies, { width: column - 2, top }).trimStart()),
+    row("p95 by s", latencies),
     "",
-    ...wrap(view.verdict || "No verdict yet", Math.max(40, width - 4)).map((line) => `  ${line}`),
+    ...wrap(sentence || "No verdict yet", Math.max(40, width - 4)).map((line) => `  ${line}`),
   ];
 }
-
-const errorRate = ({ errors, requests }: ReleaseSide): number => (requests > 0 ? errors / requests : 0);

@@ -13,5 +13,5 @@ export function sparkline(
     const level = top > 0 ? Math.min(BARS.length - 1, Math.floor((value / top) * BARS.length)) : 0;
     return BARS[Math.max(0, level)] ?? BARS[0];
   });
-  return shown.join("").padStart(width);
+  return shown.join("");
 }
