@@ -33,7 +33,8 @@ export function resolveVersion(
   archive: { sizeBytes: number } | undefined,
 ): Resolution {
   const { metadata, spec } = version;
-  if ((metadata.generation ?? 1) > 1)
+  // Being deleted counts as a change too.
+  if ((metadata.generation ?? 1) > (metadata.deletionTimestamp ? 2 : 1))
     return blocked(
       "SnapshotChanged",
       `Version "${metadata.name}" was changed after it was published: publish function "${spec.functionName}" again, and delete this version`,

@@ -9,6 +9,7 @@ import {
   HTTP_TRIGGERS,
   PACKAGES,
 } from "../../kube/kinds.ts";
+import { EVENTS } from "../../kube/core.ts";
 import { NotPublishable, publishVersion } from "../../kube/publish-version.ts";
 import { removeOldVersions } from "../../kube/remove-versions.ts";
 import { environment, fn, literalPackage, trigger } from "../controller/objects.ts";
@@ -154,4 +155,216 @@ test("a version is immutable, and one of another tool serves as well", async () 
   await kube.client.patch(FUNCTIONS, at("foreign"), { spec: { functionTimeout: 7 } });
   await served("foreign");
   expect(await publish("foreign")).toBe("foreign-v8");
+});
+
+test("nothing is published that does not serve, and publishers at the same time make one version", async () => {
+  await kube.client.create(FUNCTIONS, fn("waiting", { package: reference("absent") }));
+  const waiting = await eventually(
+    () => functionAt("waiting"),
+    (one) => condition(one, "Ready") !== undefined,
+  );
+  const refused = publishVersion(kube.client, waiting, { now: new Date() });
+  await expect(refused).rejects.toThrow(NotPublishable);
+  await expect(refused).rejects.toThrow(
+    /^Cannot publish function "waiting": it does not serve yet: Package "absent" not found/,
+  );
+
+  await deploy("crowd", "code");
+  const names = await Promise.all(Array.from({ length: 8 }, () => publish("crowd")));
+  expect(new Set(names)).toEqual(new Set(["crowd-v1"]));
+  expect(await namesOf("crowd")).toEqual(["crowd-v1"]);
+});
+
+test("mode auto publishes each state once and keeps what is needed; the rest goes", async () => {
+  await deploy("auto", "1", { versioning: { mode: "auto", retain: 2 } });
+  const published = (name: string) => eventually(() => versionAt(name), Boolean);
+  await published("auto-v1");
+  await kube.client.create(
+    FUNCTION_ALIASES,
+    alias("auto-prod", { functionName: "auto", version: "auto-v1" }),
+  );
+  await eventually(
+    () => aliasAt("auto-prod"),
+    (one) => one.status?.resolvedVersion === "auto-v1",
+  );
+  await redeploy("auto", "2");
+  await published("auto-v2");
+  const route = { functionref: { type: "name" as const, name: "auto", version: "auto-v2" } };
+  await kube.client.create(HTTP_TRIGGERS, trigger("auto", "/auto", route));
+  for (const code of ["3", "4", "5"]) {
+    await redeploy("auto", code);
+    await published(`auto-v${code}`);
+  }
+  await eventually(
+    () => namesOf("auto"),
+    (names) => names.join() === "auto-v1,auto-v2,auto-v4,auto-v5",
+  );
+  // The policy itself is no new state.
+  await kube.client.patch(FUNCTIONS, at("auto"), { spec: { versioning: { retain: 1 } } });
+  await kube.client.delete(HTTP_TRIGGERS, at("auto"));
+  await eventually(
+    () => namesOf("auto"),
+    (names) => names.join() === "auto-v1,auto-v5",
+  );
+});
+
+test("a hold keeps a version from being collected by hand, and only the surplus goes", async () => {
+  await deploy("held", "1");
+  await publish("held");
+  for (const code of ["2", "3", "4"]) {
+    await redeploy("held", code);
+    await publish("held");
+  }
+  const annotations = { "isotope.dev/hold.run-7": "a run is pinned to it" };
+  await kube.client.patch(FUNCTION_VERSIONS, at("held-v1"), { metadata: { annotations } });
+  expect(await removeOldVersions(kube.client, await functionAt("held"), 2)).toEqual(["held-v2"]);
+  expect(await removeOldVersions(kube.client, await functionAt("held"), 2)).toEqual([]);
+  await eventually(
+    () => namesOf("held"),
+    (names) => names.join() === "held-v1,held-v3,held-v4",
+  );
+});
+
+test("a deleted version serves until nobody refers to it; with its function all go", async () => {
+  await deploy("leaving", "1");
+  await publish("leaving");
+  await redeploy("leaving", "2");
+  await publish("leaving");
+  await servingVersion("leaving-v1");
+  await kube.client.create(
+    FUNCTION_ALIASES,
+    alias("stay", { functionName: "leaving", version: "leaving-v1" }),
+  );
+  await eventually(
+    () => aliasAt("stay"),
+    (one) => condition(one, "Ready")?.status === "True",
+  );
+  await kube.client.delete(FUNCTION_VERSIONS, at("leaving-v1"));
+  const kept = await eventually(
+    () => versionAt("leaving-v1"),
+    (version) => condition(version, "Ready")?.message.includes("kept") ?? false,
+  );
+  expect(kept?.metadata.deletionTimestamp).toBeDefined();
+  expect(kept?.status?.serving).toBeDefined();
+  expect(condition(kept, "Ready")?.message).toContain('FunctionAlias "stay"');
+  expect((await aliasAt("stay")).status?.resolvedVersion).toBe("leaving-v1");
+
+  await kube.client.patch(FUNCTION_ALIASES, at("stay"), { spec: { version: "leaving-v2" } });
+  await eventually(
+    () => versionAt("leaving-v1"),
+    (version) => version === undefined,
+  );
+  await kube.client.delete(FUNCTIONS, at("leaving"));
+  await eventually(
+    () => namesOf("leaving"),
+    (names) => names.length === 0,
+  );
+  const dangling = await eventually(
+    () => aliasAt("stay"),
+    (one) => condition(one, "Resolved")?.status === "False",
+  );
+  expect(condition(dangling, "Resolved")).toMatchObject({
+    reason: "VersionNotFound",
+    message: expect.stringContaining('Version "leaving-v2" (spec.version) of function "leaving"') as string,
+  });
+});
+
+test("an alias follows its version or archive, remembers where it was, and says when there is nothing", async () => {
+  await deploy("named", "1");
+  await publish("named");
+  await redeploy("named", "2");
+  await publish("named");
+  await kube.client.create(FUNCTION_ALIASES, alias("live", { functionName: "named", version: "named-v1" }));
+  const resolvedTo = (version: string) =>
+    eventually(
+      () => aliasAt("live"),
+      ({ metadata, status }) =>
+        status?.resolvedVersion === version && status.observedGeneration === metadata.generation,
+    );
+  await resolvedTo("named-v1");
+  await kube.client.patch(FUNCTION_ALIASES, at("live"), { spec: { version: "named-v2" } });
+  await resolvedTo("named-v2");
+  const packageDigest = `sha256:${sha256("1")}`;
+  await kube.client.patch(FUNCTION_ALIASES, at("live"), { spec: { version: null, packageDigest } });
+  const { status } = await resolvedTo("named-v1");
+  expect(status?.history).toMatchObject([
+    { version: "named-v1", packageDigest },
+    { version: "named-v2", packageDigest: `sha256:${sha256("2")}` },
+    { version: "named-v1", packageDigest },
+  ]);
+  await kube.client.patch(FUNCTION_ALIASES, at("live"), {
+    spec: { packageDigest: `sha256:${sha256("none")}` },
+  });
+  const unmatched = await eventually(
+    () => aliasAt("live"),
+    (one) => condition(one, "Resolved")?.status === "False",
+  );
+  expect(condition(unmatched, "Resolved")).toMatchObject({ reason: "DigestUnmatched" });
+  expect(unmatched.status?.resolvedVersion).toBe("named-v1");
+  await kube.client.patch(FUNCTION_ALIASES, at("live"), {
+    spec: { packageDigest: null, version: "named-v1", secondaryVersion: "named-v2", weight: 95 },
+  });
+  const split = await eventually(
+    () => aliasAt("live"),
+    (one) => condition(one, "Ready")?.status === "True",
+  );
+  expect(condition(split, "Resolved")?.message).toBe(
+    '95 % of the requests go to version "named-v1", 5 % to "named-v2"',
+  );
+  expect(split.status?.history).toHaveLength(3);
+  await eventually(
+    async () => (await kube.client.list(EVENTS, { namespace: "default" })).items,
+    (events) => {
+      const reasons = events.filter((one) => one.involvedObject?.name === "live").map(({ reason }) => reason);
+      return reasons.includes("AliasSwitched") && reasons.includes("DigestUnmatched");
+    },
+  );
+});
+
+test("updates of an alias at the same time: it ends as it was written last, and each switch is remembered once", async () => {
+  await deploy("busy", "1");
+  await publish("busy");
+  for (const code of ["2", "3", "4"]) {
+    await redeploy("busy", code);
+    await publish("busy");
+  }
+  await kube.client.create(FUNCTION_ALIASES, alias("busy", { functionName: "busy", version: "busy-v1" }));
+  // A second controller that believes to lead works against the first.
+  const other = runController(kube.client, { archives: running.archives });
+  await other.controller.synced;
+  try {
+    await Promise.all(
+      Array.from({ length: 60 }, (_, at_) =>
+        kube.client.patch(FUNCTION_ALIASES, at("busy"), { spec: { version: `busy-v${1 + (at_ % 4)}` } }),
+      ),
+    );
+    const wanted = (await aliasAt("busy")).spec.version ?? "";
+    const { status } = await eventually(
+      () => aliasAt("busy"),
+      ({ status: now }) => now?.resolvedVersion === wanted,
+    );
+    const history = (status?.history ?? []).map(({ version }) => version);
+    expect(history[0]).toBe(wanted);
+    expect(history.length).toBeLessThanOrEqual(10);
+    expect(history.filter((version, index) => version === history[index + 1])).toEqual([]);
+  } finally {
+    await other.controller.stop();
+  }
+});
+
+test("a restarted controller finds everything as it left it", async () => {
+  await deploy("again", "1", { versioning: { mode: "auto" } });
+  const version = await servingVersion("again-v1");
+  await kube.client.create(FUNCTION_ALIASES, alias("again", { functionName: "again", version: "again-v1" }));
+  const before = await eventually(
+    () => aliasAt("again"),
+    (one) => condition(one, "Ready")?.status === "True",
+  );
+  await running.controller.stop();
+  running = runController(kube.client, { archives: running.archives });
+  await running.controller.synced;
+  await redeploy("again", "2");
+  await servingVersion("again-v2");
+  expect((await versionAt("again-v1"))?.metadata.resourceVersion).toBe(version?.metadata.resourceVersion);
+  expect((await aliasAt("again")).metadata.resourceVersion).toBe(before.metadata.resourceVersion);
 });
