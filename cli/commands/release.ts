@@ -8,7 +8,7 @@ import { CliError, type Command, defineCommand } from "../command.ts";
 import type { CliContext } from "../context.ts";
 import { age, OUTPUT_FLAG, table } from "../output.ts";
 import { findRelease } from "../releases/find-release.ts";
-import { hasEnded } from "../releases/release-view.ts";
+import { hasEnded, wasTakenBack } from "../releases/release-view.ts";
 import { readRelease, readReleases, releaseText, watchRelease } from "../releases/watch-release.ts";
 
 const NAME = { type: "string", help: "Release or function; default: the only release" } as const;
@@ -37,9 +37,6 @@ function printList(context: CliContext, releases: readonly Release[]): void {
     ),
   );
 }
-
-/** 0 unless the new version was taken back. */
-const exitCodeOf = ({ phase }: Release): number => (phase === "failed" || phase === "aborted" ? 1 : 0);
 
 const status: Command = defineCommand({
   noun: "release",
@@ -74,7 +71,8 @@ const status: Command = defineCommand({
       name: flags.name,
     });
     const follows = given.has("watch") ? flags.watch : context.interactive && flags.output === undefined;
-    if (follows && flags.output === undefined) return exitCodeOf(await watchRelease(context, metadata.name));
+    if (follows && flags.output === undefined)
+      return wasTakenBack(await watchRelease(context, metadata.name)) ? 1 : 0;
     const release = await readRelease(context, metadata.name);
     if (printStructured(context, flags.output, release)) return 0;
     context.out(flags.output === "name" ? `canaryconfigs/${release.name}\n` : releaseText(context, release));
@@ -129,8 +127,7 @@ const ORDERS: readonly Order[] = [
   {
     verb: "retry",
     summary: "Begin again with the first step",
-    refuse: (phase) =>
-      phase === "failed" || phase === "aborted" ? undefined : `it was not taken back: ${phase}`,
+    refuse: (phase) => (wasTakenBack({ phase }) ? undefined : `it was not taken back: ${phase}`),
   },
 ];
 

@@ -22,11 +22,7 @@ export const GATE_FLAGS = {
   },
   "max-hold": { type: "duration", help: "How long a step may wait for enough requests, such as 1h" },
   "count-client-errors": { type: "boolean", help: "Count 4xx answers as errors too" },
-  "dry-run-judge": {
-    type: "boolean",
-    aliases: ["observe-only"],
-    help: "Judge and tell, but leave the weights alone",
-  },
+  "observe-only": { type: "boolean", help: "Judge and tell, but leave the weights alone" },
 } as const satisfies Flags;
 
 /** Flags of the steps, for `canary create|update`. */
@@ -53,7 +49,8 @@ export const STEP_FLAGS = {
   },
 } as const satisfies Flags;
 
-const durationText = (ms: number): string =>
+/** Milliseconds as the API writes durations. */
+export const durationText = (ms: number): string =>
   ms % 60_000 === 0 && ms > 0 ? `${ms / 60_000}m` : ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`;
 
 /** A share such as `1.5` or `1.5%` as a fraction. @throws {UsageError} */
@@ -67,8 +64,12 @@ function percent(text: string, flag: string): number {
 type GateValues = FlagValues<typeof GATE_FLAGS>;
 
 /** The spec with what the gate flags say; what they do not name stays. */
-export function applyGates(spec: Spec, flags: GateValues, given: ReadonlySet<string>): Spec {
-  const next: Spec = { ...spec };
+export function applyGates<S extends Partial<Spec>>(
+  spec: S,
+  flags: GateValues,
+  given: ReadonlySet<string>,
+): S {
+  const next: S = { ...spec };
   const gates = {
     ...(flags["max-error-rate"] === undefined
       ? {}
@@ -81,7 +82,7 @@ export function applyGates(spec: Spec, flags: GateValues, given: ReadonlySet<str
   if (flags["min-samples"] !== undefined) next.minSamples = flags["min-samples"];
   if (flags["max-hold"] !== undefined) next.maxHold = durationText(flags["max-hold"]);
   if (given.has("count-client-errors")) next.countClientErrors = flags["count-client-errors"];
-  if (given.has("dry-run-judge")) next.dryRun = flags["dry-run-judge"];
+  if (given.has("observe-only")) next.dryRun = flags["observe-only"];
   return next;
 }
 

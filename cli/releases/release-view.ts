@@ -23,6 +23,10 @@ const ENDED: ReadonlySet<CanaryPhase> = new Set(["succeeded", "failed", "aborted
 /** Whether nothing more will happen by itself. */
 export const hasEnded = ({ phase }: Pick<Release, "phase">): boolean => ENDED.has(phase);
 
+/** Whether the old side has all traffic again. */
+export const wasTakenBack = ({ phase }: Pick<Release, "phase">): boolean =>
+  phase === "failed" || phase === "aborted";
+
 const PHASE_COLOURS: Readonly<Record<CanaryPhase, number>> = {
   waiting: 36,
   warming: 36,

@@ -1,21 +1,18 @@
 import { ANNOTATION_STICKY } from "../../api/names.ts";
+import { parseSticky, STICKY_ALLOWED } from "../../api/sticky.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { UsageError } from "../command.ts";
-
-const STICKY = /^(client|(header|cookie|query):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$/;
 
 /** `--sticky` of aliases and routes. */
 export const STICKY_FLAG = {
   type: "string",
-  help: "Who stays on the side that they had: header:NAME, cookie:NAME, query:NAME, client, or none",
+  help: `By what somebody keeps the side that they had: ${STICKY_ALLOWED}, or none`,
 } as const;
 
 /** @throws {UsageError} */
 export function checkSticky(sticky: string | undefined): void {
-  if (sticky !== undefined && sticky !== "none" && !STICKY.test(sticky))
-    throw new UsageError(
-      `--sticky must be header:NAME, cookie:NAME, query:NAME, client or none, got "${sticky}"`,
-    );
+  if (sticky !== undefined && sticky !== "none" && !parseSticky(sticky))
+    throw new UsageError(`--sticky must be ${STICKY_ALLOWED} or none, got "${sticky}"`);
 }
 
 /** The object with the annotation that the flag means; without the flag as it is. */
