@@ -7,8 +7,8 @@ import { z } from "zod";
  *                      (429 capacity_exceeded, 503 pool_exhausted, 502 specialization_failed, 504 specialization_timeout, 404 function_not_found …).
  *   POST /v2/suspect   `SuspectReport` → 202. The executor looks at the pod itself and replaces it if it does not answer.
  *   POST /v2/warm      `WarmRequest` → 200 `WarmReply` once that many pods are ready, 202 `WarmReply` with what is there after `waitMs`,
- *                      or an `ErrorBody` with its table status (404 function_not_found: no function or version has the revision; 503 pool_exhausted;
- *                      502 specialization_failed …).
+ *                      or an `ErrorBody` with its table status (404 function_not_found, 503 function_not_ready: neither the function nor a version of
+ *                      it serves the revision, 502 specialization_failed …).
  *   GET  /v2/debug     what it holds: pools, revisions, pods.
  */
 export const AcquireRequest = z.object({

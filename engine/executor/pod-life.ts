@@ -134,11 +134,29 @@ export function podTrouble(
 
 /** The Function serves the revision, perhaps with other numbers of pods than before. */
 export function served(parts: Parts, revision: Revision, { scale }: Serving): void {
-  const { scales, deployments, fading } = parts;
+  const { scales, deployments, fading, functions } = parts;
   scales.set(revision.key, scale);
   fading.delete(revision);
-  if (scale && deployments.handles(revision) && parts.owns(environmentKey(revision)))
+  if (
+    scale &&
+    deployments.handles(revision) &&
+    functions.isCurrent(revision) &&
+    parts.owns(environmentKey(revision))
+  )
     deployments.current(revision, scale);
+}
+
+/** A version names the revision: it goes on, or begins, beside the one that the Function serves. */
+export function named({ rollover }: Parts, revision: Revision): void {
+  rollover.current(revision);
+}
+
+/** An alias stands for the revision: what it is made of is read ahead, no pod is started. */
+export function needed(parts: Parts, revision: Revision): void {
+  if (!parts.owns(environmentKey(revision)) || revision.serving.executorType === "container") return;
+  parts.prefetcher.add(() =>
+    parts.contents.read(revision.key, revision.identity.namespace, revision.serving),
+  );
 }
 
 /** The revision is not served any more. A Deployment takes its pods away itself, once those of the next revision serve. */
