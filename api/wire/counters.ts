@@ -9,6 +9,9 @@ import { z } from "zod";
  */
 export const COUNTERS_PATH = "/v2/counters";
 
+/** Revisions of one reply at most; who has more functions asks by `uid`. */
+export const MAX_REVISION_COUNTS = 20_000;
+
 /** Upper bounds of the latency buckets in ms, ascending: 0.5 ms, each 1.25 times the one before (some 12 % of error within a bucket). */
 export const LATENCY_BUCKET_BOUNDS_MS: readonly number[] = latencyBounds();
 
@@ -49,6 +52,6 @@ export const RevisionCounters = z.object({
   router: z.string().min(1).max(64),
   startedAt: z.string().max(64),
   bounds: z.array(z.number().positive()).max(199),
-  revisions: z.array(RevisionCount).max(20_000),
+  revisions: z.array(RevisionCount).max(MAX_REVISION_COUNTS),
 });
 export type RevisionCounters = z.infer<typeof RevisionCounters>;

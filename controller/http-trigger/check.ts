@@ -6,7 +6,9 @@ import type {
   HTTPTrigger,
 } from "../../api/kinds/index.ts";
 import { aliasTargets } from "../../api/releases/alias.ts";
+import { ANNOTATION_STICKY } from "../../api/names.ts";
 import { claimConflicts, routeClaims } from "../../api/routes.ts";
+import { parseSticky, STICKY_ALLOWED } from "../../api/sticky.ts";
 import { type ConditionUpdate, findCondition } from "../../kube/conditions.ts";
 import { functionNames } from "../world.ts";
 
@@ -161,6 +163,12 @@ function featureProblem({ spec }: HTTPTrigger): Problem | undefined {
 
 function referenceProblem(trigger: HTTPTrigger, surroundings: TriggerSurroundings): Problem | undefined {
   const { type, alias, version, functionweights } = trigger.spec.functionref;
+  const sticky = trigger.metadata.annotations?.[ANNOTATION_STICKY];
+  if (sticky !== undefined && parseSticky(sticky) === undefined)
+    return {
+      reason: "InvalidSticky",
+      message: `Annotation ${ANNOTATION_STICKY} must be one of ${STICKY_ALLOWED}, got "${sticky}"; until then nothing is sticky`,
+    };
   const weights = Object.values(functionweights ?? {});
   if (type === "function-weights" && !weights.some((weight) => weight > 0))
     return {

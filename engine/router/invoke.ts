@@ -69,7 +69,7 @@ export function createInvoker(deps: InvokeDeps): Invoker {
       const revision = slot.current;
       if (revision === undefined)
         return reply(deps, facts.exchange, whyNotServed(slot), facts.corsLines ?? "", facts);
-      const invocation = new Invocation(facts, revision, replyError);
+      const invocation = new Invocation(facts, slot, revision, replyError);
       facts.exchange.context = invocation;
       revision.admit(invocation);
     },
@@ -211,7 +211,7 @@ function ended(deps: InvokeDeps, exchange: Exchange): void {
   }
   const { revision, endpoint } = context;
   if (context.queued) revision.withdraw(context);
-  const { plan } = revision;
+  const { plan, tally } = revision;
   if (plan) {
     const { stats } = plan;
     if (exchange.outcome === "client-gone") stats.gone.value += 1;
@@ -231,6 +231,7 @@ function ended(deps: InvokeDeps, exchange: Exchange): void {
     }
     revision.release(endpoint, exchange.responded);
   }
+  tally.count(exchange, context.code);
   deps.logEnd(exchange, { code: context.code, requestId: context.requestId, function: plan?.slot.key ?? "" });
 }
 
