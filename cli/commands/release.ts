@@ -11,7 +11,7 @@ import { findRelease } from "../releases/find-release.ts";
 import { hasEnded, wasTakenBack } from "../releases/release-view.ts";
 import { readRelease, readReleases, releaseText, watchRelease } from "../releases/watch-release.ts";
 
-const NAME = { type: "string", help: "Release or function; default: the only release" } as const;
+const NAME = { type: "string", help: "Release or function; default: the only release that runs" } as const;
 const PLACE = [{ name: "name", help: "Release or function", flag: "name" }] as const;
 const POLL_MS = 100;
 

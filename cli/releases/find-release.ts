@@ -2,15 +2,18 @@ import type { CanaryConfig } from "../../api/kinds/index.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { CANARY_CONFIGS } from "../../kube/kinds.ts";
 import { CliError } from "../command.ts";
+import { hasEnded } from "./release-view.ts";
 
 const isOf = ({ spec, status }: CanaryConfig, functionName: string): boolean =>
   [spec.newfunction, spec.oldfunction, status?.old?.function, status?.new?.function].includes(functionName);
+
+const runs = ({ status }: CanaryConfig): boolean => !hasEnded({ phase: status?.phase ?? "waiting" });
 
 const quoted = (canaries: readonly CanaryConfig[]): string =>
   canaries.map(({ metadata }) => `"${metadata.name}"`).join(", ");
 
 /**
- * The release of that name, or else the only one of the function of that name, or without a name the only one there is.
+ * The release of that name, or else the only one of the function of that name, or without a name the only one that runs or that there is.
  * @throws {CliError} when there is none, or more than one
  */
 export async function findRelease(
@@ -20,7 +23,9 @@ export async function findRelease(
   const { items } = await kube.list(CANARY_CONFIGS, { namespace });
   const found =
     items.find(({ metadata }) => metadata.name === name) ??
-    only(name === undefined ? items : items.filter((canary) => isOf(canary, name)));
+    (name === undefined
+      ? (only(items.filter(runs)) ?? only(items))
+      : only(items.filter((canary) => isOf(canary, name))));
   if (found) return found;
   if (items.length === 0)
     throw new CliError(
