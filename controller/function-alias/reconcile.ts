@@ -1,6 +1,7 @@
 import type { FunctionAlias } from "../../api/kinds/index.ts";
+import type { KubeClient } from "../../kube/client.ts";
 import { isNotFound } from "../../kube/kube-error.ts";
-import { FUNCTION_ALIASES } from "../../kube/kinds.ts";
+import { FUNCTION_ALIASES, FUNCTION_VERSIONS } from "../../kube/kinds.ts";
 import { keyOf } from "../../kube/object.ts";
 import { createOwnWrites } from "../../kube/own-writes.ts";
 import { done, type Reconcile } from "../../kube/reconcile.ts";
@@ -23,6 +24,7 @@ export function aliasReconcile({ client, world, events, now }: ControllerContext
     if (own.isStale(key, alias)) return done;
     const outcome = nextAliasStatus(alias, versionsOf(alias, world), now());
     try {
+      if (await isOnItsWay(alias, client, world)) return done;
       await writeStatus(client, FUNCTION_ALIASES, alias, outcome.status, own);
     } catch (error) {
       if (isNotFound(error)) return done;
@@ -31,6 +33,25 @@ export function aliasReconcile({ client, world, events, now }: ControllerContext
     for (const { type, reason, message } of outcome.events) events.record(alias, type, reason, message);
     return done;
   };
+}
+
+/**
+ * Whether a version that the alias names was published so lately that the local copy does not hold it yet: it brings the alias back to the
+ * queue when it comes, and nobody is told that it does not exist.
+ */
+async function isOnItsWay(
+  { metadata, spec }: FunctionAlias,
+  client: KubeClient,
+  world: World,
+): Promise<boolean> {
+  const namespace = metadata.namespace ?? "default";
+  for (const name of [spec.version, spec.secondaryVersion]) {
+    if (!name || world.versions.get(`${namespace}/${name}`)) continue;
+    const found = await client.find(FUNCTION_VERSIONS, { namespace, name });
+    const uid = world.functions.get(`${namespace}/${spec.functionName}`)?.metadata.uid;
+    if (found && found.spec.functionName === spec.functionName && found.spec.functionUID === uid) return true;
+  }
+  return false;
 }
 
 /** Versions of the function as it is; those of one of the same name that was deleted do not count. */

@@ -1,5 +1,6 @@
 import type { Environment, Function as FunctionObject, FunctionVersion } from "../../api/kinds/index.ts";
 import { API_GROUP_VERSION } from "../../api/names.ts";
+import { executorType } from "../function/pods.ts";
 import { type References, type Resolution, resolveFunction } from "../function/resolve.ts";
 
 /** The function as it was published. */
@@ -38,6 +39,11 @@ export function resolveVersion(
     return blocked(
       "SnapshotChanged",
       `Version "${metadata.name}" was changed after it was published: publish function "${spec.functionName}" again, and delete this version`,
+    );
+  if (spec.packageDigest === "" && executorType(spec.snapshot) !== "container")
+    return blocked(
+      "DigestMissing",
+      `Version "${metadata.name}" names no archive: spec.packageDigest must be "sha256:…" unless the function is a container`,
     );
   if (!archive)
     return blocked(

@@ -368,3 +368,77 @@ test("a restarted controller finds everything as it left it", async () => {
   expect((await versionAt("again-v1"))?.metadata.resourceVersion).toBe(version?.metadata.resourceVersion);
   expect((await aliasAt("again")).metadata.resourceVersion).toBe(before.metadata.resourceVersion);
 });
+
+test("a function that is made anew takes nothing over from the versions of the old one", async () => {
+  await deploy("reborn", "1");
+  await publish("reborn");
+  await servingVersion("reborn-v1");
+  // What another tool made belongs to nobody, so that it outlives its function.
+  await kube.client.patch(FUNCTION_VERSIONS, at("reborn-v1"), { metadata: { ownerReferences: null } });
+  await kube.client.delete(FUNCTIONS, at("reborn"));
+  const orphan = await eventually(
+    () => versionAt("reborn-v1"),
+    (version) => condition(version, "Ready")?.status === "False",
+  );
+  expect(condition(orphan, "Ready")?.reason).toBe("FunctionNotFound");
+  expect(orphan?.status?.serving).toBeUndefined();
+  await kube.client.create(FUNCTIONS, fn("reborn", { package: reference("reborn") }));
+  await served("reborn");
+  await kube.client.create(FUNCTION_ALIASES, alias("old", { functionName: "reborn", version: "reborn-v1" }));
+  const unresolved = await eventually(
+    () => aliasAt("old"),
+    (one) => condition(one, "Resolved") !== undefined,
+  );
+  expect(condition(unresolved, "Resolved")).toMatchObject({
+    status: "False",
+    reason: "VersionNotFound",
+    message: expect.stringContaining("it has none; publish one") as string,
+  });
+  expect(await publish("reborn")).toBe("reborn-v2");
+  await kube.client.delete(FUNCTION_VERSIONS, at("reborn-v1"));
+  await eventually(
+    () => versionAt("reborn-v1"),
+    (version) => version === undefined,
+  );
+});
+
+test("a version whose archive is not there says so; a container function's has none", async () => {
+  await deploy("bare", "1");
+  const { metadata, spec } = await functionAt("bare");
+  const made = (sequence: number, given: Partial<FunctionVersion["spec"]>): FunctionVersion => ({
+    apiVersion: "fission.io/v1",
+    kind: "FunctionVersion",
+    metadata: at(`bare-v${sequence}`),
+    spec: {
+      functionName: "bare",
+      functionUID: metadata.uid ?? "",
+      functionGeneration: 1,
+      sequence,
+      snapshot: spec,
+      packageDigest: "",
+      publishedAt: "2026-01-01T00:00:00Z",
+      ...given,
+    },
+  });
+  const reasonOf = async (version: FunctionVersion): Promise<string | undefined> => {
+    await kube.client.create(FUNCTION_VERSIONS, version);
+    const found = await eventually(
+      () => versionAt(version.metadata.name),
+      (one) => condition(one, "Ready") !== undefined,
+    );
+    return condition(found, "Ready")?.reason;
+  };
+  expect(await reasonOf(made(1, { packageDigest: `sha256:${sha256("lost")}` }))).toBe("ArchiveNotFound");
+  expect(await reasonOf(made(2, {}))).toBe("DigestMissing");
+  const container = {
+    ...spec,
+    InvokeStrategy: { ExecutionStrategy: { ExecutorType: "container" as const } },
+    podspec: { containers: [{ name: "web", image: "example/web:1" }] },
+  };
+  expect(await reasonOf(made(3, { snapshot: container }))).toBe("Serving");
+  expect((await versionAt("bare-v3"))?.status?.serving).toMatchObject({
+    executorType: "container",
+    environment: { image: "example/web:1", contract: "reference" },
+    package: { digest: "" },
+  });
+});
