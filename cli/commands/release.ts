@@ -108,6 +108,8 @@ const history: Command = defineCommand({
 interface Order {
   verb: "promote" | "abort" | "pause" | "resume" | "retry";
   summary: string;
+  /** What has to be true beside that somebody took the order, for it to be carried out. */
+  isDone?: (status: CanaryConfig["status"]) => boolean;
   /** Why it makes no sense in this phase; nothing when it does. */
   refuse: (phase: CanaryPhase) => string | undefined;
 }
@@ -115,10 +117,29 @@ interface Order {
 const needsRunning = (phase: CanaryPhase): string | undefined =>
   hasEnded({ phase }) ? `it has ended already: ${phase}` : undefined;
 
+/** The last weight was written to the route or alias. */
+const hasSettled: Order["isDone"] = (status) =>
+  hasEnded({ phase: status?.phase ?? "waiting" }) && status?.applied !== false;
+
 const ORDERS: readonly Order[] = [
-  { verb: "promote", summary: "Give the new version all traffic now", refuse: needsRunning },
-  { verb: "abort", summary: "Give the old version all traffic again now", refuse: needsRunning },
-  { verb: "pause", summary: "Keep the weight as it is until resume", refuse: needsRunning },
+  {
+    verb: "promote",
+    summary: "Give the new version all traffic now",
+    isDone: hasSettled,
+    refuse: needsRunning,
+  },
+  {
+    verb: "abort",
+    summary: "Give the old version all traffic again now",
+    isDone: hasSettled,
+    refuse: needsRunning,
+  },
+  {
+    verb: "pause",
+    summary: "Keep the weight as it is until resume",
+    isDone: (status) => status?.phase === "paused" || hasEnded({ phase: status?.phase ?? "waiting" }),
+    refuse: needsRunning,
+  },
   {
     verb: "resume",
     summary: "Go on after a pause",
@@ -131,10 +152,10 @@ const ORDERS: readonly Order[] = [
   },
 ];
 
-/** Waits until the order was taken. @throws {CliError} when nobody does */
+/** Waits until the order was carried out. @throws {CliError} when nobody does it */
 async function untilObeyed(
   context: CliContext,
-  { verb }: Order,
+  { verb, isDone = () => true }: Order,
   ref: { namespace: string; name: string },
   timeoutMs: number,
 ): Promise<CanaryConfig> {
@@ -143,10 +164,13 @@ async function untilObeyed(
   for (;;) {
     context.signal.throwIfAborted();
     const canary = await kube.get(CANARY_CONFIGS, ref);
-    if (canary.metadata.annotations?.[ANNOTATION_CANARY_COMMAND] !== verb) return canary;
+    const isTaken = canary.metadata.annotations?.[ANNOTATION_CANARY_COMMAND] !== verb;
+    if (isTaken && isDone(canary.status)) return canary;
     if (performance.now() > deadline)
       throw new CliError(
-        `Nobody has obeyed \`${verb}\` of release "${ref.name}" within ${timeoutMs / 1000} s: see \`isotope status\` whether the controller runs`,
+        isTaken
+          ? `Release "${ref.name}" is told to ${verb} and has not done it within ${timeoutMs / 1000} s: it is ${canary.status?.phase ?? "waiting"}`
+          : `Nobody has obeyed \`${verb}\` of release "${ref.name}" within ${timeoutMs / 1000} s: see \`isotope status\` whether the controller runs`,
       );
     await pause(POLL_MS);
   }
@@ -161,7 +185,7 @@ const orderCommand = (order: Order): Command =>
     positionals: PLACE,
     flags: {
       name: NAME,
-      timeout: { type: "duration", help: "How long to wait until it is obeyed", default: 30_000 },
+      timeout: { type: "duration", help: "How long to wait until it is obeyed", default: 60_000 },
     },
     async run({ flags }, context) {
       const [kube, namespace] = [await context.kube(), await context.namespace()];

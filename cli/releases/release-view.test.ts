@@ -110,7 +110,9 @@ describe("the progress of a release", () => {
     expect(progressOf(release(), NOW)).toBe("step 2 of 3, 40s of 2m");
     expect(progressOf(release({ step: 3 }), NOW)).toBe("after the last step, 40s");
     const steps = [{ weight: 5, durationMs: 0, pause: true }];
-    expect(progressOf(release({ step: 0, steps }), NOW)).toBe("step 1 of 1, 40s, waits for `release resume`");
+    expect(progressOf(release({ step: 0, steps, phase: "paused" }), NOW)).toBe(
+      "step 1 of 1, 40s, waits for `release resume`",
+    );
   });
 
   it("is how long it took once it has ended", () => {

@@ -50,7 +50,7 @@ export function span(ms: number): string {
 
 /** Such as `step 2 of 3, 40s of 2m`. */
 export function progressOf(release: Release, nowMs: number): string {
-  const { step, steps, stepStartedAt, startedAt, finishedAt } = release;
+  const { phase, step, steps, stepStartedAt, startedAt, finishedAt } = release;
   if (hasEnded(release))
     return startedAt && finishedAt ? `after ${span(Date.parse(finishedAt) - Date.parse(startedAt))}` : "";
   const present = steps[step];
@@ -58,7 +58,7 @@ export function progressOf(release: Release, nowMs: number): string {
   if (!stepStartedAt) return place;
   const lasted = span(nowMs - Date.parse(stepStartedAt));
   const whole = present && !present.pause && present.durationMs > 0 ? ` of ${span(present.durationMs)}` : "";
-  return `${place}, ${lasted}${whole}${present?.pause ? ", waits for `release resume`" : ""}`;
+  return `${place}, ${lasted}${whole}${phase === "paused" ? ", waits for `release resume`" : ""}`;
 }
 
 /** Cuts a sentence into lines of at most `width` characters. */

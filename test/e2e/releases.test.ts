@@ -139,7 +139,7 @@ describe("versions and aliases", () => {
     );
     expect(await (await named({ cookie: "a=b; isotope-version=greet-v2" })).text()).toBe("two");
     const unknown = await named({ "x-isotope-version": "greet-v9" });
-    expect([unknown.status, (await unknown.json()) as unknown]).toEqual([
+    expect([unknown.status, await unknown.json()]).toEqual([
       404,
       expect.objectContaining({ reason: "version_not_found" }),
     ]);
