@@ -28,15 +28,18 @@ export const scaleOf = (
  * and none where only a version names it.
  */
 export function retainedPods(parts: Parts, revision: Revision): number {
-  const { functions, aliases } = parts;
-  if (functions.isCurrent(revision) || aliases.serves(revision))
-    return Math.max(
-      revision.serving.limits.retainPods,
-      scaleOf(parts, revision)?.minPods ?? 0,
-      aliases.keeps(revision) ? 1 : 0,
-    );
-  return aliases.keeps(revision) ? 1 : 0;
+  const retained = hasRequests(parts, revision) ? revision.serving.limits.retainPods : 0;
+  return Math.max(retained, leastPods(parts, revision));
 }
+
+const hasRequests = ({ functions, aliases }: Parts, revision: Revision): boolean =>
+  functions.isCurrent(revision) || aliases.serves(revision);
+
+const leastPods = (parts: Parts, revision: Revision): number =>
+  Math.max(
+    hasRequests(parts, revision) ? (scaleOf(parts, revision)?.minPods ?? 0) : 0,
+    parts.aliases.keeps(revision) ? 1 : 0,
+  );
 
 /** Most pods that the revision may have now. */
 export function maxPodsOf(
@@ -66,7 +69,7 @@ export function scaleTarget(parts: Parts, revision: Revision): ScaleTarget | und
     requestsPerPod: limits.requestsPerPod,
     utilization: options.settings.targetUtilization / 100,
     requestsPerSecond,
-    minPods: deployed ? leastDeployed(parts, revision) : Math.max(1, retainedPods(parts, revision)),
+    minPods: deployed ? leastDeployed(parts, revision) : Math.max(1, leastPods(parts, revision)),
     maxPods: Math.min(maxPods, limits.concurrency),
     downAfterMs: options.settings.scaleDownDelayMs,
     toZeroAfterMs: deployed ? limits.idleTimeoutMs : Number.POSITIVE_INFINITY,
@@ -77,7 +80,7 @@ export function scaleTarget(parts: Parts, revision: Revision): ScaleTarget | und
 const leastDeployed = (parts: Parts, revision: Revision): number =>
   parts.functions.isCurrent(revision)
     ? (scaleOf(parts, revision)?.minPods ?? 0)
-    : Math.min(retainedPods(parts, revision), revision.pods().size);
+    : Math.min(leastPods(parts, revision), revision.pods().size);
 
 /** Brings the revision to so many pods. Above what requests need, a HorizontalPodAutoscaler decides where one works. */
 export function applyScale({ deployments, autoScale }: Parts, revision: Revision, pods: number): void {

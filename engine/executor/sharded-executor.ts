@@ -89,61 +89,55 @@ export function createShardedExecutor(options: ShardedExecutorOptions): ShardedE
       .catch((error: unknown) => log.error("cannot take over environments", { error }));
   };
 
-  const once = async <R>(
-    request: RevisionOf,
+  const others = () => members.filter((member) => member !== self);
+
+  /** By whoever minds the revision, until the call's own time limit. */
+  const served = <Q extends RevisionOf & { readonly waitMs: number }, R>(
+    request: Q,
     forwarded: boolean,
-    here: (executor: Executor) => Promise<R>,
-    there: (member: string) => Promise<R>,
+    signal: AbortSignal | undefined,
+    here: (executor: Executor, request: Q) => Promise<R>,
+    there: (member: string, request: Q) => Promise<R>,
   ): Promise<R> => {
-    const executor = current;
-    if (!executor) throw changingHands();
-    const environment = await executor.environmentOf(request);
-    if (executor !== current) throw changingHands();
-    const owner = environment === undefined ? self : ownerOf(environment, members);
-    if (owner === self) return here(executor);
-    if (forwarded || owner === undefined) throw changingHands();
-    return there(owner);
+    const givenUp = () => stopped || signal?.aborted === true;
+    return untilServed(request.waitMs, givenUp, async (waitMs) => {
+      const executor = current;
+      if (!executor) throw changingHands();
+      const left = { ...request, waitMs };
+      const environment = await executor.environmentOf(left);
+      if (executor !== current) throw changingHands();
+      const owner = environment === undefined ? self : ownerOf(environment, members);
+      if (owner === self) return here(executor, left);
+      if (forwarded || owner === undefined) throw changingHands();
+      return there(owner, left);
+    });
   };
 
   return {
     membersChanged,
     acquire: (request, forwarded, signal) =>
-      untilServed(
-        request.waitMs,
-        () => stopped || signal?.aborted === true,
-        (waitMs) => {
-          const left = { ...request, waitMs };
-          return once(
-            left,
-            forwarded,
-            (executor) => executor.acquire(left, signal),
-            (member) => options.forward(member, left, signal),
-          );
-        },
+      served(
+        request,
+        forwarded,
+        signal,
+        (executor, left) => executor.acquire(left, signal),
+        (member, left) => options.forward(member, left, signal),
       ),
     warm: (request, forwarded, signal) =>
-      untilServed(
-        request.waitMs,
-        () => stopped || signal?.aborted === true,
-        (waitMs) => {
-          const left = { ...request, waitMs };
-          return once(
-            left,
-            forwarded,
-            (executor) => executor.warm(left, signal),
-            (member) => options.forwardWarm(member, left, signal),
-          );
-        },
+      served(
+        request,
+        forwarded,
+        signal,
+        (executor, left) => executor.warm(left, signal),
+        (member, left) => options.forwardWarm(member, left, signal),
       ),
     suspect: (report, forwarded) => {
       current?.suspect(report);
-      if (forwarded) return;
-      for (const member of members) if (member !== self) options.forwardSuspect(member, report);
+      if (!forwarded) for (const member of others()) options.forwardSuspect(member, report);
     },
     load: (report, forwarded) => {
       current?.load(report);
-      if (forwarded) return;
-      for (const member of members) if (member !== self) options.forwardLoad(member, report);
+      if (!forwarded) for (const member of others()) options.forwardLoad(member, report);
     },
     ready: () => {
       wasReady ||= current?.ready ?? false;

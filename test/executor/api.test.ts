@@ -52,29 +52,6 @@ afterAll(async () => {
   await stop();
 });
 
-test("pods that are there in time are told with 200, those that are not with 202", async () => {
-  const warm = async (pods: number, waitMs: number) => {
-    const message = {
-      namespace: "default",
-      name: "hello",
-      uid: "uid-fn-hello",
-      revision: "r1",
-      pods,
-      waitMs,
-    };
-    const body = JSON.stringify(message);
-    const headers = { "content-type": "application/json" };
-    const reply = await client.send({ method: "POST", target: "/v2/warm", headers, body });
-    reply.body.resume();
-    return reply;
-  };
-  expect((await warm(2, 0)).status).toBe(202);
-  expect((await warm(2, 5_000)).status).toBe(200);
-  await expect(
-    client.postJson("/v2/warm", { namespace: "default", name: "hello", pods: 0 }, WarmReply),
-  ).rejects.toMatchObject({ code: "bad_request" });
-});
-
 test("a signed acquire answers with endpoints, errors come with their code and status", async () => {
   const { endpoints } = await client.postJson("/v2/acquire", acquireRequest("hello", "r1"), AcquireReply);
   expect(endpoints).toHaveLength(1);
@@ -138,4 +115,27 @@ test.each([
     code: "bad_request",
     message: expect.stringContaining(`field "${field}"`),
   });
+});
+
+test("pods that are there in time are told with 200, those that are not with 202", async () => {
+  const warm = async (pods: number, waitMs: number) => {
+    const message = {
+      namespace: "default",
+      name: "hello",
+      uid: "uid-fn-hello",
+      revision: "r1",
+      pods,
+      waitMs,
+    };
+    const body = JSON.stringify(message);
+    const headers = { "content-type": "application/json" };
+    const reply = await client.send({ method: "POST", target: "/v2/warm", headers, body });
+    reply.body.resume();
+    return reply;
+  };
+  expect((await warm(2, 0)).status).toBe(202);
+  expect((await warm(2, 5_000)).status).toBe(200);
+  await expect(
+    client.postJson("/v2/warm", { namespace: "default", name: "hello", pods: 0 }, WarmReply),
+  ).rejects.toMatchObject({ code: "bad_request" });
 });
