@@ -27,7 +27,6 @@ test.each<[string, object]>([
   ["TimeTrigger", { cron: "@every 1m", functionref }],
   ["MessageQueueTrigger", { topic: "t", functionref }],
   ["KubernetesWatchTrigger", { namespace: "default", type: "POD", functionref }],
-  ["CanaryConfig", { trigger: "t", newfunction: "a", oldfunction: "b" }],
   ["Workflow", { startAt: "a", states: { a: { type: "Succeed" } } }],
   ["WorkflowRun", { workflowRef: "w" }],
   ["FissionTenant", { namespace: "default" }],
