@@ -8,6 +8,7 @@ import {
 } from "../kube/reconcile.ts";
 import type { Log } from "../net/log.ts";
 import type { ControllerContext } from "./context.ts";
+import { canaryReconcile, type CanaryOptions, type LiveCanaries, watchCanaries } from "./canary/reconcile.ts";
 import { environmentReconcile, watchEnvironments } from "./environment/reconcile.ts";
 import type { KitObject } from "./function-namespace/kit.ts";
 import { functionNamespaces } from "./function-namespace/reconcile.ts";
@@ -35,6 +36,8 @@ export interface ControllerOptions {
   now?: () => Date;
   /** What every function namespace gets; none on a laptop. */
   namespaceKit?: readonly KitObject[];
+  /** How canaries see and prepare traffic; absent: they are not run. */
+  canary?: CanaryOptions;
   /** How triggers are offered outside the cluster; absent: not at all. */
   exposure?: ExposureSettings;
 }
@@ -42,6 +45,8 @@ export interface ControllerOptions {
 /** The reconcilers of all kinds, over shared local copies of the objects. */
 export interface Controller {
   readonly world: World;
+  /** Canaries that this process runs now. */
+  readonly canaries: LiveCanaries;
   /** Begins to watch only: the copies are there for readers, and for `start` when this process's turn comes. */
   observe(): void;
   /** Begins to watch, if it did not yet; reconcilers work from the moment when all copies are complete. */
@@ -104,6 +109,7 @@ export function createController(options: ControllerOptions): Controller {
   const environmentLoop = loop("Environment", environmentReconcile(context), 2);
   const exposure = options.exposure && exposureKeeper(client, options.exposure, onWatchError);
   const triggerLoop = loop("HTTPTrigger", triggerReconcile(context, exposure), 8);
+  const canaries = canaryLoop(context, options.canary, loop);
   const namespaces = functionNamespaces({ client, kit: options.namespaceKit ?? [], log, now });
   const namespaceLoop = loop("Namespace", namespaces.reconcile, 4);
   const loops = [
@@ -112,6 +118,7 @@ export function createController(options: ControllerOptions): Controller {
     environmentLoop,
     triggerLoop,
     ...releaseLoops(context, options.archives, loop),
+    ...canaries.loops,
     namespaceLoop,
   ];
   watchPackages(world, packageLoop.queue.add);
@@ -133,6 +140,7 @@ export function createController(options: ControllerOptions): Controller {
 
   return {
     world,
+    canaries: canaries.live,
     observe: () => world.start(),
     start: () => {
       world.start();
@@ -151,14 +159,30 @@ export function createController(options: ControllerOptions): Controller {
       ]);
       await events.flush();
     },
-    notReady: () => {
-      if (!world.isSynced()) return "objects are not listed yet";
-      const staleMs = world.stalenessMs();
-      return staleMs > STALE_MS
-        ? `the Kubernetes API has been silent for ${Math.round(staleMs / 1000)} s`
-        : undefined;
-    },
+    notReady: () => whyNotReady(world),
     stats: () => [...loops, ...later.reconcilers].map((one) => one.stats()),
     buildsRunning: () => packages.buildsRunning(),
   };
+}
+
+const NO_CANARIES: LiveCanaries = { get: () => undefined };
+
+function canaryLoop(
+  context: ControllerContext,
+  options: CanaryOptions | undefined,
+  loop: ReturnType<typeof loopsThatTell>,
+): { loops: Reconciler[]; live: LiveCanaries } {
+  if (!options) return { loops: [], live: NO_CANARIES };
+  const { reconcile, live } = canaryReconcile(context, options);
+  const canaries = loop("CanaryConfig", reconcile, 8);
+  watchCanaries(context.world, canaries.queue.add);
+  return { loops: [canaries], live };
+}
+
+function whyNotReady(world: World): string | undefined {
+  if (!world.isSynced()) return "objects are not listed yet";
+  const staleMs = world.stalenessMs();
+  return staleMs > STALE_MS
+    ? `the Kubernetes API has been silent for ${Math.round(staleMs / 1000)} s`
+    : undefined;
 }

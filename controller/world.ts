@@ -1,4 +1,5 @@
 import type {
+  CanaryConfig,
   Environment,
   Function as FunctionObject,
   FunctionAlias,
@@ -12,6 +13,7 @@ import type { KubeClient } from "../kube/client.ts";
 import { CONFIG_MAPS, SECRETS } from "../kube/core.ts";
 import { createInformer, type Informer, type InformerOptions } from "../kube/informer.ts";
 import {
+  CANARY_CONFIGS,
   ENVIRONMENTS,
   FUNCTION_ALIASES,
   FUNCTION_VERSIONS,
@@ -36,6 +38,7 @@ export interface World {
   readonly triggers: Informer<HTTPTrigger>;
   readonly versions: Informer<FunctionVersion>;
   readonly aliases: Informer<FunctionAlias>;
+  readonly canaries: Informer<CanaryConfig>;
   readonly secrets: Informer<DataObject>;
   readonly configMaps: Informer<DataObject>;
   start(): void;
@@ -86,6 +89,7 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
       type: FUNCTION_ALIASES,
       indexes: { [BY_FUNCTION]: (alias) => inNamespace(alias, [alias.spec.functionName]) },
     }),
+    canaries: open({ type: CANARY_CONFIGS }),
     secrets: open<DataObject>({
       type: resourceType("v1", SECRETS.kind, SECRETS.plural),
       transform: metadataOnly,

@@ -144,6 +144,8 @@ export const CanaryConfigStatus = z.object({
   startedAt: Time.optional(),
   stepStartedAt: Time.optional().describe("Since when the present window counts"),
   holdingSince: Time.optional(),
+  warmingSince: Time.optional(),
+  approval: z.enum(["awaited", "given"]).optional().describe("Of the present step, when it asks for one"),
   finishedAt: Time.optional(),
   looks: int(0, 1_000_000)
     .optional()

@@ -81,6 +81,8 @@ beforeAll(async () => {
     version: "1.2.3",
     controller: { archives: new MemoryArchives(), builder: new ScriptedBuilder() },
     routerInternalUrl: await startRouter(),
+    routerPeers: "http://127.0.0.1:1",
+    executorUrl: "http://127.0.0.1:1",
     logs,
     archiveRoutes: (scope) => void scope.get("/v1/archive", () => ["sha256:none"]),
     archiveUse: () => Promise.resolve({ count: 3, bytes: 42 }),
