@@ -44,6 +44,11 @@ const SUSPICION = 0.05;
 const MIN_LATENCY_SAMPLES = 30;
 /** A new request must be slower than an old one at least this often: a shift that nobody feels is none. */
 const MIN_CLES = 0.56;
+/**
+ * A difference of less is the machine's, not the code's: the side with a twentieth of the requests has colder caches and connections.
+ * Where answers take a fraction of a millisecond, that alone is more than any ratio.
+ */
+const MIN_SHIFT_MS = 1;
 /** Tests against the old side that share the error budget of a look: errors, median, p95, p99. */
 const RELATIVE_TESTS = 4;
 const QUANTILES = [
@@ -165,6 +170,7 @@ function latencyRatio(
   const now = quantileMs(slow, window.bounds, quantile.q);
   const before = quantileMs(fast, window.bounds, quantile.q);
   if (now === undefined || before === undefined || now / before <= gates[quantile.ratio]) return undefined;
+  if (now - before < MIN_SHIFT_MS) return undefined;
   const shift = mannWhitney(slow, fast);
   if (quantile.q === 0.5 && shift.cles < MIN_CLES) return undefined;
   const p = quantile.q === 0.5 ? shift.p : tailTest(slow, fast, quantile.q);
