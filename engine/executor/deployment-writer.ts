@@ -38,6 +38,8 @@ export interface DeploymentWriterOptions {
   readonly environment: (key: string) => KubeEnvironment | undefined;
   /** Called before a write; for tests of crashes. */
   readonly beforeWrite?: (write: DeploymentWrite) => void;
+  /** Whether it must not be written yet; it is touched again when it may. */
+  readonly mustWait: (deployed: Deployed) => boolean;
   readonly onTrouble: (deployed: Deployed, message: string) => void;
 }
 
@@ -140,6 +142,7 @@ async function write(state: State, deployed: Deployed): Promise<void> {
     return;
   }
   if (deployed.replicas === undefined && replicasOf(deployed) === 0) return;
+  if (state.options.mustWait(deployed)) return;
   const { serving } = deployed.revision;
   const environment =
     serving.executorType === "container"
@@ -156,11 +159,10 @@ async function writeTemplate(
   deployed: Deployed,
   environment: KubeEnvironment | undefined,
 ): Promise<void> {
-  const { identity, serving } = deployed.revision;
-  const template = deployedTemplate(serving, environment);
+  const template = deployedTemplate(deployed.revision.serving, environment);
   const [token = ""] = options.tokensOf(deployed.namespace, deploymentMaker(deployed.name));
   const replicas = replicasOf(deployed);
-  const manifest = deploymentManifest(identity, serving, template, environment, replicas, token);
+  const manifest = deploymentManifest(deployed, template, environment, replicas, token);
   const fingerprint = createHash("sha256").update(JSON.stringify(manifest.spec.template)).digest("hex");
   if (deployed.replicas !== undefined && deployed.writtenTemplate === fingerprint) return;
   options.beforeWrite?.("deployment");
@@ -189,10 +191,9 @@ async function writeReplicas({ options }: State, deployed: Deployed): Promise<vo
 
 async function writeScale({ options }: State, deployed: Deployed): Promise<void> {
   const { scale, needed } = deployed;
-  const { identity, serving } = deployed.revision;
   const least = Math.max(scale.minPods, needed);
-  const autoscaler = autoscalerManifest(identity, serving, scale, least);
-  const service = serviceManifest(identity, serving);
+  const autoscaler = autoscalerManifest(deployed, scale, least);
+  const service = serviceManifest(deployed);
   const fingerprint = JSON.stringify([autoscaler.spec, service.spec]);
   if (fingerprint === deployed.writtenScale) return;
   await options.cluster.applyService(service);

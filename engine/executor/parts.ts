@@ -33,7 +33,7 @@ import { createPrefetcher, type Prefetcher } from "./prefetch.ts";
 import { createRevision, type Revision } from "./revision.ts";
 import { createRollover, type Rollover } from "./rollover.ts";
 import { createScaler, type Scaler } from "./scaler.ts";
-import { applyScale, drained, retainedPods, scaleDown, scaleTarget } from "./scaling.ts";
+import { applyScale, drained, keptPods, retainedPods, scaleDown, scaleTarget } from "./scaling.ts";
 import { createSharedPods, type SharedPods } from "./shared-pods.ts";
 import { createSliceWriter, type SliceWriter } from "./slices.ts";
 import { createWatchdog, type Watchdog } from "./watchdog.ts";
@@ -265,7 +265,12 @@ const connectDeployments = (
     log,
     owns,
     tokensOf,
-    functions: { revision: (uid, revision) => parts().functions.revision(uid, revision) },
+    functions: {
+      revision: (uid, revision) => parts().functions.revision(uid, revision),
+      isNamed: (revision) => parts().functions.isNamed(revision),
+      isCurrent: (revision) => parts().functions.isCurrent(revision),
+    },
+    keptPods: (revision, pods) => keptPods(parts(), revision, pods),
     environment: (key) => parts().environments.find(key),
     conditions: createConditions({ cluster, log }),
     beforeWrite: (write) => onFaultPoint?.(`before-${write}`),

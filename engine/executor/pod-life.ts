@@ -25,14 +25,13 @@ export function revisionOptions(parts: Parts, identity: FunctionIdentity, servin
     identity,
     log: options.log,
     attempts: options.settings.specializeAttempts,
-    maxPods: () => maxPodsOf(parts, identity.uid, { key, serving }),
+    maxPods: () => maxPodsOf(parts, { key, serving }),
     content: () =>
       serving.executorType === "container"
         ? Promise.resolve(NO_CONTENT)
         : contents.read(key, identity.namespace, serving),
     take: (deliver, fail) => {
-      if (parts.deployments.handles({ serving }))
-        return parts.deployments.take(key, identity.uid, deliver, fail);
+      if (parts.deployments.handles({ serving })) return parts.deployments.take(key, deliver, fail);
       const template = sharedTemplate(environments, environment);
       if (template !== undefined)
         return parts.shared.take(environment, identity.uid, template, deliver, fail);
@@ -137,13 +136,9 @@ export function served(parts: Parts, revision: Revision, { scale }: Serving): vo
   const { scales, deployments, fading, functions } = parts;
   scales.set(revision.key, scale);
   fading.delete(revision);
-  if (
-    scale &&
-    deployments.handles(revision) &&
-    functions.isCurrent(revision) &&
-    parts.owns(environmentKey(revision))
-  )
-    deployments.current(revision, scale);
+  if (!scale || !deployments.handles(revision) || !parts.owns(environmentKey(revision))) return;
+  if (functions.isCurrent(revision)) deployments.current(revision, scale);
+  else deployments.named(revision, scale);
 }
 
 /** A version names the revision: it goes on, or begins, beside the one that the Function serves. */
@@ -165,7 +160,7 @@ export function superseded(parts: Parts, revision: Revision, deleted: boolean): 
   const { uid, namespace, name } = revision.identity;
   const next = deleted ? undefined : functions.find(namespace, name)?.current;
   const rolls = deployments.handles(revision) && next !== undefined && deployments.handles(next);
-  if (rolls && revision.pods().size > 0) {
+  if (rolls && revision.pods().size > 0 && !deployments.isBeside(revision.key)) {
     fading.add(revision);
     return;
   }
@@ -174,9 +169,13 @@ export function superseded(parts: Parts, revision: Revision, deleted: boolean): 
 }
 
 /** Routers are told to send nothing to the revision any more, or may again. */
-export function withdrawn({ slices, workloads, deployments, functions }: Parts, revision: Revision): void {
+export function withdrawn(
+  { slices, workloads, deployments, functions, rollover }: Parts,
+  revision: Revision,
+): void {
   slices.touch(revision);
   workloads.changed(revision);
+  if (rollover.isWithdrawn(revision) && deployments.dropped(revision.key)) return;
   const { uid, namespace, name } = revision.identity;
   const current = functions.find(namespace, name)?.current;
   if (deployments.handles(revision) && current && !deployments.handles(current)) deployments.remove(uid);

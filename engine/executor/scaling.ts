@@ -41,13 +41,15 @@ const leastPods = (parts: Parts, revision: Revision): number =>
     parts.aliases.keeps(revision) ? 1 : 0,
   );
 
+/** Pods that the revision goes on with when it has `pods` and the Function begins to serve another one. */
+export function keptPods({ aliases }: Parts, revision: Revision, pods: number): number {
+  if (aliases.serves(revision)) return pods;
+  return aliases.keeps(revision) ? 1 : 0;
+}
+
 /** Most pods that the revision may have now. */
-export function maxPodsOf(
-  parts: Parts,
-  functionUid: string,
-  revision: Pick<Revision, "key" | "serving">,
-): number {
-  if (parts.deployments.handles(revision)) return parts.deployments.maxPods(revision.key, functionUid);
+export function maxPodsOf(parts: Parts, revision: Pick<Revision, "key" | "serving">): number {
+  if (parts.deployments.handles(revision)) return parts.deployments.maxPods(revision.key);
   return Math.min(
     revision.serving.limits.concurrency,
     scaleOf(parts, revision)?.maxPods ?? Number.POSITIVE_INFINITY,

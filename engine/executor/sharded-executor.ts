@@ -54,6 +54,13 @@ export interface ShardedExecutor {
 
 const RETRY_PAUSE_MS = 50;
 
+type Shared = RevisionOf & { readonly waitMs: number };
+interface Call<Q extends Shared> {
+  readonly request: Q;
+  readonly forwarded: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
 export function createShardedExecutor(options: ShardedExecutorOptions): ShardedExecutor {
   const { self, log } = options;
   let members: readonly string[] = [];
@@ -92,42 +99,39 @@ export function createShardedExecutor(options: ShardedExecutorOptions): ShardedE
   const others = () => members.filter((member) => member !== self);
 
   /** By whoever minds the revision, until the call's own time limit. */
-  const served = <Q extends RevisionOf & { readonly waitMs: number }, R>(
-    request: Q,
-    forwarded: boolean,
-    signal: AbortSignal | undefined,
+  const served = <Q extends Shared, R>(
+    { request, forwarded, signal }: Call<Q>,
     here: (executor: Executor, request: Q) => Promise<R>,
     there: (member: string, request: Q) => Promise<R>,
   ): Promise<R> => {
-    const givenUp = () => stopped || signal?.aborted === true;
-    return untilServed(request.waitMs, givenUp, async (waitMs) => {
-      const executor = current;
-      if (!executor) throw changingHands();
-      const left = { ...request, waitMs };
-      const environment = await executor.environmentOf(left);
-      if (executor !== current) throw changingHands();
-      const owner = environment === undefined ? self : ownerOf(environment, members);
-      if (owner === self) return here(executor, left);
-      if (forwarded || owner === undefined) throw changingHands();
-      return there(owner, left);
-    });
+    return untilServed(
+      request.waitMs,
+      () => stopped || signal?.aborted === true,
+      async (waitMs) => {
+        const left = { ...request, waitMs };
+        const executor = current;
+        if (!executor) throw changingHands();
+        const environment = await executor.environmentOf(left);
+        if (executor !== current) throw changingHands();
+        const owner = environment === undefined ? self : ownerOf(environment, members);
+        if (owner === self) return here(executor, left);
+        if (forwarded || owner === undefined) throw changingHands();
+        return there(owner, left);
+      },
+    );
   };
 
   return {
     membersChanged,
     acquire: (request, forwarded, signal) =>
       served(
-        request,
-        forwarded,
-        signal,
+        { request, forwarded, signal },
         (executor, left) => executor.acquire(left, signal),
         (member, left) => options.forward(member, left, signal),
       ),
     warm: (request, forwarded, signal) =>
       served(
-        request,
-        forwarded,
-        signal,
+        { request, forwarded, signal },
         (executor, left) => executor.warm(left, signal),
         (member, left) => options.forwardWarm(member, left, signal),
       ),

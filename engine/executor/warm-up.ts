@@ -24,7 +24,7 @@ export async function warmUp(
     );
   const until = performance.now() + waitMs;
   for (;;) {
-    const wanted = Math.min(pods, Math.max(1, maxPodsOf(parts, revision.identity.uid, revision)));
+    const wanted = Math.min(pods, Math.max(1, maxPodsOf(parts, revision)));
     const ready = revision.available().length;
     if (ready < wanted) parts.autoScale.apply(revision, wanted);
     const { starting, failure } = revision.snapshot();
