@@ -9,6 +9,7 @@ import type { Function as FunctionObject } from "../../api/kinds/index.ts";
 import { planPublish, publishProblem } from "../../api/releases/publish.ts";
 import { DEFAULT_RETAINED_VERSIONS, versionsToRemove, versionUses } from "../../api/releases/retention.ts";
 import { FUNCTIONS } from "../../kube/kinds.ts";
+import { sameJson } from "../../kube/merge-patch.ts";
 import { keyOf } from "../../kube/object.ts";
 import { NotPublishable, publishVersion } from "../../kube/publish-version.ts";
 import { done, type Reconcile } from "../../kube/reconcile.ts";
@@ -83,7 +84,7 @@ export function watchReleases(world: World, enqueue: (key: string) => void): voi
   world.versions.subscribe({
     onAdd: ({ metadata, spec }) => enqueueNamed(metadata.namespace, spec.functionName),
     onUpdate: ({ metadata, spec }, previous) => {
-      if (metadata.annotations !== previous.metadata.annotations)
+      if (!sameJson(metadata.annotations, previous.metadata.annotations))
         enqueueNamed(metadata.namespace, spec.functionName);
     },
     onDelete: ({ metadata, spec }) => enqueueNamed(metadata.namespace, spec.functionName),

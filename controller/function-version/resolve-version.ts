@@ -34,12 +34,6 @@ export function resolveVersion(
   archive: { sizeBytes: number } | undefined,
 ): Resolution {
   const { metadata, spec } = version;
-  // Being deleted counts as a change too.
-  if ((metadata.generation ?? 1) > (metadata.deletionTimestamp ? 2 : 1))
-    return blocked(
-      "SnapshotChanged",
-      `Version "${metadata.name}" was changed after it was published: publish function "${spec.functionName}" again, and delete this version`,
-    );
   if (spec.packageDigest === "" && executorType(spec.snapshot) !== "container")
     return blocked(
       "DigestMissing",

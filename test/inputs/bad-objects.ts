@@ -287,6 +287,7 @@ export const BAD_OBJECTS: readonly BadObject[] = [
   ...[
     bad("FunctionVersion", "spec.sequence", 2, "a version is immutable"),
     bad("FunctionVersion", "spec.functionName", "other", "a version is immutable"),
+    bad("FunctionVersion", "spec.snapshot.functionTimeout", 5, "a version is immutable"),
     bad("FunctionVersion", "spec.envRuntimeImage", "other:1", "a version is immutable"),
     bad("FunctionVersion", "spec.publishedAt", "2020-01-01T00:00:00Z", "a version is immutable"),
   ].map((one) => ({ ...one, update: true })),
