@@ -14,6 +14,22 @@ export const GATE_FLAGS = {
   "max-p50": { type: "duration", help: "Slowest median of the new version, such as 50ms" },
   "max-p95": { type: "duration", help: "Slowest 95th percentile, such as 250ms" },
   "max-p99": { type: "duration", help: "Slowest 99th percentile, such as 1s" },
+  "max-error-increase": {
+    type: "string",
+    help: "Percentage points by which the new version may fail more often than the old one; default 0.5",
+    placeholder: "<points>",
+  },
+  "max-p50-ratio": { type: "string", help: "New median by old one; default 1.15", placeholder: "<number>" },
+  "max-p95-ratio": {
+    type: "string",
+    help: "The same for the 95th percentile; default 1.25",
+    placeholder: "<number>",
+  },
+  "max-p99-ratio": {
+    type: "string",
+    help: "The same for the 99th percentile; default 1.5",
+    placeholder: "<number>",
+  },
   "min-samples": {
     type: "integer",
     help: "Fewest requests that each version must have had before a step is judged",
@@ -61,6 +77,20 @@ function percent(text: string, flag: string): number {
   return value;
 }
 
+/** @throws {UsageError} */
+function ratio(text: string, flag: string): number {
+  const value = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || value < 1 || value > 1000)
+    throw new UsageError(`${flag} must be 1..1000, got "${text}"`);
+  return value;
+}
+
+const RATIOS = [
+  ["max-p50-ratio", "maxP50Ratio"],
+  ["max-p95-ratio", "maxP95Ratio"],
+  ["max-p99-ratio", "maxP99Ratio"],
+] as const;
+
 type GateValues = FlagValues<typeof GATE_FLAGS>;
 
 /** The spec with what the gate flags say; what they do not name stays. */
@@ -74,6 +104,15 @@ export function applyGates<S extends Partial<Spec>>(
     ...(flags["max-error-rate"] === undefined
       ? {}
       : { maxErrorRate: percent(flags["max-error-rate"], "--max-error-rate") }),
+    ...(flags["max-error-increase"] === undefined
+      ? {}
+      : { maxErrorRateIncrease: percent(flags["max-error-increase"], "--max-error-increase") }),
+    ...Object.fromEntries(
+      RATIOS.flatMap(([flag, field]) => {
+        const text = flags[flag];
+        return text === undefined ? [] : [[field, ratio(text, `--${flag}`)]];
+      }),
+    ),
     ...(flags["max-p50"] === undefined ? {} : { maxP50Ms: flags["max-p50"] }),
     ...(flags["max-p95"] === undefined ? {} : { maxP95Ms: flags["max-p95"] }),
     ...(flags["max-p99"] === undefined ? {} : { maxP99Ms: flags["max-p99"] }),
