@@ -23,6 +23,7 @@ import { type ResourceType, resourceType } from "./resource.ts";
 
 interface Referring extends KubeObject {
   spec?: ReferringObject["spec"];
+  status?: ReferringObject["status"];
 }
 const REFERRING = [
   ["HTTPTrigger", "httptriggers"],
@@ -55,7 +56,7 @@ export async function listVersionUses(
     all(FUNCTION_ALIASES),
     ...REFERRING.map(async ([kind, plural]) => {
       const found = await all(resourceType<Referring>(API_GROUP_VERSION, kind, plural));
-      return found.map(({ metadata, spec }) => ({ kind, metadata, spec }));
+      return found.map(({ metadata, spec, status }) => ({ kind, metadata, spec, status }));
     }),
   ]);
   return versionUses({ ...options, versions, functions, aliases, others: others.flat() });

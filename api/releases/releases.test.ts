@@ -190,15 +190,25 @@ test("who needs a version is said in words; a rollback's choice alone does not k
       fn({ invocation: { onFailure: { function: { type: "name", name: "hello", version: "hello-v3" } } } }),
     ],
     versions: [version(4, { annotations: { [`${ANNOTATION_HOLD_PREFIX}queue`]: "3 calls wait" } })],
-    others: [{ kind: "CanaryConfig", metadata: { name: "c" }, spec: { newfunction: "hello-v2" } }],
+    others: [
+      {
+        kind: "CanaryConfig",
+        metadata: { name: "c" },
+        spec: { newfunction: "hello-v2", oldfunction: "hello" },
+        status: { new: { name: "hello-v2" }, old: { name: "hello-v5" } },
+      },
+    ],
   };
   expect([...versionUses(given)]).toEqual([
     ["hello-v2", ['FunctionAlias "prod"', 'CanaryConfig "c"']],
     ["hello-v1", ['the history of FunctionAlias "prod"']],
     ["hello-v3", ['Function "hello"']],
     ["hello-v4", ['"queue" (3 calls wait)']],
+    ["hello", ['CanaryConfig "c"']],
+    ["hello-v5", ['CanaryConfig "c"']],
   ]);
   expect(versionUses({ ...given, withoutHistory: true }).has("hello-v1")).toBe(false);
+  expect(versionUses({ ...given, withoutHistory: true }).has("hello-v5")).toBe(false);
 });
 
 test.each<[string, FunctionAlias, string]>([

@@ -20,11 +20,18 @@ export interface ReferringObject {
         readonly oldfunction?: string | undefined;
       }
     | undefined;
+  /** What a canary found its sides to be. */
+  readonly status?:
+    | {
+        readonly new?: { readonly name?: string | undefined } | undefined;
+        readonly old?: { readonly name?: string | undefined } | undefined;
+      }
+    | undefined;
 }
 
 /** Everything in one namespace that may need a version. */
 export interface VersionReferrers {
-  /** Only versions that an alias names now count, not those that it could be rolled back to. */
+  /** Only what aliases and canaries name themselves counts, not what they could go back to. */
   readonly withoutHistory?: boolean;
   readonly aliases: readonly Pick<FunctionAlias, "metadata" | "spec" | "status">[];
   readonly functions: readonly Pick<FunctionObject, "metadata" | "spec">[];
@@ -64,10 +71,11 @@ export function versionUses(referrers: VersionReferrers): VersionUses {
       add(metadata.name, reason === "" ? `"${holder}"` : `"${holder}" (${reason})`);
     }
   }
-  for (const { kind, metadata, spec } of others) {
+  for (const { kind, metadata, spec, status } of others) {
     const who = `${kind ?? "trigger"} "${metadata.name}"`;
     for (const version of [spec?.functionref?.version, spec?.newfunction, spec?.oldfunction])
       add(version, who);
+    for (const side of referrers.withoutHistory ? [] : [status?.new, status?.old]) add(side?.name, who);
   }
   return uses;
 }
