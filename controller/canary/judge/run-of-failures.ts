@@ -2,8 +2,8 @@ import type { SideCounts } from "../../../api/kinds/canary.ts";
 import { failuresOf, type Window } from "./judge.ts";
 import { binomialUpperTail } from "./tails.ts";
 
-/** A run of failures would come by chance less often than once in a hundred thousand looks: there is one every second. */
-const ALPHA = 1e-5;
+/** How seldom a run of failures may come by chance in a look, of which there is one every second: five of five where 10 % may fail. */
+const ALPHA = 2e-5;
 const MIN_FAILURES = 5;
 /** Pods that cannot be started, or die, are rarer than answers that fail: so few of them are enough. */
 const MIN_PLATFORM_FAILURES = 3;
