@@ -63,7 +63,7 @@ async function retain(
     aliases: world.aliases.byIndex(BY_FUNCTION, key),
     functions: [fn],
     versions: own,
-    others: world.triggers.byIndex(BY_FUNCTION, key),
+    others: world.triggers.byIndex(BY_FUNCTION, key).map(({ metadata, spec }) => ({ metadata, spec })),
   });
   if (versionsToRemove(own, known, keep).length === 0) return;
   const removed = await removeOldVersions(client, fn, keep);
