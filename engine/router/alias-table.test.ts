@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { PlatformError } from "../../api/errors.ts";
 import { type AliasSlot, AliasTable, chooseOfAlias } from "./alias-table.ts";

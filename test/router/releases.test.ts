@@ -96,7 +96,7 @@ describe("a trigger", () => {
     expect([await ask(`${url}/v`), await ask(`${url}/a`)]).toEqual(["hello-v2", "hello-v1"]);
   });
 
-  test("with weights splits 1,000 requests exactly, and by a header keeps its callers as the weight grows", async () => {
+  test("with weights splits requests exactly, and by a header keeps its callers as the weight grows", async () => {
     for (const name of ["new", "old"]) {
       world.deploy({ name, revision: name });
       await world.pod({ name, revision: name });
@@ -117,8 +117,8 @@ describe("a trigger", () => {
     weights("/w", 17);
     weights("/s", 0, "header:X-User");
     const { url } = await world.router();
-    expect(await countOf(1_000, () => ask(`${url}/w`))).toEqual({ new: 170, old: 830 });
-    const people = Array.from({ length: 100 }, (_, i) => `user-${i}`);
+    expect(await countOf(200, () => ask(`${url}/w`))).toEqual({ new: 34, old: 166 });
+    const people = Array.from({ length: 30 }, (_, i) => `user-${i}`);
     let before: string[] = [];
     for (const weight of [10, 40, 90]) {
       weights("/s", weight, "header:X-User");
@@ -171,10 +171,10 @@ describe("an alias", () => {
     route();
     world.alias("prod", { version: "hello-v1", secondaryVersion: "hello-v2", weight: 95 });
     const { url } = await world.router();
-    expect(await countOf(1_000, () => ask(`${url}/a`))).toEqual({ "hello-v1": 950, "hello-v2": 50 });
+    expect(await countOf(200, () => ask(`${url}/a`))).toEqual({ "hello-v1": 190, "hello-v2": 10 });
     world.alias("prod", { version: "hello-v1", secondaryVersion: "hello-v2", weight: 0 });
     await world.until(async () => (await countOf(20, () => ask(`${url}/a`)))["hello-v1"] === undefined);
-    expect(await countOf(200, () => ask(`${url}/a`))).toEqual({ "hello-v2": 200 });
+    expect(await countOf(50, () => ask(`${url}/a`))).toEqual({ "hello-v2": 50 });
   });
 
   test("switched there and back under traffic fails no request, and what is in flight finishes", async () => {
@@ -185,17 +185,17 @@ describe("an alias", () => {
     const { url } = await world.router();
     const held = fetch(`${url}/a/held`);
     await world.until(() => old?.held.length === 1, "a request in flight");
-    let stop = false;
+    const traffic = new AbortController();
     const seen = new Set<string>();
-    const traffic = Array.from({ length: 8 }, async () => {
-      while (!stop) seen.add(await ask(`${url}/a/x`));
+    const callers = Array.from({ length: 4 }, async () => {
+      while (!traffic.signal.aborted) seen.add(await ask(`${url}/a/x`));
     });
     for (const version of ["hello-v2", "hello-v1", "hello-v2"]) {
       world.alias("prod", { version });
       await world.until(async () => (await ask(`${url}/a/x`)) === version, version);
     }
-    stop = true;
-    await Promise.all(traffic);
+    traffic.abort();
+    await Promise.all(callers);
     expect([...seen].toSorted()).toEqual(["hello-v1", "hello-v2"]);
     old?.held[0]?.();
     expect((await held).status).toBe(200);
@@ -223,14 +223,14 @@ describe("an alias", () => {
     expect(await countOf(100, () => ask(`${url}/a`))).toEqual({ "hello-v1": 50, "hello-v2": 50 });
     world.version("hello-v2", { ready: false });
     await world.until(async () => (await countOf(40, () => ask(`${url}/a`)))["hello-v2"] === undefined);
-    expect(await countOf(200, () => ask(`${url}/a`))).toEqual({ "hello-v1": 200 });
+    expect(await countOf(50, () => ask(`${url}/a`))).toEqual({ "hello-v1": 50 });
     world.version("hello-v2");
     await world.until(async () => (await countOf(40, () => ask(`${url}/a`)))["hello-v2"] !== undefined);
     world.kube.remove("functionversions", "default", "hello-v1");
     await world.until(async () => (await countOf(40, () => ask(`${url}/a`)))["hello-v1"] === undefined);
     const [gone] = world.executor.pods.get("uid-hello/hello-v1") ?? [];
     const started = gone?.started;
-    expect(await countOf(200, () => ask(`${url}/a`))).toEqual({ "hello-v2": 200 });
+    expect(await countOf(50, () => ask(`${url}/a`))).toEqual({ "hello-v2": 50 });
     world.kube.remove("functionversions", "default", "hello-v2");
     await world.until(async () => (await fetch(`${url}/a`)).status === 404);
     expect(gone?.started).toBe(started);
