@@ -93,6 +93,7 @@ describe("versions and aliases", () => {
     expect(await text("/greet")).toBe("two");
     expect(await isotope("fn", "test", "greet", "--version", "greet-v1")).toBe("one");
     expect(await isotope("fn", "publish", "greet", "--wait")).toContain('"greet-v2" published');
+    expect(await isotope("fn", "get", "greet", "--version", "greet-v1")).toContain("sequence: 1");
     const listed = await isotope("fn", "versions", "greet");
     expect(listed).toMatch(/greet-v2 .*\(latest\)[\s\S]*greet-v1 .*first/);
   });
