@@ -33,10 +33,3 @@ export function keepAliases(objects: FunctionObjects, live: Pick<LiveObjects, "f
     timers: objects.timers.map((timer) => throughAlias(timer, aliasOf("TimeTrigger", timer))),
   };
 }
-
-/** The aliases that a function's triggers go through. */
-export const aliasesOfTriggers = ({ triggers, timers }: FunctionObjects): string[] => [
-  ...new Set(
-    [...triggers, ...timers].flatMap(({ spec }) => (spec.functionref.alias ? [spec.functionref.alias] : [])),
-  ),
-];
