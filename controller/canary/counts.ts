@@ -68,9 +68,9 @@ function since(before: SideCounts | undefined, now: SideCounts): SideCounts {
 }
 
 function combine(a: SideCounts, b: SideCounts, of: (x: number, y: number) => number): SideCounts {
-  const buckets = Array.from({ length: Math.max(a.buckets.length, b.buckets.length) }, (_, i) =>
-    of(a.buckets[i] ?? 0, b.buckets[i] ?? 0),
-  );
+  const buckets: number[] = [];
+  for (let i = 0; i < Math.max(a.buckets.length, b.buckets.length); i += 1)
+    buckets.push(of(a.buckets[i] ?? 0, b.buckets[i] ?? 0));
   return {
     requests: of(a.requests, b.requests),
     serverErrors: of(a.serverErrors, b.serverErrors),

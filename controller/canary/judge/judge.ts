@@ -191,7 +191,8 @@ function compared(window: Window, rules: JudgeRules): string {
   return `${failuresSaid(window, sides(window, rules))}${latency}`;
 }
 
-const count = (value: number): string => value.toLocaleString("en-US");
+const NUMBER = new Intl.NumberFormat("en-US");
+const count = (value: number): string => NUMBER.format(value);
 const percent = (k: number, n: number): string => `${((100 * k) / n).toFixed(1)} %`;
 const ms = (value: number): string =>
   value >= 1_000
