@@ -9,8 +9,8 @@ import {
   serviceManifest,
 } from "./deployment-manifest.ts";
 import type { ExecutorLog } from "./executor-log.ts";
+import type { Revision } from "./revision.ts";
 import { createTimers } from "./timers.ts";
-import { environmentKey } from "./workload.ts";
 
 /** Writes Deployments with their Service and HorizontalPodAutoscaler; it keeps invariant 1 of `deployments.ts`. */
 export interface DeploymentWriter {
@@ -35,7 +35,7 @@ export interface DeploymentWriterOptions {
   >;
   readonly log: ExecutorLog;
   readonly tokensOf: (namespace: string, name: string) => readonly string[];
-  readonly environment: (key: string) => KubeEnvironment | undefined;
+  readonly environment: (revision: Revision) => KubeEnvironment | undefined;
   /** Called before a write; for tests of crashes. */
   readonly beforeWrite?: (write: DeploymentWrite) => void;
   /** Whether it must not be written yet; it is touched again when it may. */
@@ -145,9 +145,7 @@ async function write(state: State, deployed: Deployed): Promise<void> {
   if (state.options.mustWait(deployed)) return;
   const { serving } = deployed.revision;
   const environment =
-    serving.executorType === "container"
-      ? undefined
-      : state.options.environment(environmentKey(deployed.revision));
+    serving.executorType === "container" ? undefined : state.options.environment(deployed.revision);
   if (serving.executorType !== "container" && !environment) return;
   await writeTemplate(state, deployed, environment);
   await writeReplicas(state, deployed);

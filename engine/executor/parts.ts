@@ -18,6 +18,7 @@ import { podCalls } from "./pod-calls.ts";
 import { createPodLabels, type PodLabels } from "./pod-labels.ts";
 import {
   becameCurrent,
+  environmentOf,
   named,
   needed,
   podGeneric,
@@ -250,7 +251,7 @@ const connectWorkloads = (
     owns,
     tokensOf,
     functions: { revision: (uid, revision) => parts().functions.revision(uid, revision) },
-    environment: (key) => parts().environments.find(key),
+    environment: (revision) => environmentOf(parts(), revision),
     isWithdrawn: (revision) => parts().rollover.isWithdrawn(revision),
     beforeWrite: (write) => onFaultPoint?.(`before-${write}`),
   });
@@ -271,7 +272,7 @@ const connectDeployments = (
       isCurrent: (revision) => parts().functions.isCurrent(revision),
     },
     keptPods: (revision, pods) => keptPods(parts(), revision, pods),
-    environment: (key) => parts().environments.find(key),
+    environment: (revision) => environmentOf(parts(), revision),
     conditions: createConditions({ cluster, log }),
     beforeWrite: (write) => onFaultPoint?.(`before-${write}`),
   });

@@ -1,9 +1,11 @@
 import type { Serving } from "../../api/kinds/serving.ts";
+import type { KubeEnvironment } from "./cluster.ts";
 import type { Content } from "./content.ts";
 import { isDeploymentPod } from "./deployment-manifest.ts";
 import type { Environments } from "./environments.ts";
 import type { Parts } from "./parts.ts";
 import type { Pod } from "./pod.ts";
+import { pinnedEnvironment } from "./pinned-environment.ts";
 import { podTemplate } from "./pod-manifest.ts";
 import { type FunctionIdentity, type Revision, type RevisionOptions, revisionKey } from "./revision.ts";
 import { maxPodsOf } from "./scaling.ts";
@@ -36,7 +38,9 @@ export function revisionOptions(parts: Parts, identity: FunctionIdentity, servin
       if (template !== undefined)
         return parts.shared.take(environment, identity.uid, template, deliver, fail);
       const spare = parts.workloads.spare(key);
-      if (!spare) return environments.take(environment, key, deliver, fail);
+      const revision = parts.functions.revision(identity.uid, serving.revision);
+      const wanted = revision && environmentOf(parts, revision);
+      if (!spare) return environments.take(environment, key, deliver, fail, wanted);
       deliver(spare);
       return SERVED;
     },
@@ -57,6 +61,16 @@ export function revisionOptions(parts: Parts, identity: FunctionIdentity, servin
     },
     onOutcome: metrics.specialised,
   };
+}
+
+/** The environment that the revision's pods are made of. */
+export function environmentOf(parts: Parts, revision: Revision): KubeEnvironment | undefined {
+  const { environments, functions, options } = parts;
+  const found = environments.find(environmentKey(revision));
+  const ofVersion = functions.isNamed(revision) && !functions.isCurrent(revision);
+  return found && ofVersion
+    ? pinnedEnvironment(found, revision.serving, options.settings.fetcherImage)
+    : found;
 }
 
 /** A container function brings what it needs in its pod. */
@@ -95,7 +109,7 @@ export function podGone(parts: Parts, pod: Pod, reason: string, failed: boolean)
   if (failed) options.log.warn("pod ended", { pod: pod.name, namespace: pod.namespace, reason });
   watchdog.forget(pod);
   reaper.forget(pod);
-  environments.pool(pod.environment)?.gone(pod, reason, failed);
+  for (const pool of environments.pools(pod.environment)) pool.gone(pod, reason, failed);
   const revision = serving.get(pod);
   serving.delete(pod);
   revision?.gone(pod);
@@ -107,7 +121,7 @@ export function podGone(parts: Parts, pod: Pod, reason: string, failed: boolean)
 
 /** Pods of the pools serve whoever calls first; one that a ReplicaSet or a Deployment made is its revision's. */
 export function podGeneric({ workloads, deployments, environments, fleet }: Parts, pod: Pod): void {
-  if (pod.maker === "") environments.pool(pod.environment)?.ready(pod);
+  if (pod.maker === "") for (const pool of environments.pools(pod.environment)) pool.ready(pod);
   else if (isDeploymentPod(pod)) deployments.ready(pod);
   else if (!workloads.ready(pod)) fleet.discard(pod, "its revision is not served any more", 0);
 }
@@ -128,7 +142,7 @@ export function podTrouble(
   message: string,
 ): void {
   if (isDeploymentPod(pod)) deployments.trouble(pod, reason, message);
-  else environments.pool(pod.environment)?.trouble(pod, reason, message);
+  else for (const pool of environments.pools(pod.environment)) pool.trouble(pod, reason, message);
 }
 
 /** The Function serves the revision, perhaps with other numbers of pods than before. */

@@ -130,6 +130,25 @@ test("a version of a deleted function serves nothing, nor does one of a function
   expect((await Promise.all(calls)).map(codeOf)).toEqual(["function_not_found", "function_not_ready"]);
 });
 
+test("a version runs on the image that it was published with, though its environment has moved on", async () => {
+  const far = world({ idleTimeoutMs: 600_000 });
+  const environment = { name: "deno", uid: "uid-env-deno", image: "isotope/deno-env:before", version: 3 };
+  far.addVersion(versionObject("hello", 3, servingOf("r3", {}, { environment })));
+  far.addVersion(versionObject("hello", 4, servingOf("r4", {}, { environment, executorType: "auto" })));
+  const { executor } = await startExecutor(far);
+  for (const revision of ["r1", "r3", "r4", "r2"]) await call(executor, revision);
+  await pass(1_000);
+  const images = ["r1", "r2", "r3", "r4"].map((revision) => {
+    const { spec } = far.specialised(revision)[0]?.manifest ?? {};
+    return JSON.stringify(spec).match(/isotope\/deno-env:\w+/)?.[0];
+  });
+  const [now, before] = ["isotope/deno-env:latest", "isotope/deno-env:before"];
+  expect(images).toEqual([now, now, before, before]);
+  const [set] = far.replicaSets.values();
+  expect(JSON.stringify(set?.spec.template)).toContain(before);
+  expect(far.living.filter(({ state }) => state === "generic")).toHaveLength(3);
+});
+
 test("a router that saw a new version first is served", async () => {
   const far = world();
   const { executor } = await startExecutor(far);
