@@ -52,39 +52,11 @@ interface Entry {
 }
 
 export function createEnvironments(options: EnvironmentsOptions): Environments {
-  const { log, settings } = options;
   const entries = new Map<string, Entry>();
   let opened = false;
 
-  const onTrouble = (environment: KubeEnvironment, message: string | undefined) => {
-    const { namespace, name } = environment.metadata;
-    if (message === undefined) {
-      log.info("pods of environment start again", { namespace, environment: name });
-      return;
-    }
-    log.warn("pods of environment do not start", { namespace, environment: name, message });
-    options.emitEvent({
-      kind: "Environment",
-      metadata: environment.metadata,
-      type: "Warning",
-      reason: "PoolFailing",
-      message,
-    });
-  };
-
   const newPool = (key: string, environment: KubeEnvironment, poolsize?: number): Pool => {
-    const pool = createPool({
-      environment,
-      log,
-      create: options.create,
-      discard: options.discard,
-      population: () => options.population(key),
-      onTrouble,
-      parallelStarts: settings.parallelStarts,
-      maxPods: settings.maxPodsPerEnvironment,
-      growth: settings.poolGrowth,
-      ...(poolsize === undefined ? {} : { poolsize }),
-    });
+    const pool = poolOf(options, key, environment, poolsize);
     if (opened) pool.open();
     return pool;
   };
@@ -155,4 +127,45 @@ export function createEnvironments(options: EnvironmentsOptions): Environments {
         for (const one of [pool, ...pinned.values()]) one.stop();
     },
   };
+}
+
+function poolOf(
+  options: EnvironmentsOptions,
+  key: string,
+  environment: KubeEnvironment,
+  poolsize: number | undefined,
+): Pool {
+  const { log, settings, create, discard } = options;
+  return createPool({
+    environment,
+    log,
+    create,
+    discard,
+    population: () => options.population(key),
+    onTrouble: (of, message) => tellTrouble(options, of, message),
+    parallelStarts: settings.parallelStarts,
+    maxPods: settings.maxPodsPerEnvironment,
+    growth: settings.poolGrowth,
+    ...(poolsize === undefined ? {} : { poolsize }),
+  });
+}
+
+function tellTrouble(
+  { log, emitEvent }: EnvironmentsOptions,
+  environment: KubeEnvironment,
+  message: string | undefined,
+): void {
+  const { namespace, name } = environment.metadata;
+  if (message === undefined) {
+    log.info("pods of environment start again", { namespace, environment: name });
+    return;
+  }
+  log.warn("pods of environment do not start", { namespace, environment: name, message });
+  emitEvent({
+    kind: "Environment",
+    metadata: environment.metadata,
+    type: "Warning",
+    reason: "PoolFailing",
+    message,
+  });
 }
