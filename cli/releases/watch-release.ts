@@ -1,4 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
+import type { CanaryDecision } from "../../api/kinds/index.ts";
 import { type Release, ReleaseList } from "../../api/wire/releases.ts";
 import { CliError } from "../command.ts";
 import type { CliContext } from "../context.ts";
@@ -35,25 +36,30 @@ export const releaseText = (context: CliContext, release: Release): string =>
  * Shows a release until it has ended: in place on a terminal, elsewhere one line for each decision. Resolves to its last state, also when
  * the user breaks off.
  */
-export async function watchRelease(context: CliContext, name: string): Promise<Release> {
+export async function watchRelease(
+  context: CliContext,
+  name: string,
+  pollMs: number = POLL_MS,
+): Promise<Release> {
   let release = await readRelease(context, name);
   let shownLines = 0;
-  let told = 0;
+  let last: CanaryDecision | undefined;
+  // By what it says, not by its place: old decisions are dropped at the head.
+  const isTold = ({ at, action }: CanaryDecision): boolean => at === last?.at && action === last.action;
   for (;;) {
     if (context.interactive) {
       const text = releaseText(context, release);
       context.out(`${shownLines > 0 ? `\u001b[${shownLines}A\u001b[J` : ""}${text}`);
       shownLines = text.split("\n").length - 1;
     } else {
-      // A list that was cut at its head, or begun anew by a retry, is told from its newest entry.
-      const from = told <= release.decisions.length ? told : release.decisions.length - 1;
-      for (const { at, action, weight, sentence } of release.decisions.slice(Math.max(0, from)))
+      const fresh = release.decisions.slice(release.decisions.findLastIndex(isTold) + 1);
+      for (const { at, action, weight, sentence } of fresh)
         context.out(`${at}  ${action} ${weight} %  ${sentence}\n`);
-      told = release.decisions.length;
+      last = release.decisions.at(-1);
     }
     if (hasEnded(release) || context.signal.aborted) return release;
     try {
-      await pause(POLL_MS, undefined, { signal: context.signal });
+      await pause(pollMs, undefined, { signal: context.signal });
       release = await readRelease(context, name);
     } catch (error) {
       if (context.signal.aborted) return release;
