@@ -32,6 +32,8 @@ const cluster = (name: string, include: string[], exclude: string[], alone: bool
 
 /** Tests that stop parts of the cluster or of the shared platform: one after the other, once all others are done. */
 const ALONE = "test/cluster/**/*.alone.test.ts";
+/** Tests with a proxy in front, which takes minutes to build: `npm test -- --cluster --traefik`. */
+const TRAEFIK = "test/cluster/**/*.traefik.test.ts";
 
 export default defineConfig({
   test: {
@@ -42,9 +44,16 @@ export default defineConfig({
     projects:
       process.env["ISOTOPE_CLUSTER_TESTS"] === "true"
         ? [
-            cluster("cluster", ["test/cluster/**/*.test.ts", ...ON_CLUSTER, ...BUILT_BY_GO], [ALONE], false),
+            cluster(
+              "cluster",
+              ["test/cluster/**/*.test.ts", ...ON_CLUSTER, ...BUILT_BY_GO],
+              [ALONE, TRAEFIK],
+              false,
+            ),
             cluster("cluster-alone", [ALONE], [], true),
           ]
-        : [platform],
+        : process.env["ISOTOPE_CLUSTER_TESTS"] === "traefik"
+          ? [cluster("cluster-traefik", [TRAEFIK], [], true)]
+          : [platform],
   },
 });

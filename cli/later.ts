@@ -8,7 +8,7 @@ const NOUNS = new Set(
   ),
 );
 const VERBS = new Set(
-  ["run-local", "runl", "run-container", "runc", "update-container", "updatec", "tools"].map(
+  ["run-local", "runl", "tools"].map(
     (verb) => `fn ${verb}`,
   ),
 );

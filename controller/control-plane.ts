@@ -34,6 +34,8 @@ export interface ControlPlaneOptions {
   readonly archiveUse: () => Promise<{ count: number; bytes: number }>;
   /** Other processes whose health `GET /v1/status` tells. */
   readonly components: readonly ProbedComponent[];
+  /** The labels that the client's scope goes by; nothing where it has none. */
+  readonly namespaceLabels?: readonly string[];
   readonly listen: { readonly host: string; readonly port: number };
 }
 
@@ -78,6 +80,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     logs: options.logs,
     releases: { world: controller.world, live: controller.canaries, counters },
     log,
+    namespaces: { scope: client.scope, labels: options.namespaceLabels ?? [] },
     archives: options.archiveRoutes,
     notReady: () => controller.notReady(),
     status: {

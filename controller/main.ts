@@ -67,6 +67,7 @@ async function start(settings: ControllerSettings): Promise<void> {
     archiveRoutes: (scope) => archiveProxy(scope, storage, settings.maxArchiveBytes),
     archiveUse: () => storageUse(storage),
     components: componentsOf(settings),
+    namespaceLabels: settings.functionNamespaces,
     listen: { host: settings.host, port: settings.port },
   });
   const registry = metricsRegistry();

@@ -134,6 +134,7 @@ const router = signedClient({
   unavailable: "internal",
 });
 const ops = createOpsServer({
+  namespaces: { labels: [] },
   authenticator: kubeAuthenticator(client),
   router,
   logs,

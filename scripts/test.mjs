@@ -1,6 +1,7 @@
 // `npm test`: set-up, what the tests need from the system, then every test. Runs on Node 20.
 //   npm test -- [path or name …]     only these files
 //   npm test -- --cluster            the tests on a real Kubernetes instead; --kubeconfig FILE: on that one
+//   npm test -- --cluster --traefik  only those with Traefik in front, which takes minutes to build
 // With CI=true nothing may be skipped for want of a component: what is missing is installed, or the run fails.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
@@ -98,11 +99,20 @@ function readArguments(words) {
     );
     process.exit(1);
   }
+  const traefik = words.includes("--traefik");
+  if (traefik && (!cluster || kubeconfig !== undefined)) {
+    process.stderr.write(
+      "Cannot test with Traefik: --traefik goes with --cluster, on this machine's own cluster\n",
+    );
+    process.exit(1);
+  }
   const rest = words.filter(
     (word, at) =>
-      word !== "--cluster" && (kubeconfigAt < 0 || (at !== kubeconfigAt && at !== kubeconfigAt + 1)),
+      word !== "--cluster" &&
+      word !== "--traefik" &&
+      (kubeconfigAt < 0 || (at !== kubeconfigAt && at !== kubeconfigAt + 1)),
   );
-  const env = cluster ? { ISOTOPE_CLUSTER_TESTS: "true" } : {};
+  const env = cluster ? { ISOTOPE_CLUSTER_TESTS: traefik ? "traefik" : "true" } : {};
   if (kubeconfig !== undefined) env.ISOTOPE_CLUSTER_KUBECONFIG = resolve(kubeconfig);
   return { cluster, rest, clusterEnv: env };
 }

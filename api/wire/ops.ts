@@ -9,6 +9,7 @@ import { z } from "zod";
  *                                        first, then each new line as it comes; a blank line every 15 s keeps the connection alive
  *   GET  /v1/pods?<PodQuery>             `PodList`
  *   GET  /v1/releases?<ReleaseQuery>     `ReleaseList` (api/wire/releases.ts)
+ *   GET  /v1/namespace?<NamespaceQuery>  `OpsNamespace`
  *   ANY  /v1/invoke/<namespace>/<function>[/<path>][?query]
  *                                        the function's own answer, streamed, through the router's internal listener. The call's own
  *                                        `Authorization` is not passed on; what stands in HEADER_INVOKE_AUTHORIZATION is.
@@ -77,6 +78,18 @@ export const PodQuery = z.object({
   environment: name.optional(),
 });
 export type PodQuery = z.infer<typeof PodQuery>;
+
+export const NamespaceQuery = z.object({ namespace: name });
+export type NamespaceQuery = z.infer<typeof NamespaceQuery>;
+
+export const OpsNamespace = z.object({
+  namespace: z.string(),
+  /** Whether the platform minds functions there. */
+  served: z.boolean(),
+  /** The labels, `key=value`, of which one makes a namespace one that is minded; empty when all are. */
+  labels: z.array(z.string()),
+});
+export type OpsNamespace = z.infer<typeof OpsNamespace>;
 
 export const PodSummary = z.object({
   namespace: z.string(),

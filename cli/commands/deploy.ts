@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import type { Release } from "../../api/wire/releases.ts";
 import { CliError, defineCommand, type FlagValues, UsageError } from "../command.ts";
 import type { CliContext } from "../context.ts";
+import { checkNamespace } from "../deploy/check-namespace.ts";
 import { applyPlan, type DeployAccess, type ProjectPlan, planProject } from "../deploy/deploy-project.ts";
 import { deployReleases } from "../deploy/deploy-releases.ts";
 import { findProject } from "../deploy/find-functions.ts";
@@ -130,6 +131,7 @@ export const deploy = defineCommand({
       );
     }
     const [kube, namespace, ops] = [await context.kube(), await context.namespace(), await context.ops()];
+    await checkNamespace(ops, namespace);
     const live = await watchLive(kube, namespace);
     try {
       const target = { namespace, deployment: flags.name ?? project.name };

@@ -9,23 +9,28 @@ export interface ProbedComponent {
   readonly healthUrl: string;
 }
 
-const TIMEOUT_MS = 1_000;
+/**
+ * Longer than a resolver waits before it repeats a lost question (5 s): a node that is short of processors makes every answer late at
+ * once, and late is not down.
+ */
+const TIMEOUT_MS = 8_000;
 const MAX_MESSAGE = 300;
 
-/** Asks each component how it is, all at once. */
+/** Asks each component how it is, all at once. @param timeoutMs after so long without an answer it is down */
 export function probeComponents(
   components: readonly ProbedComponent[],
   version: string,
+  timeoutMs = TIMEOUT_MS,
 ): Promise<z.infer<typeof OpsComponent>[]> {
   return Promise.all(
     components.map(async ({ name, healthUrl }) => {
       try {
-        const reply = await request(healthUrl, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+        const reply = await request(healthUrl, { signal: AbortSignal.timeout(timeoutMs) });
         const text = await reply.body.text();
         if (reply.statusCode === 200) return { name, status: "up" as const, version, message: "" };
         return { name, status: "down" as const, version, message: text.slice(0, MAX_MESSAGE).trim() };
       } catch (error) {
-        const message = error instanceof Error ? error.message : String(error);
+        const message = reasonOf(error, timeoutMs);
         return {
           name,
           status: "down" as const,
@@ -35,4 +40,9 @@ export function probeComponents(
       }
     }),
   );
+}
+
+function reasonOf(error: unknown, timeoutMs: number): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.name === "TimeoutError" ? `no answer within ${timeoutMs} ms` : error.message;
 }

@@ -9,6 +9,7 @@ import type { Authenticator, Permission } from "./authenticate.ts";
 import { invokedNamespace, invokeRoute, type RouterInternal } from "./invoke-route.ts";
 import { type LogReader, logsRoute } from "./logs-route.ts";
 import { type ReleaseSources, releasesRoute } from "./releases-route.ts";
+import { namespaceRoute, type NamespaceSources } from "./namespace-route.ts";
 import { type StatusSources, statusRoutes } from "./status-route.ts";
 
 export interface OpsServerOptions {
@@ -17,6 +18,7 @@ export interface OpsServerOptions {
   readonly logs: LogReader;
   readonly status: StatusSources;
   readonly releases: ReleaseSources;
+  readonly namespaces: NamespaceSources;
   readonly log: Log;
   /** Registers the archive store's routes in a scope of their own, behind the same authentication. */
   readonly archives: (scope: FastifyInstance) => void;
@@ -67,6 +69,7 @@ export function createOpsServer(options: OpsServerOptions): FastifyInstance {
     return reply.code(why === undefined ? 200 : 503).send(`${why ?? "ok"}\n`);
   });
   statusRoutes(app, options.status);
+  namespaceRoute(app, options.namespaces);
   logsRoute(app, options.logs);
   releasesRoute(app, options.releases);
   void app.register((scope, _options, done) => {
@@ -147,5 +150,7 @@ function permissionFor(request: FastifyRequest): Permission {
   if (path === "/v1/pods") return { verb: "list", group: "", resource: "pods", namespace };
   if (path === "/v1/releases")
     return { verb: "list", group: "fission.io", resource: "canaryconfigs", namespace };
+  if (path === "/v1/namespace" && namespace)
+    return { verb: "list", group: "fission.io", resource: "functions", namespace };
   return { verb: "list", group: "fission.io", resource: "functions" };
 }

@@ -139,6 +139,7 @@ function create(state: State, environment: KubeEnvironment, template: PodTemplat
     plain: false,
     restarts: 0,
     ready: false,
+    counted: false,
   };
   state.pods.set(podKey(namespace, name), pod);
   const [token = ""] = tokensOf(namespace, name);
@@ -397,6 +398,7 @@ function foundPod(object: KubePod, nowMs: number): Pod {
     plain: labels?.[LABEL_CONTRACT] === PLAIN_CONTRACT,
     restarts: 0,
     ready: false,
+    counted: labels?.[LABEL_REVISION] !== undefined,
     found: true,
     wasReady: isReady(object),
   };

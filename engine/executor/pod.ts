@@ -32,6 +32,8 @@ export interface Pod {
   restarts: number;
   /** The API server says that it is ready, which may be later than the pod itself does. */
   ready: boolean;
+  /** Its labels say what it serves, so that its ReplicaSet counts it whether it is ready or not. */
+  counted: boolean;
   /** Made by a process before this one, so it may be specialised. */
   readonly found: boolean;
   /** Of a place in a pod that several functions share: that pod (`shared-pods.ts`). */

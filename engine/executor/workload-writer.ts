@@ -147,7 +147,8 @@ async function handOver({ options }: State, { revision, toHandOver }: Workload):
       if (pod.phase === "specialised") {
         options.beforeWrite?.("hand-over");
         const { namespace, name, uid } = pod;
-        await options.cluster.handOverPod({ namespace, name, uid, labels, annotations });
+        if (await options.cluster.handOverPod({ namespace, name, uid, labels, annotations }))
+          pod.counted = true;
       }
       toHandOver.delete(pod);
     }),

@@ -51,9 +51,12 @@ export function newWorkload(revision: Revision, open: boolean, before: Workload 
   };
 }
 
-/** Pods that serve and that the ReplicaSet would delete first, since the API server does not know yet that they are ready. */
+/**
+ * Pods that serve and that are not handed over yet, since the ReplicaSet would delete them first: the API server does not know that they
+ * are ready. One that it made itself it counts from the beginning, and would delete if its number fell.
+ */
 export const unseen = ({ toHandOver }: Workload): number =>
-  [...toHandOver].filter(({ phase, ready }) => phase === "specialised" && !ready).length;
+  [...toHandOver].filter(({ phase, ready, counted }) => phase === "specialised" && !ready && !counted).length;
 
 /** Replicas that may be written now. */
 export const visibleReplicas = (workload: Workload): number =>

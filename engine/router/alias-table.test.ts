@@ -62,6 +62,7 @@ function start(): void {
     index,
     bind: (revision) => bound.push(revision.revision),
     onMalformed: () => undefined,
+    settled: () => undefined,
     onVersions: (namespace, name) => aliases.versionsChanged(namespace, name),
   });
   aliases = new AliasTable({

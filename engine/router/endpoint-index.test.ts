@@ -189,7 +189,12 @@ describe("the function table", () => {
   let malformed: string[];
   beforeEach(() => {
     malformed = [];
-    table = new FunctionTable({ index, bind: () => undefined, onMalformed: (key) => malformed.push(key) });
+    table = new FunctionTable({
+      index,
+      bind: () => undefined,
+      settled: () => undefined,
+      onMalformed: (key) => malformed.push(key),
+    });
   });
 
   test("a route may point to a function before it exists, and keeps its slot after it is gone", () => {

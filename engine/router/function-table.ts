@@ -52,6 +52,8 @@ export interface FunctionTableDeps {
   readonly index: Pick<EndpointIndex, "revision" | "pin" | "unpin">;
   /** Called before a revision begins to serve a slot, and again when the object's metadata changes. */
   readonly bind: (revision: Revision, slot: FunctionSlot, serving: Serving) => void;
+  /** Called when a function that served nothing begins to serve, and when one went away. */
+  readonly settled: (slot: FunctionSlot) => void;
   readonly onMalformed: (key: string, message: string) => void;
   /** Called when a version of a function came, went, or began or ceased to serve. */
   readonly onVersions?: (namespace: string, functionName: string) => void;
@@ -179,6 +181,7 @@ export class FunctionTable {
     slot.serving = undefined;
     slot.unread = undefined;
     this.#switch(slot, undefined);
+    this.#deps.settled(slot);
     this.#forgetIfUnused(slot);
   }
 
@@ -217,7 +220,8 @@ export class FunctionTable {
       if (next) this.#deps.index.pin(next);
     }
     this.#expect(slot, undefined);
-    if (!previous || previous === next) return;
+    if (previous === next) return;
+    if (!previous) return this.#deps.settled(slot);
     for (const waiter of previous.takeWaiting(slot)) {
       if (next) next.readmitLast(waiter);
       else waiter.refuse(whyNotServed(slot));

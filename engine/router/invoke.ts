@@ -16,9 +16,11 @@ import { requestIdOf, traceIdOf } from "./request-identity.ts";
 import type { RouterMetrics } from "./router-metrics.ts";
 import type { ServingPlan } from "./serving-plan.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { HeldCall, type UnreadyCalls } from "./unready-calls.ts";
 
 /*
- * The life of one call: match (by the listener's handler) → admit → endpoint → relay → map what the pod said. Invariants:
+ * The life of one call: match (by the listener's handler) → admit → endpoint → relay → map what the pod said. A call of a function that
+ * serves nothing yet is held before it is admitted. Invariants:
  * 1. A slot taken is given back exactly once: by `onRefused`, `onFailed` or `onEnd`, whichever comes first.
  * 2. A request goes to a second pod only when the first ran nothing of it: it refused, was not reached, or a repetition is harmless.
  * 3. Every error reply carries a code of the table, the component and the request id.
@@ -29,6 +31,7 @@ export type SuspectReason = SuspectReport["reason"];
 export interface InvokeDeps {
   readonly index: Pick<EndpointIndex, "drop">;
   readonly metrics: RouterMetrics;
+  readonly unready: UnreadyCalls;
   readonly suspect: (endpoint: Endpoint, reason: SuspectReason) => void;
   readonly debugErrors: boolean;
   /** Called at the end of every call of a function and of every error reply. */
@@ -38,6 +41,8 @@ export interface InvokeDeps {
 export interface Invoker extends Omit<Handler, "onRequest"> {
   /** Calls the function of a slot. */
   call(slot: FunctionSlot, facts: InvocationFacts): void;
+  /** A function begins to serve or went away: its held calls go on. */
+  settled(slot: FunctionSlot): void;
   /** Answers a request that reaches no function. `lines` = further header lines. */
   refuse(exchange: Exchange, error: PlatformError, lines?: string): void;
 }
@@ -64,15 +69,19 @@ export function createInvoker(deps: InvokeDeps): Invoker {
     invocation.code = error.code;
     reply(deps, invocation.exchange, error, invocation.corsLines ?? "", invocation);
   };
+  const call = (slot: FunctionSlot, facts: InvocationFacts) => {
+    const revision = slot.current;
+    if (revision === undefined) {
+      if (!deps.unready.hold(slot, facts)) refuseUnserved(deps, slot, facts);
+      return;
+    }
+    const invocation = new Invocation(facts, slot, revision, replyError);
+    facts.exchange.context = invocation;
+    revision.admit(invocation);
+  };
   return {
-    call: (slot, facts) => {
-      const revision = slot.current;
-      if (revision === undefined)
-        return reply(deps, facts.exchange, whyNotServed(slot), facts.corsLines ?? "", facts);
-      const invocation = new Invocation(facts, slot, revision, replyError);
-      facts.exchange.context = invocation;
-      revision.admit(invocation);
-    },
+    call,
+    settled: (slot) => deps.unready.settled(slot, call),
     refuse: (exchange, error, lines = "") => reply(deps, exchange, error, lines, undefined),
     onRefused: (exchange, refusal) => {
       const invocation = invocationOf(exchange);
@@ -87,6 +96,11 @@ export function createInvoker(deps: InvokeDeps): Invoker {
       return invocation ? responseLines(invocation, response) : "";
     },
     onDeadline: (exchange) => {
+      const { context } = exchange;
+      if (context instanceof HeldCall) {
+        deps.unready.withdraw(context);
+        return refuseUnserved(deps, context.slot, context.facts);
+      }
       const invocation = invocationOf(exchange);
       if (!invocation) return reply(deps, exchange, new PlatformError("request_timeout"), "", undefined);
       invocation.revision.withdraw(invocation);
@@ -122,6 +136,12 @@ function reply(
   deps.metrics.errors.series({ code: error.code }).value += 1;
   if (!identity) exchange.context = { code: error.code, requestId } satisfies Refused;
   exchange.reply(answer.status, block + lines, `${JSON.stringify(answer.body)}\n`);
+}
+
+function refuseUnserved(deps: InvokeDeps, slot: FunctionSlot, facts: InvocationFacts): void {
+  const error = whyNotServed(slot);
+  facts.exchange.context = { code: error.code, requestId: facts.requestId } satisfies Refused;
+  reply(deps, facts.exchange, error, facts.corsLines ?? "", facts);
 }
 
 /** Context of an exchange that was answered without a function. */
@@ -205,6 +225,7 @@ function responseLines(invocation: Invocation, response: ResponseHead): string {
 function ended(deps: InvokeDeps, exchange: Exchange): void {
   const { context } = exchange;
   if (!(context instanceof Invocation)) {
+    if (context instanceof HeldCall) deps.unready.withdraw(context);
     const facts = isRefused(context) ? context : { code: "", requestId: "" };
     deps.logEnd(exchange, { ...facts, function: "" });
     return;

@@ -17,6 +17,7 @@ import { previewHosts } from "./preview-host.ts";
 import { addListenerMetrics } from "./router-metrics.ts";
 import { createRoutingState } from "./routing-state.ts";
 import type { RouterSettings } from "./settings.ts";
+import { UnreadyCalls } from "./unready-calls.ts";
 
 /** The identity of the router's internal listener in signed calls. */
 const ROUTER_AUDIENCE = "router-internal";
@@ -46,7 +47,7 @@ export interface Router {
 /** A router over a Kubernetes client and an executor; nothing runs before `start` but its watches. */
 export function createRouter(deps: RouterDeps): Router {
   const { settings, log, registry, keys } = deps;
-  const state = createRoutingState(deps);
+  const state = createRoutingState({ ...deps, settled: (slot) => invoker.settled(slot) });
   let listening = false;
   let draining = false;
   const notReady = () => {
@@ -56,6 +57,7 @@ export function createRouter(deps: RouterDeps): Router {
   const invoker = createInvoker({
     index: state.index,
     metrics: state.metrics,
+    unready: new UnreadyCalls(settings),
     suspect: (endpoint, reason) => state.executor.suspect(endpoint, reason),
     debugErrors: settings.debugErrors,
     logEnd: accessLog(settings.accessLog, log),

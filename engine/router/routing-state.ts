@@ -10,7 +10,7 @@ import { clientAddressReader } from "./forwarded.ts";
 import { revisionCounters } from "./revision-tally.ts";
 import { EndpointIndex } from "./endpoint-index.ts";
 import { type ExecutorClient, executorClient } from "./executor-client.ts";
-import { FunctionTable } from "./function-table.ts";
+import { type FunctionSlot, FunctionTable } from "./function-table.ts";
 import { compileHeaderFilter } from "./http/header-filter.ts";
 import { createRouteTable } from "./http/routes.ts";
 import type { RouteTable, Upstreams } from "./http/types.ts";
@@ -41,6 +41,8 @@ export interface RoutingStateDeps {
   readonly keys: KeyRing;
   readonly log: Log;
   readonly registry: MetricsRegistry;
+  /** See `FunctionTableDeps.settled`. */
+  readonly settled: (slot: FunctionSlot) => void;
 }
 
 /** What the router knows: functions, routes, pods, and how to have more pods; kept up to date by watches. */
@@ -87,6 +89,7 @@ export function createRoutingState(deps: RoutingStateDeps): RoutingState {
   const functions: FunctionTable = new FunctionTable({
     index,
     bind: planBinder(settings, (labels) => metrics.revision(labels)),
+    settled: deps.settled,
     onMalformed: (key, message) =>
       log.error("Cannot read a function's status.serving", { function: key, message }),
     onVersions: (namespace, functionName) => aliases.versionsChanged(namespace, functionName),

@@ -72,6 +72,15 @@ export const ROUTER_SETTINGS = {
     minMs: 10,
     maxMs: 600 * second,
   }),
+  unreadyWaitMs: durationMs({
+    ...flag(
+      "unready-wait",
+      "Longest wait for a function that exists to begin to serve; then 503. It covers the moment until this router hears of a deployment; 0ms = refuse at once",
+    ),
+    fallback: 2 * second,
+    minMs: 0,
+    maxMs: 60 * second,
+  }),
   scaleUpDelayMs: durationMs({
     ...flag(
       "scale-up-delay",

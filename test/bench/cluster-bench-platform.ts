@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { LABEL_ENVIRONMENT, LABEL_POD_STATE } from "../../api/names.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
-import { type Pod, PODS } from "../../kube/core.ts";
+import { type Pod, PODS, SECRETS } from "../../kube/core.ts";
 import { clusterTestPlatform } from "../e2e/cluster-platform.ts";
 import type { InstalledPlatform } from "../e2e/installed-platform.ts";
 import { deploy } from "../e2e/project.ts";
@@ -24,6 +24,8 @@ const PLATFORM_PARTS: Readonly<Record<string, Part>> = {
 };
 const FUNCTION_PARTS: Readonly<Record<string, Part>> = { executor: "function pod", builder: "builder pod" };
 const METRICS_PORT = 8080;
+/** The executor answers routers and Prometheus on one port. */
+const EXECUTOR_PORT = 8892;
 const POOL_SIZE = 3;
 const POOL_TIMEOUT_MS = 120_000;
 const POLL_MS = 100;
@@ -65,6 +67,11 @@ export async function startClusterBenchPlatform(installed: InstalledPlatform): P
   const platform = await clusterTestPlatform(installed);
   const { home, namespace, connection, cli, get } = platform;
   const kube = await createKubeClient({ kubeconfig: connection.kubeconfig });
+  // As a local platform has it, for functions that ask for a secret; nobody connects to it.
+  await kube.create(SECRETS, {
+    metadata: { namespace, name: "redis" },
+    stringData: { url: "redis://unused.invalid:6379" },
+  });
   const pods = (): Promise<Map<string, { part: Part; pod: Pod }>> =>
     podsByUid(kube, installed.platformNamespace, namespace);
   const processes = async (): Promise<BenchProcess[]> => {
@@ -148,10 +155,11 @@ async function podsByUid(
 }
 
 async function readMetrics(kube: KubeClient, pod: Pod): Promise<string> {
-  const { namespace = "", name } = pod.metadata;
+  const { namespace = "", name, labels } = pod.metadata;
+  const port = labels?.[LABEL_COMPONENT] === "executor" ? EXECUTOR_PORT : METRICS_PORT;
   const stream = await kube.stream({
     method: "GET",
-    path: `/api/v1/namespaces/${namespace}/pods/${name}:${METRICS_PORT}/proxy/metrics`,
+    path: `/api/v1/namespaces/${namespace}/pods/${name}:${port}/proxy/metrics`,
   });
   let text = "";
   for await (const chunk of stream.setEncoding("utf8")) text += chunk;

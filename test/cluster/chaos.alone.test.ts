@@ -294,6 +294,20 @@ const killed = async (component: Component, pods: readonly Pod[]): Promise<void>
   await settled(component);
 };
 
+/** A function that sends one command to the Redis of functions and answers what that said, in one line. */
+const redisCommands = () => `
+export const config = { route: "/${platform.namespace}/redis", env: { REDIS_URL: { secret: "redis", key: "url" } } };
+export default async (request: Request) => {
+  const { username, password, hostname, port } = new URL(Deno.env.get("REDIS_URL"));
+  const socket = await Deno.connect({ hostname, port: Number(port) });
+  const lines = ["AUTH " + username + " " + password, new URL(request.url).searchParams.get("command"), "QUIT"];
+  await socket.write(new TextEncoder().encode(lines.join("\\r\\n") + "\\r\\n"));
+  const [, ...said] = (await new Response(socket.readable).text()).trim().split("\\r\\n");
+  return new Response(said.slice(0, -1).join(" "));
+};`;
+const redis = async (command: string): Promise<string> =>
+  (await get(`${url("redis")}?command=${encodeURIComponent(command)}`, false, COLD_LIMIT_MS)).text;
+
 describe.skipIf(!currentCluster().own)("without notice", () => {
   it("all executors die (SIGKILL): no call fails, no warm pod is lost", { timeout: TEST_MS }, async () => {
     const podsFor = async (name: string) =>
@@ -329,6 +343,14 @@ describe.skipIf(!currentCluster().own)("without notice", () => {
       skip("no Redis is installed on this machine");
       return;
     }
+    await deploy(platform, { "redis.ts": redisCommands() });
+    const key = `app:chaos:${Date.now()}`;
+    const kept = Array.from({ length: 20 }, (_, at) => `${key}:${at}`);
+    await eventually(
+      () => redis("PING"),
+      (said) => said === "+PONG",
+    );
+    for (const [at, name] of kept.entries()) expect(await redis(`SET ${name} value-${at}`)).toBe("+OK");
     const { failures } = await underTraffic(async () => {
       await kube.delete(PODS, { namespace: home, name: pod.metadata.name });
       await eventually(
@@ -337,6 +359,12 @@ describe.skipIf(!currentCluster().own)("without notice", () => {
       );
     });
     expect(failures).toEqual([]);
+    await eventually(
+      () => redis("PING"),
+      (said) => said === "+PONG",
+    );
+    for (const [at, name] of kept.entries())
+      expect(await redis(`GET ${name}`)).toBe(`$${`value-${at}`.length} value-${at}`);
   });
 
   it("the Kubernetes API is away for 30 s: no call fails", { timeout: TEST_MS }, async () => {

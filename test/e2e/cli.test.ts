@@ -231,6 +231,51 @@ describe("fn", () => {
     await expect.poll(() => answer("/far"), { timeout: 10_000 }).toBe("hello\n");
   }, 120_000);
 
+  it("makes and changes functions of any image", async () => {
+    const containerOf = async (name: string) => {
+      const { spec } = parse(await ok(`fn get ${name} -o yaml`));
+      return [spec.podspec, spec.InvokeStrategy.ExecutionStrategy];
+    };
+    await ok("fn run-container web --image example.test/web:1 --port 8080 --args '-x y' -e A=1 --maxscale 3");
+    expect(await containerOf("web")).toMatchObject([
+      {
+        containers: [{ image: "example.test/web:1", args: ["-x", "y"], ports: [{ containerPort: 8080 }] }],
+      },
+      { ExecutorType: "container", MaxScale: 3 },
+    ]);
+    await ok(
+      "fn updatec web --image example.test/web:2 --command serve --graceperiod 45 --imagepullsecret reg",
+    );
+    expect(await containerOf("web")).toMatchObject([
+      {
+        containers: [
+          {
+            image: "example.test/web:2",
+            args: ["-x", "y"],
+            command: ["serve"],
+            ports: [{ containerPort: 8080 }],
+          },
+        ],
+        terminationGracePeriodSeconds: 45,
+        imagePullSecrets: [{ name: "reg" }],
+      },
+      { ExecutorType: "container", MaxScale: 3 },
+    ]);
+    expect(await ok("fn describe web")).toMatch(/\nImage: example.test\/web:2\n/);
+    await ok("fn runc plain --image example.test/web:1");
+    expect(await containerOf("plain")).toMatchObject([
+      { containers: [{ ports: [{ containerPort: 8888 }] }] },
+      {},
+    ]);
+    await ok("fn create code --env deno --code hello.ts");
+    expect(await fails("fn update-container code --image example.test/web:1", 1)).toContain(
+      'Cannot update function "code" as a container: its executor type is "poolmgr"',
+    );
+    expect(await fails("fn update-container none --image example.test/web:1", 1)).toContain("not found");
+    expect(await fails("fn run-container bad --image i --port 0", 2)).toContain("--port must be");
+    for (const name of ["web", "plain", "code"]) await ok(`fn delete ${name}`);
+  }, 60_000);
+
   it("prints or writes YAML instead of creating", async () => {
     expect(await ok("fn create dry --env deno --code hello.ts --dry")).toMatch(
       /kind: Package[\s\S]*kind: Function/,

@@ -46,6 +46,9 @@ export class SimulatedPod {
   readonly address: string;
   state: PodStatus["state"] = "generic";
   listening = false;
+  /** What the API server says; the pod may answer long before. */
+  ready = true;
+  annotations: Readonly<Record<string, string>> = {};
   alive = true;
   hung = false;
   request: SpecializeRequest | undefined;
@@ -302,12 +305,31 @@ export class FarSide {
   }
 
   /** A generic pod of the executor's that starts at once at a given address. */
-  startGenericAt(address: string, environment: KubeEnvironment): SimulatedPod {
+  startGenericAt(address: string, environment: KubeEnvironment, ready = true): SimulatedPod {
     const template = podTemplate(environment);
     const manifest = podManifest(environment, template, podName(environment.metadata.name), "token");
-    const pod = new SimulatedPod(manifest, address);
+    return this.#start(Object.assign(new SimulatedPod(manifest, address), { ready }));
+  }
+  /** A pod that a ReplicaSet made: it answers, and the API server does not know yet that it is ready. */
+  startUnreadyOf({ metadata, spec }: ReplicaSetManifest, address: string): SimulatedPod {
+    const { labels, annotations } = spec.template.metadata;
+    const name = `${metadata.name}-${this.history.length}`;
+    const manifest: PodManifest = {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name, namespace: metadata.namespace, labels },
+      spec: spec.template.spec,
+    };
+    return this.#start(Object.assign(new SimulatedPod(manifest, address), { ready: false, annotations }));
+  }
+  becomeReady(pod: SimulatedPod): void {
+    pod.ready = true;
+    this.#watchers.pods.upsert(this.#podObject(pod));
+  }
+  #start(pod: SimulatedPod): SimulatedPod {
+    const { namespace, name } = pod.manifest.metadata;
     pod.listening = true;
-    this.pods.set(`${manifest.metadata.namespace}/${manifest.metadata.name}`, pod);
+    this.pods.set(`${namespace}/${name}`, pod);
     this.history.push(pod);
     this.#watchers.pods.upsert(this.#podObject(pod));
     return pod;
@@ -353,12 +375,18 @@ export class FarSide {
   #podObject(pod: SimulatedPod): KubePod {
     const { name, namespace, labels } = pod.manifest.metadata;
     return {
-      metadata: { name, namespace, uid: pod.uid, labels: { ...labels, ...this.labels.get(pod.uid) } },
+      metadata: {
+        name,
+        namespace,
+        uid: pod.uid,
+        labels: { ...labels, ...this.labels.get(pod.uid) },
+        annotations: pod.annotations,
+      },
       status: pod.listening
         ? {
             phase: "Running",
             podIP: pod.address.split(":")[0] ?? "",
-            conditions: [{ type: "Ready", status: "True" }],
+            conditions: [{ type: "Ready", status: pod.ready ? "True" : "False" }],
           }
         : {
             phase: "Pending",

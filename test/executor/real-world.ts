@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { request } from "undici";
 import { z } from "zod";
-import { HEADER_POD, HEADER_REVISION } from "../../api/headers.ts";
+import { HEADER_POD, HEADER_REFUSED, HEADER_REVISION } from "../../api/headers.ts";
 import { LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
 import {
   AcquireReply,
@@ -373,11 +373,12 @@ export async function callPod(
   endpoint: Endpoint,
   path = "/",
   headers: Record<string, string> = {},
-): Promise<{ status: number; text: string }> {
+): Promise<{ status: number; text: string; refused: string | undefined }> {
   const reply = await request(`http://${endpoint.address}${path}`, {
     headers: { [HEADER_POD]: endpoint.podUid, [HEADER_REVISION]: endpoint.revision, ...headers },
   });
-  return { status: reply.statusCode, text: await reply.body.text() };
+  const refused = reply.headers[HEADER_REFUSED];
+  return { status: reply.statusCode, text: await reply.body.text(), refused: refused?.toString() };
 }
 
 /** UIDs of the pods in the slices. */

@@ -239,7 +239,7 @@ describe("a call", () => {
 
   test("functions that are missing or not built answer 404 and 503 with Retry-After", async () => {
     world.trigger("t", { relativeurl: "/hello" });
-    const { url } = await world.router();
+    const { url } = await world.router({ unreadyWaitMs: 30 });
     const missing = await fetch(`${url}/hello`);
     expect([missing.status, await reason(missing)]).toEqual([404, "function_not_found"]);
     world.kube.put("functions", { metadata: { name: "hello", namespace: "default", uid: "u" }, status: {} });
@@ -251,6 +251,85 @@ describe("a call", () => {
     await world.until(async () => (await fetch(`${url}/hello`)).status === 200);
     world.undeploy("default", "hello");
     await world.until(async () => (await fetch(`${url}/hello`)).status === 404);
+  });
+
+  test("a call of a function that does not serve yet goes on as soon as it does, body and all", async () => {
+    world.kube.put("functions", {
+      metadata: { name: "hello", namespace: "default", uid: "uid-hello" },
+      status: {},
+    });
+    world.trigger("t", { prefix: "/p" });
+    const { url } = await world.router({ unreadyWaitMs: 60_000 });
+    const post = () => fetch(`${url}/p/echo`, { method: "POST", body: Buffer.alloc(250_000, 1) });
+    const held = [post(), post(), post()];
+    const refusedEarly = await Promise.race([...held, new Promise((go) => setTimeout(go, 100))]);
+    expect(refusedEarly).toBeUndefined();
+    world.deploy();
+    for (const reply of await Promise.all(held))
+      expect(await echo(reply)).toMatchObject({ method: "POST", bodyBytes: 250_000 });
+  });
+
+  test("no more calls are held than may wait", async () => {
+    world.kube.put("functions", {
+      metadata: { name: "hello", namespace: "default", uid: "uid-hello" },
+      status: {},
+    });
+    world.trigger("t", { relativeurl: "/hello" });
+    const { url } = await world.router({ unreadyWaitMs: 60_000, queueLength: 2 });
+    const calls = [1, 2, 3].map(async () => (await fetch(`${url}/hello`)).status);
+    expect(await Promise.race(calls)).toBe(503);
+    world.deploy();
+    expect((await Promise.all(calls)).toSorted((a, b) => a - b)).toEqual([200, 200, 503]);
+  });
+
+  test("a held call whose client leaves makes room for another", async () => {
+    world.kube.put("functions", {
+      metadata: { name: "hello", namespace: "default", uid: "uid-hello" },
+      status: {},
+    });
+    world.trigger("t", { relativeurl: "/hello" });
+    const { url, port } = await world.router({ unreadyWaitMs: 60_000, queueLength: 1 });
+    const client = connect(port, "127.0.0.1");
+    const ask = () => client.write("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n");
+    // Asked again when another was first.
+    client.on("data", ask);
+    ask();
+    await world.until(async () => {
+      const patience = new AbortController();
+      const timer = setTimeout(() => patience.abort(), 50);
+      const status = await fetch(`${url}/hello`, { signal: patience.signal }).then(
+        (reply) => reply.status,
+        () => 0,
+      );
+      clearTimeout(timer);
+      return status === 503;
+    }, "the place to be taken");
+    client.destroy();
+    let served: Promise<number> | undefined;
+    await world.until(async () => {
+      served = fetch(`${url}/hello`).then((reply) => reply.status);
+      return (await Promise.race([served, new Promise((go) => setTimeout(go, 50))])) === undefined;
+    }, "the place to be free");
+    world.deploy();
+    expect(await served).toBe(200);
+  });
+
+  test("a held call ends with its function, and after its time", async () => {
+    world.kube.put("functions", {
+      metadata: { name: "hello", namespace: "default", uid: "uid-hello" },
+      status: {},
+    });
+    world.trigger("t", { relativeurl: "/hello" });
+    const { url, router } = await world.router({ unreadyWaitMs: 60_000 });
+    const held = fetch(`${url}/hello`);
+    const impatient = await world.router({ unreadyWaitMs: 20 });
+    const late = await fetch(`${impatient.url}/hello`);
+    expect([late.status, await reason(late)]).toEqual([503, "function_not_ready"]);
+    expect(world.log.some((line) => line.includes('"function_not_ready"'))).toBe(true);
+    world.undeploy("default", "hello");
+    const reply = await held;
+    expect([reply.status, await reason(reply)]).toEqual([404, "function_not_found"]);
+    expect(router.notReady()).toBeUndefined();
   });
 
   test("bodies pass both ways; one that is too large is 413", async () => {

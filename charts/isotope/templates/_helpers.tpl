@@ -88,6 +88,11 @@ dnsConfig:
   options:
     - name: ndots
       value: "2"
+    # A question that got lost is asked again after 1 s, not after 5.
+    - name: timeout
+      value: "1"
+    - name: attempts
+      value: "5"
 {{- with .values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}

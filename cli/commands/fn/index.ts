@@ -11,6 +11,7 @@ import {
 } from "../../generic-verbs.ts";
 import { findVersion } from "../../releases/chosen-revisions.ts";
 import { createFunction, updateFunction } from "./change.ts";
+import { runContainer, updateContainer } from "./container.ts";
 import { describeFunction, functionLog, functionMeta, functionPods, testFunction } from "./observe.ts";
 import { versionCommands } from "./versions.ts";
 
@@ -52,6 +53,8 @@ export const fnCommands: readonly Command[] = [
   createFunction,
   updateFunction,
   getFunction,
+  runContainer,
+  updateContainer,
   functionMeta,
   describeFunction,
   listCommand(KIND),

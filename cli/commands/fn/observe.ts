@@ -230,7 +230,9 @@ export const describeFunction: Command = defineCommand({
       Namespace: namespace,
       Age: age(found.metadata.creationTimestamp),
       Environment: spec.environment.name,
-      Package: pkg ? `${pkgName} (${pkg.status?.buildstatus ?? "pending"})` : `${pkgName} (not found)`,
+      ...(pkgName
+        ? { Package: `${pkgName} (${pkg ? (pkg.status?.buildstatus ?? "pending") : "not found"})` }
+        : { Image: spec.podspec?.containers?.[0]?.image }),
       Executor: spec.InvokeStrategy.ExecutionStrategy?.ExecutorType || "poolmgr",
       Revision: status?.serving?.revision ?? "none serves yet",
       Limits: status?.serving?.limits,

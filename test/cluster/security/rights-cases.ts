@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { FETCHER_PORT } from "../../../api/names.ts";
+import { POD_ENV } from "../../../api/wire/pod.ts";
 import { own, type Tenant } from "./tenant.ts";
 
 /** What accounts may do, and that pods of functions have none. */
@@ -86,8 +87,14 @@ export function rightsCases(tenant: () => Tenant): void {
     it.runIf(own)(
       "a function finds no token in its pod, and the fetcher beside it takes no orders",
       async () => {
+        const { spec } = await tenant().podOf("snoop");
+        const token = spec.containers
+          .flatMap(({ env = [] }) => env)
+          .find(({ name }) => name === POD_ENV.token)?.value;
+        expect(token).toMatch(/^.{16,}$/);
+        // The kubelet tells every pod where the API server is. That is no credential, and the way there is closed (network-cases.ts).
         const code = `
-import glob, os, urllib.error, urllib.request
+import glob, os, re, urllib.error, urllib.request
 def status(path):
     try:
         call = urllib.request.Request("http://127.0.0.1:${FETCHER_PORT}" + path, b"{}", {"Authorization": "Bearer guess"})
@@ -95,7 +102,10 @@ def status(path):
     except urllib.error.HTTPError as error:
         return error.code
 tokens = [path for path in glob.glob("/run/secrets/**", recursive=True) + glob.glob("/var/run/secrets/**", recursive=True) if os.path.isfile(path)]
-named = [name for name in os.environ if "TOKEN" in name or name.startswith("KUBERNETES")]
+address = re.compile("KUBERNETES_(SERVICE|PORT)(_|$)")
+credential = re.compile(r"TOKEN|PASSWORD|CREDENTIAL|API_?KEY|PRIVATE|KUBE", re.I)
+named = [name for name in os.environ if credential.search(name) and not address.match(name)]
+named += [name for name, value in os.environ.items() if "${token}" in value or re.search(r"eyJ[\\w-]+\\.[\\w-]+\\.", value)]
 result = [tokens, named, status("/v2/specialize"), status("/_isotope/retire"), status("/fetch"), status("/upload")]
 `;
         expect(await tenant().python(code)).toMatch(/^\[\[\], \[\], (4\d\d, ){3}4\d\d\]$/);
