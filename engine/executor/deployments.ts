@@ -272,7 +272,8 @@ function isUncovered(state: State, { beside, removed, revision }: Deployed): boo
   if (beside || removed) return false;
   for (const other of state.beside.values()) {
     if (other.revision.identity.uid !== revision.identity.uid || !other.covers) continue;
-    if (servingPods(other) < other.covers.pods && state.now() < other.covers.untilMs) return true;
+    if (!other.removed && servingPods(other) < other.covers.pods && state.now() < other.covers.untilMs)
+      return true;
     other.covers = undefined;
   }
   return false;
@@ -300,6 +301,8 @@ function remove(state: State, deployed: Deployed): void {
   const { key, identity } = deployed.revision;
   if (deployed.beside && deployed.replicas === undefined && !deployed.busy) beside.delete(key);
   const own = functions.get(identity.uid);
+  // A rollout may have waited for it.
+  if (deployed.covers && own && !own.removed) state.writer.touch(own);
   for (const [of, { tickets }] of lines) {
     const theirs = deployed.beside
       ? of === key && own?.revision.key !== key

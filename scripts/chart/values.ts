@@ -327,6 +327,7 @@ const controller = z
       ...OWNED,
       "storage-url",
       "router-internal-url",
+      "router-peers",
       "executor-url",
       "function-namespaces",
       "namespace-kit",

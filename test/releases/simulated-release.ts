@@ -128,7 +128,7 @@ function latencyTable({ medianMs, sigma }: Version): Uint8Array {
 
 function secondOf(version: Version, requests: number, random: () => number): SideCounts {
   const table = latencyTable(version);
-  const buckets = new Array<number>(LATENCY_BUCKET_BOUNDS_MS.length + 1).fill(0);
+  const buckets = [...LATENCY_BUCKET_BOUNDS_MS, 0].fill(0);
   for (let i = 0; i < requests; i += 1) {
     const bucket = table[Math.trunc(random() * TABLE)] ?? 0;
     buckets[bucket] = (buckets[bucket] ?? 0) + 1;
