@@ -44,17 +44,16 @@ const SUSPICION = 0.05;
 const MIN_LATENCY_SAMPLES = 30;
 /** A new request must be slower than an old one at least this often: a shift that nobody feels is none. */
 const MIN_CLES = 0.56;
-/**
- * A difference of less is the machine's, not the code's: the side with a twentieth of the requests has colder caches and connections.
- * Where answers take a fraction of a millisecond, that alone is more than any ratio.
- */
-const MIN_SHIFT_MS = 1;
 /** Tests against the old side that share the error budget of a look: errors, median, p95, p99. */
 const RELATIVE_TESTS = 4;
+/**
+ * `minShiftMs`: a difference of less is the machine's, not the code's. The side with a twentieth of the requests has colder caches and
+ * connections, and requests that wait for a processor do so together, so that a tail of some milliseconds is not many independent facts.
+ */
 const QUANTILES = [
-  { q: 0.5, word: "median", max: "maxP50Ms", ratio: "maxP50Ratio" },
-  { q: 0.95, word: "95th percentile", max: "maxP95Ms", ratio: "maxP95Ratio" },
-  { q: 0.99, word: "99th percentile", max: "maxP99Ms", ratio: "maxP99Ratio" },
+  { q: 0.5, word: "median", max: "maxP50Ms", ratio: "maxP50Ratio", minShiftMs: 1 },
+  { q: 0.95, word: "95th percentile", max: "maxP95Ms", ratio: "maxP95Ratio", minShiftMs: 5 },
+  { q: 0.99, word: "99th percentile", max: "maxP99Ms", ratio: "maxP99Ratio", minShiftMs: 10 },
 ] as const;
 
 /**
@@ -170,7 +169,7 @@ function latencyRatio(
   const now = quantileMs(slow, window.bounds, quantile.q);
   const before = quantileMs(fast, window.bounds, quantile.q);
   if (now === undefined || before === undefined || now / before <= gates[quantile.ratio]) return undefined;
-  if (now - before < MIN_SHIFT_MS) return undefined;
+  if (now - before < quantile.minShiftMs) return undefined;
   const shift = mannWhitney(slow, fast);
   if (quantile.q === 0.5 && shift.cles < MIN_CLES) return undefined;
   const p = quantile.q === 0.5 ? shift.p : tailTest(slow, fast, quantile.q);
