@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 import type { ErrorCode, PlatformError } from "../../api/errors.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { FunctionSlot } from "./function-table.ts";
+import { type FunctionSlot, whyNotServed } from "./function-table.ts";
 import type { Exchange } from "./http/types.ts";
 import type { Revision, Waiter } from "./revision.ts";
 import { PLAN_UPGRADE } from "./serving-plan.ts";
@@ -81,6 +81,10 @@ export class Invocation implements Waiter {
 
   moved(to: Revision): void {
     this.revision = to;
+  }
+
+  home(): Revision | PlatformError {
+    return this.slot.current ?? whyNotServed(this.slot);
   }
 }
 

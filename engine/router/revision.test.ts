@@ -48,6 +48,8 @@ interface TestWaiter extends Waiter {
   endpoint: Endpoint | undefined;
   refused: ErrorCode | undefined;
   dispatched: number;
+  /** Where it waits when it lost its slot; by default where it was. */
+  goesTo: Revision | PlatformError | undefined;
 }
 function waiter(requestId = ""): TestWaiter {
   const made: TestWaiter = {
@@ -68,14 +70,22 @@ function waiter(requestId = ""): TestWaiter {
       made.refused = error.code;
     },
     waiting: () => undefined,
-    moved: () => undefined,
+    goesTo: undefined,
+    moved: (to) => {
+      made.goesTo = to;
+    },
+    home: () => made.goesTo ?? latest,
   };
   return made;
 }
 
 type Acquire = (revision: Revision, waiting: number, waitMs: number) => Promise<boolean>;
-const revisionWith = (acquire: Acquire, limits: Partial<RevisionLimits> = {}) =>
-  new Revision("uid", "r", { limits: { ...LIMITS, ...limits }, now: () => performance.now(), acquire });
+let latest: Revision;
+const revisionWith = (acquire: Acquire, limits: Partial<RevisionLimits> = {}) => {
+  const deps = { limits: { ...LIMITS, ...limits }, now: () => performance.now(), acquire };
+  latest = new Revision("uid", "r", deps);
+  return latest;
+};
 const never: Acquire = () => new Promise(() => undefined);
 
 describe("a revision", () => {
@@ -100,6 +110,32 @@ describe("a revision", () => {
     await vi.advanceTimersByTimeAsync(10);
     expect(asked).toEqual([1, 1]);
   });
+
+  test.each(["refuses it", "cannot be reached", "is busy"])(
+    "a request whose pod %s goes to the revision that serves by then, or is told that none does",
+    (how) => {
+      const old = revisionWith(never);
+      old.add(pod(2));
+      const [moves, ends] = [waiter(), waiter()];
+      for (const one of [moves, ends]) old.admit(one);
+      const next = revisionWith(never);
+      next.add(pod());
+      ends.goesTo = new PlatformError("function_not_found");
+      for (const one of [moves, ends]) {
+        if (!one.endpoint) throw new Error("it had a slot");
+        if (how === "is busy") old.rest(one.endpoint, one);
+        else if (how === "cannot be reached") old.fault(one.endpoint, one);
+        else {
+          old.drop(one.endpoint);
+          old.release(one.endpoint, false);
+          old.readmit(one);
+        }
+      }
+      expect([moves.goesTo, moves.endpoint, moves.refused]).toEqual([next, next.endpoints[0], undefined]);
+      expect(ends.refused).toBe("function_not_found");
+      expect([old.queue.length, old.inFlight, next.inFlight]).toEqual([0, 0, 1]);
+    },
+  );
 
   test("a busy pod is given a moment before another one is asked for", async () => {
     const acquire = vi.fn(never);

@@ -14,6 +14,7 @@ import { type Queued, WaitQueue } from "./wait-queue.ts";
  * 4. While requests wait, something wakes them: a release, a new pod, the end of the acquire, the timer, or their deadline.
  * 5. The queue is bounded; who does not fit, or would wait longer than allowed, is refused at once.
  * 6. Nobody overtakes: with requests waiting, a new one queues behind them.
+ * 7. No request waits here once its function serves another revision: nothing would wake it.
  */
 
 /** A request that wants a slot. */
@@ -29,6 +30,8 @@ export interface Waiter extends Queued<Waiter> {
   refuse(error: PlatformError): void;
   /** It waits for another revision from now on. */
   moved(to: Revision): void;
+  /** Where it is to wait now, or why nowhere: while it was in a pod, another revision may have begun to serve. */
+  home(): Revision | PlatformError;
   /** It begins to wait for so long at most; the waiter itself keeps the time. */
   waiting(waitMs: number): void;
 }
@@ -117,8 +120,11 @@ export class Revision {
 
   /** Queues a request that had a slot and lost it (refused, or its pod went away) before all others; its wait goes on. */
   readmit(waiter: Waiter): void {
-    this.#queueUp(waiter, true);
-    this.pump();
+    const home = waiter.home();
+    if (home instanceof PlatformError) return waiter.refuse(home);
+    if (home !== this) waiter.moved(home);
+    home.#queueUp(waiter, true);
+    home.pump();
   }
 
   /** Takes over a request that waited for another revision, with the wait it has behind it. */
