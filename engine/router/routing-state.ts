@@ -119,12 +119,7 @@ export function createRoutingState(deps: RoutingStateDeps): RoutingState {
     log,
     registry,
   );
-  registry.onScrape(() => showWaiting(index));
-  registry.gaugeOf({ name: "isotope_router_routes", help: "Routes of HTTPTriggers" }, () => table.size);
-  registry.gaugeOf({ name: "isotope_router_functions", help: "Functions known" }, () => functions.size);
-  registry.gaugeOf({ name: "isotope_router_versions", help: "Versions known" }, () => functions.versions);
-  registry.gaugeOf({ name: "isotope_router_aliases", help: "Aliases known" }, () => aliases.size);
-  registry.gaugeOf({ name: "isotope_router_pods", help: "Pods known" }, () => index.podCount);
+  showSizes(registry, { index, table, functions, aliases });
   const router = randomBytes(8).toString("hex");
   const load = createLoadReporter({ router, client, revisions: () => index.revisions(), log, now });
   const timers = [
@@ -150,6 +145,21 @@ export function createRoutingState(deps: RoutingStateDeps): RoutingState {
       await client.close();
     },
   };
+}
+
+function showSizes(
+  registry: MetricsRegistry,
+  state: Pick<RoutingState, "index" | "table" | "functions" | "aliases">,
+): void {
+  registry.onScrape(() => showWaiting(state.index));
+  registry.gaugeOf({ name: "isotope_router_routes", help: "Routes of HTTPTriggers" }, () => state.table.size);
+  registry.gaugeOf({ name: "isotope_router_functions", help: "Functions known" }, () => state.functions.size);
+  registry.gaugeOf(
+    { name: "isotope_router_versions", help: "Versions known" },
+    () => state.functions.versions,
+  );
+  registry.gaugeOf({ name: "isotope_router_aliases", help: "Aliases known" }, () => state.aliases.size);
+  registry.gaugeOf({ name: "isotope_router_pods", help: "Pods known" }, () => state.index.podCount);
 }
 
 function showWaiting(index: EndpointIndex): void {
