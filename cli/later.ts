@@ -7,11 +7,7 @@ const NOUNS = new Set(
     " ",
   ),
 );
-const VERBS = new Set(
-  ["run-local", "runl", "tools"].map(
-    (verb) => `fn ${verb}`,
-  ),
-);
+const VERBS = new Set(["run-local", "runl", "tools"].map((verb) => `fn ${verb}`));
 const FUNCTION_FLAGS =
   /^(expose-as-mcp|tool-(description|input-schema|name)|state(-.+)?|async-(retry-max-attempts|max-age|on-.+)|provisioned-(concurrency|schedule))$/;
 
