@@ -150,6 +150,14 @@ export const ERRORS = {
     "The route points to a function that does not exist.",
     "Create the function, or correct the trigger's functionref.",
   ),
+  version_not_found: entry(
+    404,
+    "router",
+    "caller",
+    false,
+    "The request or the route names a version or alias that does not exist, or one of another function.",
+    "List them with `isotope fn versions` and `isotope alias list`, and correct the name.",
+  ),
   function_not_ready: entry(
     503,
     "router",

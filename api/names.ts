@@ -38,3 +38,19 @@ export const LABEL_DEPLOYMENT = "isotope.dev/deployment";
 export const ANNOTATION_ENTRY = "isotope.dev/entry";
 /** On a Package, `"true"`: type-check when building. Goes into `BuildRequest.typeCheck`. */
 export const ANNOTATION_TYPE_CHECK = "isotope.dev/type-check";
+
+/** On a FunctionVersion: what the publisher says about it. */
+export const ANNOTATION_DESCRIPTION = "isotope.dev/description";
+/** Followed by a name: whoever still needs a FunctionVersion says so by an annotation, with the reason as its value. */
+export const ANNOTATION_HOLD_PREFIX = "isotope.dev/hold.";
+/** On every FunctionVersion: one that is deleted goes on serving until nothing refers to it. */
+export const FINALIZER_VERSION_IN_USE = "isotope.dev/version-in-use";
+/** On a FunctionAlias or HTTPTrigger (which wins): `header:NAME`, `cookie:NAME`, `query:NAME` or `client`: who has one side of a split keeps it. */
+export const ANNOTATION_STICKY = "isotope.dev/sticky";
+/** On an HTTPTrigger, `"true"`: testers may name the version that answers them. */
+export const ANNOTATION_PREVIEW = "isotope.dev/preview";
+/** With which header or cookie testers name it. */
+export const HEADER_VERSION = "x-isotope-version";
+export const COOKIE_VERSION = "isotope-version";
+/** On a CanaryConfig: `pause`, `resume`, `promote`, `abort` or `retry`; removed when it was obeyed. */
+export const ANNOTATION_CANARY_COMMAND = "isotope.dev/canary-command";

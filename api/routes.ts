@@ -13,6 +13,7 @@ export interface RoutedTrigger {
     readonly name: string;
     readonly namespace?: string | undefined;
     readonly creationTimestamp?: string | undefined;
+    readonly annotations?: Readonly<Record<string, string>> | undefined;
   };
   readonly spec: {
     readonly host?: string | undefined;

@@ -3,17 +3,13 @@ import { ownVersion } from "./version.ts";
 
 /** Words of the reference system's CLI that will mean something here, but do not yet. */
 const NOUNS = new Set(
-  "alias canary canary-config dlq mqtrigger mqt plugin plugins state support tenant timetrigger tt timer token topic topics watch w workflow wf console run".split(
+  "dlq mqtrigger mqt plugin plugins state support tenant timetrigger tt timer token topic topics watch w workflow wf console run".split(
     " ",
   ),
 );
-const VERBS = new Set(
-  ["run-local", "runl", "tools", "publish", "versions", "rollback", "gc-versions"].map(
-    (verb) => `fn ${verb}`,
-  ),
-);
+const VERBS = new Set(["run-local", "runl", "tools"].map((verb) => `fn ${verb}`));
 const FUNCTION_FLAGS =
-  /^(expose-as-mcp|tool-(description|input-schema|name)|state(-.+)?|async-(retry-max-attempts|max-age|on-.+)|provisioned-(concurrency|schedule)|versioning|retain-versions|alias|version)$/;
+  /^(expose-as-mcp|tool-(description|input-schema|name)|state(-.+)?|async-(retry-max-attempts|max-age|on-.+)|provisioned-(concurrency|schedule))$/;
 
 const INSTEAD: Readonly<Record<string, string>> = {
   "fn run-local": "; `isotope dev` runs functions on this machine",

@@ -3,6 +3,8 @@ import type { KubeClient } from "../kube/client.ts";
 import type { KeyRing } from "../net/keys.ts";
 import type { Log } from "../net/log.ts";
 import { signedClient } from "../net/signed-client.ts";
+import { routerCounters } from "./canary/router-counters.ts";
+import { warmPods } from "./canary/warm-pods.ts";
 import { type Controller, type ControllerOptions, createController } from "./controller.ts";
 import { kubeAuthenticator } from "./ops/authenticate.ts";
 import type { LogReader } from "./ops/logs-route.ts";
@@ -19,9 +21,13 @@ export interface ControlPlaneOptions {
   readonly log: Log;
   readonly version: string;
   /** The reconcilers' part: archive store, builder, limits. */
-  readonly controller: Omit<ControllerOptions, "client" | "log">;
+  readonly controller: Omit<ControllerOptions, "client" | "log" | "canary">;
   /** Origin of the router's internal listener, e.g. `http://127.0.0.1:8889`. */
   readonly routerInternalUrl: string;
+  /** Every address of its host is a router's internal listener, e.g. `http://router-peers:8889`. */
+  readonly routerPeers: string;
+  /** Origin of the executor's API. */
+  readonly executorUrl: string;
   readonly logs: LogReader;
   /** Registers the archive store's routes. */
   readonly archiveRoutes: (scope: FastifyInstance) => void;
@@ -49,7 +55,15 @@ export interface ControlPlane {
 export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   const { client, log } = options;
   const startedAt = new Date();
-  const controller = createController({ ...options.controller, client, log });
+  const counters = routerCounters({ keys: options.keys, peers: options.routerPeers, log });
+  const executor = signedClient({
+    keys: options.keys,
+    origin: options.executorUrl,
+    audience: "executor",
+    unavailable: "executor_unavailable",
+  });
+  const canary = { counters, warm: warmPods(executor) };
+  const controller = createController({ ...options.controller, client, log, canary });
   const pods = watchPods(client, (error, failures) => {
     if (failures === 1 || failures % 20 === 0)
       log.warn("Cannot watch pods; trying again", { failures, error });
@@ -64,6 +78,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     authenticator: kubeAuthenticator(client),
     router,
     logs: options.logs,
+    releases: { world: controller.world, live: controller.canaries, counters },
     log,
     namespaces: { scope: client.scope, labels: options.namespaceLabels ?? [] },
     archives: options.archiveRoutes,
@@ -101,7 +116,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     stop: async () => {
       await app.close();
       await Promise.all([controller.stop(), pods.stop()]);
-      await router.close();
+      await Promise.all([router.close(), counters.close(), executor.close()]);
     },
   };
 }

@@ -8,6 +8,7 @@ import {
 } from "../kube/reconcile.ts";
 import type { Log } from "../net/log.ts";
 import type { ControllerContext } from "./context.ts";
+import { canaryReconcile, type CanaryOptions, type LiveCanaries, watchCanaries } from "./canary/reconcile.ts";
 import { environmentReconcile, watchEnvironments } from "./environment/reconcile.ts";
 import type { KitObject } from "./function-namespace/kit.ts";
 import { functionNamespaces } from "./function-namespace/reconcile.ts";
@@ -18,6 +19,7 @@ import type { ExposureSettings } from "./http-trigger/route-objects.ts";
 import { watchLaterKinds } from "./later-kinds.ts";
 import type { Archives, PackageBuilder } from "./package/ports.ts";
 import { packageReconciler, watchPackages } from "./package/reconcile.ts";
+import { releaseLoops } from "./release-loops.ts";
 import { openWorld, type World } from "./world.ts";
 
 export interface ControllerOptions {
@@ -34,6 +36,8 @@ export interface ControllerOptions {
   now?: () => Date;
   /** What every function namespace gets; none on a laptop. */
   namespaceKit?: readonly KitObject[];
+  /** How canaries see and prepare traffic; absent: they are not run. */
+  canary?: CanaryOptions;
   /** How triggers are offered outside the cluster; absent: not at all. */
   exposure?: ExposureSettings;
 }
@@ -41,6 +45,8 @@ export interface ControllerOptions {
 /** The reconcilers of all kinds, over shared local copies of the objects. */
 export interface Controller {
   readonly world: World;
+  /** Canaries that this process runs now. */
+  readonly canaries: LiveCanaries;
   /** Begins to watch only: the copies are there for readers, and for `start` when this process's turn comes. */
   observe(): void;
   /** Begins to watch, if it did not yet; reconcilers work from the moment when all copies are complete. */
@@ -59,6 +65,16 @@ const DEFAULT_MAX_ARCHIVE_BYTES = 256 * 2 ** 20;
 const DOWNLOAD_TIMEOUT_MS = 120_000;
 const STALE_MS = 120_000;
 
+const loopsThatTell =
+  (log: Log) =>
+  (name: string, reconcile: Reconcile, concurrency: number): Reconciler =>
+    createReconciler({
+      name,
+      reconcile,
+      concurrency,
+      onError: (key, error, retryInMs) => log.warn("Cannot reconcile", { kind: name, key, retryInMs, error }),
+    });
+
 export function createController(options: ControllerOptions): Controller {
   const { client, log } = options;
   const now = options.now ?? (() => new Date());
@@ -74,13 +90,7 @@ export function createController(options: ControllerOptions): Controller {
     now,
   });
   const context: ControllerContext = { client, world, events, log, now };
-  const loop = (name: string, reconcile: Reconcile, concurrency: number): Reconciler =>
-    createReconciler({
-      name,
-      reconcile,
-      concurrency,
-      onError: (key, error, retryInMs) => log.warn("Cannot reconcile", { kind: name, key, retryInMs, error }),
-    });
+  const loop = loopsThatTell(log);
 
   const packages = packageReconciler(context, {
     archives: options.archives,
@@ -99,9 +109,18 @@ export function createController(options: ControllerOptions): Controller {
   const environmentLoop = loop("Environment", environmentReconcile(context), 2);
   const exposure = options.exposure && exposureKeeper(client, options.exposure, onWatchError);
   const triggerLoop = loop("HTTPTrigger", triggerReconcile(context, exposure), 8);
+  const canaries = canaryLoop(context, options.canary, loop);
   const namespaces = functionNamespaces({ client, kit: options.namespaceKit ?? [], log, now });
   const namespaceLoop = loop("Namespace", namespaces.reconcile, 4);
-  const loops = [packageLoop, functionLoop, environmentLoop, triggerLoop, namespaceLoop];
+  const loops = [
+    packageLoop,
+    functionLoop,
+    environmentLoop,
+    triggerLoop,
+    ...releaseLoops(context, options.archives, loop),
+    ...canaries.loops,
+    namespaceLoop,
+  ];
   watchPackages(world, packageLoop.queue.add);
   watchFunctions(world, functionLoop.queue.add);
   watchEnvironments(world, environmentLoop.queue.add);
@@ -121,6 +140,7 @@ export function createController(options: ControllerOptions): Controller {
 
   return {
     world,
+    canaries: canaries.live,
     observe: () => world.start(),
     start: () => {
       world.start();
@@ -139,14 +159,30 @@ export function createController(options: ControllerOptions): Controller {
       ]);
       await events.flush();
     },
-    notReady: () => {
-      if (!world.isSynced()) return "objects are not listed yet";
-      const staleMs = world.stalenessMs();
-      return staleMs > STALE_MS
-        ? `the Kubernetes API has been silent for ${Math.round(staleMs / 1000)} s`
-        : undefined;
-    },
+    notReady: () => whyNotReady(world),
     stats: () => [...loops, ...later.reconcilers].map((one) => one.stats()),
     buildsRunning: () => packages.buildsRunning(),
   };
+}
+
+const NO_CANARIES: LiveCanaries = { get: () => undefined };
+
+function canaryLoop(
+  context: ControllerContext,
+  options: CanaryOptions | undefined,
+  loop: ReturnType<typeof loopsThatTell>,
+): { loops: Reconciler[]; live: LiveCanaries } {
+  if (!options) return { loops: [], live: NO_CANARIES };
+  const { reconcile, live } = canaryReconcile(context, options);
+  const canaries = loop("CanaryConfig", reconcile, 8);
+  watchCanaries(context.world, canaries.queue.add);
+  return { loops: [canaries], live };
+}
+
+function whyNotReady(world: World): string | undefined {
+  if (!world.isSynced()) return "objects are not listed yet";
+  const staleMs = world.stalenessMs();
+  return staleMs > STALE_MS
+    ? `the Kubernetes API has been silent for ${Math.round(staleMs / 1000)} s`
+    : undefined;
 }

@@ -61,6 +61,8 @@ async function start(settings: ControllerSettings): Promise<void> {
       ...exposureFrom(settings),
     },
     routerInternalUrl: settings.routerInternalUrl,
+    routerPeers: settings.routerPeers || settings.routerInternalUrl,
+    executorUrl: settings.executorUrl,
     logs: logStoreReader(logStore),
     archiveRoutes: (scope) => archiveProxy(scope, storage, settings.maxArchiveBytes),
     archiveUse: () => storageUse(storage),

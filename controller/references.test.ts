@@ -1,10 +1,18 @@
 import { assert, constantFrom, property, shuffledSubarray } from "fast-check";
 import { expect, test } from "vitest";
-import type { Environment, Function as FunctionObject, HTTPTrigger, Package } from "../api/kinds/index.ts";
+import { canonicalJson } from "../api/canonical-json.ts";
+import type {
+  Environment,
+  Function as FunctionObject,
+  FunctionAlias,
+  FunctionVersion,
+  HTTPTrigger,
+  Package,
+} from "../api/kinds/index.ts";
 import { isAllowedHost, isPublicAddress } from "./package/address-guard.ts";
 import { DownloadError, downloadArchive } from "./package/download.ts";
 import { type References, resolveFunction } from "./function/resolve.ts";
-import { canonicalJson, revisionOf } from "./function/revision.ts";
+import { revisionOf } from "./function/revision.ts";
 import { nextFunctionStatus } from "./function/status.ts";
 import { templateProblem, triggerConditions } from "./http-trigger/check.ts";
 import { locateArchive } from "./package/locate.ts";
@@ -344,6 +352,41 @@ const route = (spec: Partial<HTTPTrigger["spec"]>): HTTPTrigger => ({
   metadata: { name: "t", namespace: "default", creationTimestamp: "2026-01-01T00:00:00Z" },
   spec: { relativeurl: "/x", functionref: { type: "name", name: "hello" }, ...spec },
 });
+const weights = (functionweights: Record<string, number>): HTTPTrigger["spec"]["functionref"] => ({
+  type: "function-weights",
+  name: "",
+  functionweights,
+});
+const version = (name: string): FunctionVersion => ({
+  apiVersion: "fission.io/v1",
+  kind: "FunctionVersion",
+  metadata: { name, namespace: "default" },
+  spec: {
+    functionName: "hello",
+    functionUID: "fn-uid",
+    functionGeneration: 1,
+    sequence: 1,
+    snapshot: FUNCTION.spec,
+    packageDigest: `sha256:${"a".repeat(64)}`,
+    publishedAt: "2026-01-01T00:00:00Z",
+  },
+});
+const alias = (spec: FunctionAlias["spec"]): FunctionAlias => ({
+  apiVersion: "fission.io/v1",
+  kind: "FunctionAlias",
+  metadata: { name: "a", namespace: "default" },
+  spec,
+});
+const ALIASES: Record<string, FunctionAlias> = {
+  others: alias({ functionName: "other", version: "hello-v1" }),
+  empty: alias({ functionName: "hello", version: "hello-v9" }),
+};
+const SURROUNDINGS = {
+  findFunction: (name: string) => (name === "hello" ? FUNCTION : undefined),
+  findAlias: (name: string) => ALIASES[name],
+  findVersion: (name: string) => (name === "hello-v1" ? version(name) : undefined),
+  rivals: [],
+};
 test.each<[string, string, Partial<HTTPTrigger["spec"]>]>([
   ["False", "InvalidRouteTemplate", { relativeurl: "/a/{" }],
   ["False", "InvalidRouteTemplate", { relativeurl: "/a/../b" }],
@@ -353,10 +396,16 @@ test.each<[string, string, Partial<HTTPTrigger["spec"]>]>([
   ["False", "InvalidCorsConfig", { corsConfig: { maxAge: "soon" } }],
   ["False", "InvalidCorsConfig", { corsConfig: { allowOrigins: ["https://*.*.x"] } }],
   ["True", "FeatureNotAvailable", { invocationMode: "async" }],
-  ["True", "FeatureNotAvailable", { functionref: { type: "name", name: "hello", alias: "live" } }],
+  ["True", "AliasNotFound", { functionref: { type: "name", name: "hello", alias: "live" } }],
+  ["True", "AliasNotFound", { functionref: { type: "name", name: "hello", alias: "others" } }],
+  ["True", "AliasNotReady", { functionref: { type: "name", name: "hello", alias: "empty" } }],
+  ["True", "VersionNotFound", { functionref: { type: "name", name: "hello", version: "hello-v9" } }],
+  ["True", "VersionNotReady", { functionref: { type: "name", name: "hello", version: "hello-v1" } }],
+  ["True", "NoWeights", { functionref: weights({ hello: 0 }) }],
+  ["True", "FunctionNotFound", { functionref: weights({ nobody: 50, hello: 50 }) }],
   ["True", "FunctionNotFound", { functionref: { type: "name", name: "nobody" } }],
 ])("route admitted=%s ready=%s", (admitted, reason, spec) => {
-  const [first, ready] = triggerConditions(route(spec), { findFunction: () => undefined, rivals: [] });
+  const [first, ready] = triggerConditions(route(spec), SURROUNDINGS);
   expect(first).toMatchObject({ type: "RouteAdmitted", status: admitted });
   expect(ready).toMatchObject({ type: "Ready", status: "False", reason });
 });

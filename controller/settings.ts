@@ -94,6 +94,15 @@ export const CONTROLLER_SETTINGS = {
     ...flag("router-internal-url", "Address of the router's internal listener"),
     fallback: "http://router-internal:8889",
   }),
+  routerPeers: text({
+    ...flag(
+      "router-peers",
+      "Address of all routers, whose counters decide about releases: every address of the host is one; empty = router-internal-url",
+    ),
+    pattern: /^$|^http:\/\/[^/\s]+:\d{1,5}$/,
+    allowed: "http://host:port, or empty",
+    fallback: "",
+  }),
   executorUrl: origin({
     ...flag("executor-url", "Address of the executor's API"),
     fallback: "http://executor:8892",

@@ -1,9 +1,26 @@
-import type { Environment, Function as FunctionObject, HTTPTrigger, Package } from "../api/kinds/index.ts";
+import type {
+  CanaryConfig,
+  Environment,
+  Function as FunctionObject,
+  FunctionAlias,
+  FunctionSpec,
+  FunctionVersion,
+  HTTPTrigger,
+  Package,
+} from "../api/kinds/index.ts";
 import { claimShape, routeClaims } from "../api/routes.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { CONFIG_MAPS, SECRETS } from "../kube/core.ts";
 import { createInformer, type Informer, type InformerOptions } from "../kube/informer.ts";
-import { ENVIRONMENTS, FUNCTIONS, HTTP_TRIGGERS, PACKAGES } from "../kube/kinds.ts";
+import {
+  CANARY_CONFIGS,
+  ENVIRONMENTS,
+  FUNCTION_ALIASES,
+  FUNCTION_VERSIONS,
+  FUNCTIONS,
+  HTTP_TRIGGERS,
+  PACKAGES,
+} from "../kube/kinds.ts";
 import type { KubeObject } from "../kube/object.ts";
 import { resourceType } from "../kube/resource.ts";
 import { dataReferences } from "./function/resolve.ts";
@@ -19,6 +36,9 @@ export interface World {
   /** Without build logs, and with literal archives replaced by their digest (see `slimPackage`). */
   readonly packages: Informer<Package>;
   readonly triggers: Informer<HTTPTrigger>;
+  readonly versions: Informer<FunctionVersion>;
+  readonly aliases: Informer<FunctionAlias>;
+  readonly canaries: Informer<CanaryConfig>;
   readonly secrets: Informer<DataObject>;
   readonly configMaps: Informer<DataObject>;
   start(): void;
@@ -38,6 +58,8 @@ export const BY_CONFIG_MAP = "configMap";
 export const BY_FUNCTION = "function";
 /** Triggers by what they claim (`claimShape`). */
 export const BY_CLAIM = "claim";
+/** Versions that are being deleted, by namespace. */
+export const BY_DELETION = "deletion";
 
 export function openWorld(client: KubeClient, onError: (kind: string, error: unknown) => void): World {
   const open = <T extends KubeObject>(options: Omit<InformerOptions<T>, "client" | "onError">): Informer<T> =>
@@ -62,6 +84,12 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
         [BY_CLAIM]: (trigger) => routeClaims(trigger).claims.map(claimShape),
       },
     }),
+    versions: open({ type: FUNCTION_VERSIONS, indexes: versionIndexes }),
+    aliases: open({
+      type: FUNCTION_ALIASES,
+      indexes: { [BY_FUNCTION]: (alias) => inNamespace(alias, [alias.spec.functionName]) },
+    }),
+    canaries: open({ type: CANARY_CONFIGS }),
     secrets: open<DataObject>({
       type: resourceType("v1", SECRETS.kind, SECRETS.plural),
       transform: metadataOnly,
@@ -93,19 +121,27 @@ export function functionNames(trigger: HTTPTrigger): string[] {
   return type === "function-weights" ? Object.keys(functionweights ?? {}) : [name];
 }
 
-const functionIndexes = {
-  [BY_ENVIRONMENT]: (fn: FunctionObject) => inNamespace(fn, [fn.spec.environment.name]),
-  [BY_PACKAGE]: (fn: FunctionObject) => inNamespace(fn, [fn.spec.package.packageref?.name]),
-  [BY_SECRET]: (fn: FunctionObject) =>
+/** What a function, or the snapshot of one, refers to. */
+const specIndexes = <T extends KubeObject>(specOf: (object: T) => FunctionSpec) => ({
+  [BY_ENVIRONMENT]: (object: T) => inNamespace(object, [specOf(object).environment.name]),
+  [BY_PACKAGE]: (object: T) => inNamespace(object, [specOf(object).package.packageref?.name]),
+  [BY_SECRET]: (object: T) =>
     inNamespace(
-      fn,
-      dataReferences(fn.spec).secrets.map(({ name }) => name),
+      object,
+      dataReferences(specOf(object)).secrets.map(({ name }) => name),
     ),
-  [BY_CONFIG_MAP]: (fn: FunctionObject) =>
+  [BY_CONFIG_MAP]: (object: T) =>
     inNamespace(
-      fn,
-      dataReferences(fn.spec).configMaps.map(({ name }) => name),
+      object,
+      dataReferences(specOf(object)).configMaps.map(({ name }) => name),
     ),
+});
+const functionIndexes = specIndexes<FunctionObject>(({ spec }) => spec);
+const versionIndexes = {
+  ...specIndexes<FunctionVersion>(({ spec }) => spec.snapshot),
+  [BY_FUNCTION]: (version: FunctionVersion) => inNamespace(version, [version.spec.functionName]),
+  [BY_DELETION]: ({ metadata }: FunctionVersion) =>
+    metadata.deletionTimestamp ? [metadata.namespace ?? "default"] : [],
 };
 
 function inNamespace(object: KubeObject, names: (string | undefined)[]): string[] {

@@ -1,7 +1,10 @@
 import {
+  type CanaryConfig,
   type Condition,
   type Environment,
   type Function as FunctionObject,
+  type FunctionAlias,
+  type FunctionVersion,
   type HTTPTrigger,
   type KindDefinition,
   type Package,
@@ -14,6 +17,17 @@ export const FUNCTIONS = resourceType<FunctionObject>(API_GROUP_VERSION, "Functi
 export const ENVIRONMENTS = resourceType<Environment>(API_GROUP_VERSION, "Environment", "environments");
 export const PACKAGES = resourceType<Package>(API_GROUP_VERSION, "Package", "packages");
 export const HTTP_TRIGGERS = resourceType<HTTPTrigger>(API_GROUP_VERSION, "HTTPTrigger", "httptriggers");
+export const CANARY_CONFIGS = resourceType<CanaryConfig>(API_GROUP_VERSION, "CanaryConfig", "canaryconfigs");
+export const FUNCTION_VERSIONS = resourceType<FunctionVersion>(
+  API_GROUP_VERSION,
+  "FunctionVersion",
+  "functionversions",
+);
+export const FUNCTION_ALIASES = resourceType<FunctionAlias>(
+  API_GROUP_VERSION,
+  "FunctionAlias",
+  "functionaliases",
+);
 
 /** Any of the platform's kinds, for code that treats them alike. */
 export interface PlatformObject extends KubeObject {

@@ -90,8 +90,13 @@ const COMMAND_LINES: Record<
     `http://${HOST}:${ports.executor}`,
     "--internal-key-file",
     home.internalKey,
+    "--preview-domain",
+    PREVIEW_DOMAIN,
   ],
 };
+
+/** Versions are at `http://<version>.<namespace>.preview.localhost:<port>`: names under localhost are this machine without any DNS. */
+const PREVIEW_DOMAIN = "preview.localhost";
 
 /** Where processes keep what they compiled. */
 export const compileCache = (home: Home): string => compileCacheFolder() ?? join(home.root, "cache");

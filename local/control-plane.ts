@@ -3,6 +3,8 @@ import { flushCompileCache } from "node:module";
 import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
+import { routerCounters } from "../controller/canary/router-counters.ts";
+import { warmPods } from "../controller/canary/warm-pods.ts";
 import { createController } from "../controller/controller.ts";
 import { kubeAuthenticator } from "../controller/ops/authenticate.ts";
 import { createOpsServer } from "../controller/ops/server.ts";
@@ -74,7 +76,21 @@ const builder = packageBuilder({
   idlePodMs: 0,
   maxArtifactBytes: maxArchiveBytes,
 });
-const controller = createController({ client, archives: store, builder, log, maxArchiveBytes });
+const counters = routerCounters({ keys, peers: `http://${HOST}:${ports.routerInternal}`, log });
+const executorApi = signedClient({
+  keys,
+  origin: `http://${HOST}:${ports.executor}`,
+  audience: "executor",
+  unavailable: "executor_unavailable",
+});
+const controller = createController({
+  client,
+  archives: store,
+  builder,
+  log,
+  maxArchiveBytes,
+  canary: { counters, warm: warmPods(executorApi) },
+});
 const executor = createExecutorProcess({
   client,
   keys,
@@ -134,6 +150,7 @@ const ops = createOpsServer({
       return { count: archives.length, bytes: archives.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
     },
   },
+  releases: { world: controller.world, live: controller.canaries, counters },
   log,
   archives: (scope) => archiveRoutes(scope, { store, maxArchiveBytes }),
   notReady: () => controller.notReady(),
@@ -192,7 +209,12 @@ drainOnSignal({
         logs.close();
       },
     },
-    { name: "router client", stop: () => router.close() },
+    {
+      name: "clients",
+      stop: async () => {
+        await Promise.all([router.close(), counters.close(), executorApi.close()]);
+      },
+    },
     { name: "Kubernetes client", stop: () => client.close() },
   ],
 });

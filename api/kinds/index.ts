@@ -1,15 +1,15 @@
 import type { z } from "zod";
+import { CanaryConfigSpec, CanaryConfigStatus } from "./canary.ts";
 import { EnvironmentSpec, EnvironmentStatus } from "./environment.ts";
 import { FunctionSpec, FunctionStatus } from "./function.ts";
 import { HTTPTriggerSpec, HTTPTriggerStatus } from "./http-trigger.ts";
 import { PackageSpec, PackageStatus } from "./package.ts";
 import {
-  CanaryConfigSpec,
-  CanaryConfigStatus,
   FissionTenantSpec,
   FunctionAliasSpec,
   FunctionAliasStatus,
   FunctionVersionSpec,
+  FunctionVersionStatus,
 } from "./releases.ts";
 import {
   KubernetesWatchTriggerSpec,
@@ -19,6 +19,7 @@ import {
 } from "./triggers.ts";
 import { WorkflowRunSpec, WorkflowRunStatus, WorkflowSpec } from "./workflow.ts";
 
+export * from "./canary.ts";
 export * from "./environment.ts";
 export * from "./function.ts";
 export * from "./http-trigger.ts";
@@ -181,8 +182,13 @@ export const KINDS: KindDefinition[] = [
     description: "Moves traffic from an old to a new function step by step",
     spec: CanaryConfigSpec,
     status: CanaryConfigStatus,
-    available: false,
-    columns: [column("Trigger", ".spec.trigger"), column("Status", ".status.status")],
+    columns: [
+      column("Trigger", ".spec.trigger"),
+      integer("Weight", ".status.weight"),
+      column("Status", ".status.status"),
+      column("Phase", ".status.phase"),
+      column("Why", ".status.sentence", 1),
+    ],
   }),
   define({
     kind: "FunctionVersion",
@@ -190,11 +196,12 @@ export const KINDS: KindDefinition[] = [
     shortNames: ["fnver"],
     description: "Immutable snapshot of a function",
     spec: FunctionVersionSpec,
-    available: false,
+    status: FunctionVersionStatus,
     columns: [
       integer("Sequence", ".spec.sequence"),
       column("PackageDigest", ".spec.packageDigest"),
       { name: "PublishedAt", type: "date", jsonPath: ".spec.publishedAt" },
+      column("Revision", ".status.serving.revision", 1),
     ],
   }),
   define({
@@ -204,12 +211,12 @@ export const KINDS: KindDefinition[] = [
     description: "Name for one or two versions of a function",
     spec: FunctionAliasSpec,
     status: FunctionAliasStatus,
-    available: false,
     columns: [
       column("Function", ".spec.functionName"),
       column("Version", ".spec.version"),
       integer("Weight", ".spec.weight"),
       column("ResolvedVersion", ".status.resolvedVersion"),
+      column("Secondary", ".spec.secondaryVersion", 1),
     ],
   }),
   define({

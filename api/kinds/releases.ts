@@ -2,25 +2,12 @@ import { z } from "zod";
 import { FunctionSpec } from "./function.ts";
 import type { Resource } from "./metadata.ts";
 import { Conditions, int, int64, Label, ObjectName, text, Time, withRules } from "./schema.ts";
+import { Serving } from "./serving.ts";
 
 const Digest = z
   .string()
   .max(71)
   .regex(/^sha256:[a-f0-9]{64}$/);
-
-export const CanaryConfigSpec = z.object({
-  trigger: ObjectName.describe("HTTPTrigger whose traffic is split"),
-  newfunction: ObjectName,
-  oldfunction: ObjectName,
-  weightincrement: int(0, 100).optional().describe("Percent per step; default 20"),
-  duration: text(32).optional().describe("Time between steps, e.g. 2m"),
-  failurethreshold: int(0, 100).optional().describe("Percent of failures that ends the release; default 10"),
-  failureType: text(64).optional(),
-});
-export const CanaryConfigStatus = z.object({
-  status: text(32).optional(),
-  conditions: Conditions.optional(),
-});
 
 export const FunctionVersionSpec = withRules(
   z.object({
@@ -29,26 +16,30 @@ export const FunctionVersionSpec = withRules(
     functionGeneration: int64(),
     sequence: int64(1),
     snapshot: FunctionSpec.describe("The function as it was published"),
-    packageDigest: text(128),
+    packageDigest: text(128).describe("sha256:… of the built archive; empty for container functions"),
     envObservedGeneration: int64().optional(),
-    envRuntimeImage: text(1024).optional(),
+    envRuntimeImage: text(1024).optional().describe("Image that the version goes on running on"),
     publishedAt: Time,
   }),
-  [
-    {
-      rule: "self.sequence == oldSelf.sequence && self.packageDigest == oldSelf.packageDigest && self.functionUID == oldSelf.functionUID",
-      message: "a version is immutable",
-    },
-  ],
+  [{ rule: "self == oldSelf", message: "a version is immutable" }],
 );
-export type FunctionVersion = Resource<"FunctionVersion", z.infer<typeof FunctionVersionSpec>, never>;
+export type FunctionVersionSpec = z.infer<typeof FunctionVersionSpec>;
+export const FunctionVersionStatus = z.object({
+  observedGeneration: int64().optional(),
+  conditions: Conditions.optional(),
+  serving: Serving.optional().describe("The revision that requests to this version get"),
+});
+export type FunctionVersionStatus = z.infer<typeof FunctionVersionStatus>;
+export type FunctionVersion = Resource<"FunctionVersion", FunctionVersionSpec, FunctionVersionStatus>;
 
 export const FunctionAliasSpec = withRules(
   z.object({
     functionName: ObjectName,
     version: text(253).optional(),
-    packageDigest: Digest.optional(),
-    weight: int(0, 100).optional().describe("Share of the primary version in percent"),
+    packageDigest: Digest.optional().describe("The newest version with this archive"),
+    weight: int(0, 100)
+      .optional()
+      .describe("Share of version in percent; the rest goes to secondaryVersion. Default 100"),
     secondaryVersion: text(253).optional(),
   }),
   [
@@ -58,14 +49,22 @@ export const FunctionAliasSpec = withRules(
     },
   ],
 );
+export type FunctionAliasSpec = z.infer<typeof FunctionAliasSpec>;
+
+/** How many switches an alias remembers. */
+export const ALIAS_HISTORY = 10;
 export const FunctionAliasStatus = z.object({
+  observedGeneration: int64().optional(),
   resolvedVersion: text(253).optional(),
   history: z
     .array(z.object({ version: text(253), packageDigest: text(128).optional(), switchedAt: Time }))
-    .max(10)
-    .optional(),
+    .max(ALIAS_HISTORY)
+    .optional()
+    .describe("What the alias was switched to, the newest (the present one) first"),
   conditions: Conditions.optional(),
 });
+export type FunctionAliasStatus = z.infer<typeof FunctionAliasStatus>;
+export type FunctionAlias = Resource<"FunctionAlias", FunctionAliasSpec, FunctionAliasStatus>;
 
 export const FissionTenantSpec = withRules(
   z.object({

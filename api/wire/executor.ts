@@ -6,6 +6,9 @@ import { z } from "zod";
  *   POST /v2/acquire   `AcquireRequest` → 200 `AcquireReply` once there is room, or an `ErrorBody` with its table status
  *                      (429 capacity_exceeded, 503 pool_exhausted, 502 specialization_failed, 504 specialization_timeout, 404 function_not_found …).
  *   POST /v2/suspect   `SuspectReport` → 202. The executor looks at the pod itself and replaces it if it does not answer.
+ *   POST /v2/warm      `WarmRequest` → 200 `WarmReply` once that many pods are ready, 202 `WarmReply` with what is there after `waitMs`,
+ *                      or an `ErrorBody` with its table status (404 function_not_found, 503 function_not_ready: neither the function nor a version of
+ *                      it serves the revision, 502 specialization_failed …).
  *   GET  /v2/debug     what it holds: pools, revisions, pods.
  */
 export const AcquireRequest = z.object({
@@ -22,6 +25,29 @@ export const AcquireRequest = z.object({
   waitMs: z.number().int().positive(),
 });
 export type AcquireRequest = z.infer<typeof AcquireRequest>;
+
+/** Start pods of a revision ahead of its traffic, so that a step of a release or a rollback meets no cold start. It starts, it never stops. */
+export const WarmRequest = z.object({
+  namespace: z.string(),
+  name: z.string(),
+  uid: z.string(),
+  revision: z.string(),
+  /** How many ready pods there shall be at least; never more than the function's concurrency allows. */
+  pods: z.number().int().min(1).max(1000),
+  /** How long the caller waits for them; they go on starting after it. */
+  waitMs: z.number().int().nonnegative().max(600_000),
+});
+export type WarmRequest = z.infer<typeof WarmRequest>;
+
+export const WarmReply = z.object({
+  /** Ready pods of the revision now. */
+  ready: z.number().int().nonnegative(),
+  /** Pods that are on their way. */
+  starting: z.number().int().nonnegative(),
+  /** How many were asked for, after the function's concurrency. */
+  wanted: z.number().int().nonnegative(),
+});
+export type WarmReply = z.infer<typeof WarmReply>;
 
 /**
  * What a pod can do towards routers. `direct` (the default): it knows what it serves and refuses what it cannot take (`api/headers.ts`).

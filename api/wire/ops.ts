@@ -8,6 +8,7 @@ import { z } from "zod";
  *   GET  /v1/logs?<LogQuery>             NDJSON, one `LogLine` a line, ordered as asked; with `follow=true` the newest `limit` lines, oldest
  *                                        first, then each new line as it comes; a blank line every 15 s keeps the connection alive
  *   GET  /v1/pods?<PodQuery>             `PodList`
+ *   GET  /v1/releases?<ReleaseQuery>     `ReleaseList` (api/wire/releases.ts)
  *   GET  /v1/namespace?<NamespaceQuery>  `OpsNamespace`
  *   ANY  /v1/invoke/<namespace>/<function>[/<path>][?query]
  *                                        the function's own answer, streamed, through the router's internal listener. The call's own

@@ -1,12 +1,19 @@
 import { resolve } from "node:path";
-import { CliError, defineCommand } from "../command.ts";
+import type { Release } from "../../api/wire/releases.ts";
+import { CliError, defineCommand, type FlagValues, UsageError } from "../command.ts";
 import type { CliContext } from "../context.ts";
 import { checkNamespace } from "../deploy/check-namespace.ts";
 import { applyPlan, type DeployAccess, type ProjectPlan, planProject } from "../deploy/deploy-project.ts";
+import { deployReleases } from "../deploy/deploy-releases.ts";
 import { findProject } from "../deploy/find-functions.ts";
 import { watchLive } from "../deploy/live.ts";
 import type { PlannedObject } from "../deploy/plan.ts";
+import type { ReleaseWishes } from "../deploy/release-function.ts";
 import { waitForFunction } from "../deploy/wait.ts";
+import { applyGates, durationText, GATE_FLAGS } from "../releases/canary-flags.ts";
+import { parseSteps, STEPS_PLACEHOLDER } from "../releases/canary-steps.ts";
+import { wasTakenBack } from "../releases/release-view.ts";
+import { watchRelease } from "../releases/watch-release.ts";
 
 const SIGNS = { create: "+", update: "~", unchanged: "=", delete: "-" } as const;
 
@@ -28,21 +35,25 @@ function showPlan(plan: ProjectPlan, prune: boolean, context: CliContext): void 
   }
 }
 
+type PlannedFunction = ProjectPlan["functions"][number];
+
 /** Where a function answers, for people. */
-function addresses(plan: ProjectPlan["functions"][number], routerUrl: string): string[] {
+function addresses(plan: PlannedFunction, routerUrl: string): string[] {
   return plan.prepared.objects.triggers.map(
     ({ spec }) => `${routerUrl}${spec.relativeurl ?? spec.prefix ?? ""}`,
   );
 }
 
+/** Resolves to the functions that serve what was deployed. */
 async function waitForAll(
   plan: ProjectPlan,
   access: DeployAccess,
   timeoutMs: number,
   context: CliContext,
-): Promise<number> {
+): Promise<ReadonlySet<PlannedFunction>> {
   const routerUrl = context.routerUrl();
-  const results = await Promise.all(
+  const ready = new Set<PlannedFunction>();
+  await Promise.all(
     plan.functions.map(async (planned) => {
       const { name, objects } = planned.prepared;
       const startedAt = performance.now();
@@ -63,10 +74,10 @@ async function waitForAll(
         context.note(
           `  ${name} is not ready after ${took}: it waits for its ${progress.what}; look at \`isotope fn describe ${name}\``,
         );
-      return progress.state === "ready";
+      if (progress.state === "ready") ready.add(planned);
     }),
   );
-  return results.filter((ready) => !ready).length;
+  return ready;
 }
 
 export const deploy = defineCommand({
@@ -80,6 +91,8 @@ export const deploy = defineCommand({
     "isotope deploy examples --only hello",
     "isotope deploy --dry-run",
     "isotope deploy --prune",
+    "isotope deploy --canary 5%,25%,50%",
+    "isotope deploy --canary 10%:5m,50%:pause --max-p95 250ms --watch",
   ],
   positionals: [{ name: "dir", help: "Folder or file; default: this folder" }],
   flags: {
@@ -91,12 +104,21 @@ export const deploy = defineCommand({
     },
     wait: { type: "boolean", help: "Wait until everything serves", default: true },
     timeout: { type: "duration", short: "t", help: "How long to wait", default: 180_000 },
+    canary: {
+      type: "string",
+      help: "Give what changed its traffic step by step, and take it back when it is worse",
+      placeholder: STEPS_PLACEHOLDER,
+    },
+    "canary-interval": { type: "duration", help: "How long each step of --canary lasts; default 2m" },
+    ...GATE_FLAGS,
+    watch: { type: "boolean", short: "w", help: "Follow the releases of --canary until they have ended" },
     name: {
       type: "string",
       help: "Name that marks what belongs to this deployment; default: the folder's name",
     },
   },
-  async run({ flags, positionals }, context) {
+  async run({ flags, given, positionals }, context) {
+    const wishes = releaseWishes(flags, given);
     const project = findProject(resolve(context.cwd, positionals[0] ?? "."));
     const chosen =
       flags.only.length > 0
@@ -112,15 +134,55 @@ export const deploy = defineCommand({
     await checkNamespace(ops, namespace);
     const live = await watchLive(kube, namespace);
     try {
-      const access = { kube, ops, live, target: { namespace, deployment: flags.name ?? project.name } };
+      const target = { namespace, deployment: flags.name ?? project.name };
+      const access = { kube, ops, live, target, keepAliases: true };
       const plan = await planProject(project, chosen, access);
       showPlan(plan, flags.prune, context);
       if (flags["dry-run"]) return 0;
-      await applyPlan(plan, access, flags);
+      const releases = deployReleases(
+        plan,
+        { kube, target, timeoutMs: flags.timeout, signal: context.signal },
+        wishes,
+      );
+      const released = await releases.prepare();
+      await applyPlan(released, access, flags);
       if (!flags.wait) return 0;
-      return (await waitForAll(plan, access, flags.timeout, context)) > 0 ? 1 : 0;
+      const ready = await waitForAll(released, access, flags.timeout, context);
+      const { lines, started } = await releases.start(ready);
+      for (const line of lines) context.out(`  ${line}\n`);
+      const ended = flags.watch ? await watchAll(started, context) : [];
+      return ready.size < released.functions.length || ended.some(wasTakenBack) ? 1 : 0;
     } finally {
       await live.stop();
     }
   },
 });
+
+async function watchAll(names: readonly string[], context: CliContext): Promise<Release[]> {
+  const ended: Release[] = [];
+  for (const name of names) ended.push(await watchRelease(context, name));
+  return ended;
+}
+
+type ReleaseFlags = FlagValues<typeof GATE_FLAGS> & {
+  canary: string | undefined;
+  "canary-interval": number | undefined;
+  wait: boolean;
+  watch: boolean;
+};
+
+/** What `--canary` and the flags beside it ask for; nothing without `--canary`. @throws {UsageError} */
+function releaseWishes(flags: ReleaseFlags, given: ReadonlySet<string>): ReleaseWishes | undefined {
+  if (flags.canary === undefined) {
+    const alone = ["canary-interval", "watch", ...Object.keys(GATE_FLAGS)].find((name) => given.has(name));
+    if (alone) throw new UsageError(`--${alone} needs --canary`);
+    return undefined;
+  }
+  if (!flags.wait) throw new UsageError("--canary needs --wait: only what serves can be released");
+  const interval = flags["canary-interval"];
+  const base: ReleaseWishes = {
+    steps: parseSteps(flags.canary, "--canary"),
+    ...(interval === undefined ? {} : { duration: durationText(interval) }),
+  };
+  return applyGates(base, flags, given);
+}

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { type HTTPTrigger, HTTPTriggerSpec } from "../../api/kinds/index.ts";
-import { API_GROUP_VERSION } from "../../api/names.ts";
+import { ANNOTATION_PREVIEW, API_GROUP_VERSION } from "../../api/names.ts";
 import { FUNCTIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
 import { changeObject } from "../change-object.ts";
 import { type Command, defineCommand, type Flags, type FlagValues, UsageError } from "../command.ts";
@@ -14,6 +14,7 @@ import {
   waitCommand,
 } from "../generic-verbs.ts";
 import { checkName, generatedName, parsePairList } from "../names.ts";
+import { checkSticky, STICKY_FLAG, withSticky } from "../releases/sticky-flag.ts";
 import { createOrSave, SAVE_FLAGS } from "../save.ts";
 import { checkMethods } from "./route-flags.ts";
 
@@ -36,7 +37,9 @@ const KIND: NounKind<HTTPTrigger> = {
           ? Object.entries(spec.functionref.functionweights)
               .map(([name, weight]) => `${name}:${weight}`)
               .join(",")
-          : spec.functionref.name,
+          : [spec.functionref.name, spec.functionref.alias ?? spec.functionref.version]
+              .filter(Boolean)
+              .join(":"),
     },
   ],
 };
@@ -50,6 +53,8 @@ const SHARED = {
   weight: { type: "integers", help: "Weight of each --function in percent", min: 0, max: 100 },
   "function-alias": { type: "string", help: "Alias of the function" },
   "function-version": { type: "string", help: "Version of the function" },
+  sticky: STICKY_FLAG,
+  preview: { type: "boolean", help: "Let testers name the version that answers them, by header or cookie" },
   "invocation-mode": fieldFlag(HTTPTriggerSpec, "invocationMode", {
     type: "string",
     help: "async: answer 202 at once",
@@ -73,6 +78,14 @@ type Values = FlagValues<typeof SHARED>;
 function functionRef(names: readonly string[], flags: Values): Spec["functionref"] {
   const [name] = names;
   if (name === undefined) throw new UsageError("--function is required: Function to call");
+  if (flags["function-alias"] && flags["function-version"])
+    throw new UsageError("--function-alias and --function-version exclude each other");
+  if (flags.weight.length > 0 && (flags["function-alias"] || flags["function-version"]))
+    throw new UsageError(
+      "--weight splits between functions and excludes --function-alias and --function-version: `isotope alias create --weight` splits between versions",
+    );
+  if (new Set(names).size < names.length)
+    throw new UsageError(`--function must name different functions, got "${names.join('", "')}"`);
   const qualifiers = {
     ...(flags["function-alias"] ? { alias: flags["function-alias"] } : {}),
     ...(flags["function-version"] ? { version: flags["function-version"] } : {}),
@@ -115,6 +128,15 @@ function routeConfig(flags: Values): Spec["routeConfig"] | undefined {
   return Object.keys(config).length > 0 ? config : undefined;
 }
 
+/** The object with the annotations that flags stand for. */
+function annotated(trigger: HTTPTrigger, flags: Values, given: ReadonlySet<string>): HTTPTrigger {
+  const next = withSticky(trigger, flags.sticky);
+  if (!given.has("preview")) return next;
+  const { [ANNOTATION_PREVIEW]: _before, ...rest } = next.metadata.annotations ?? {};
+  const annotations = flags.preview ? { ...rest, [ANNOTATION_PREVIEW]: "true" } : rest;
+  return { ...next, metadata: { ...next.metadata, annotations } };
+}
+
 function applyFlags(spec: Spec, flags: Values, given: ReadonlySet<string>): Spec {
   if (flags.url && flags.prefix) throw new UsageError("--url and --prefix exclude each other");
   const next = { ...spec };
@@ -155,6 +177,8 @@ export const httptriggerCommands: readonly Command[] = [
     summary: "Create a route to a function",
     examples: [
       "isotope route create --url /hello --function hello",
+      "isotope route create --url /hello --function hello --function-alias live",
+      "isotope route create --url /shop --function shop-a --function shop-b --weight 90 --weight 10 --sticky cookie:session",
       "isotope route create --prefix /api --keepprefix --function api --method GET --method POST",
     ],
     flags: {
@@ -173,12 +197,17 @@ export const httptriggerCommands: readonly Command[] = [
           if (!(await kube.find(FUNCTIONS, { namespace, name })))
             context.note(`Warning: function "${name}" does not exist in namespace "${namespace}" yet`);
       }
+      checkSticky(flags.sticky);
       const spec = applyFlags(HTTPTriggerSpec.parse({ functionref, methods: ["GET"] }), flags, given);
       const name = flags.name ? checkName(flags.name) : generatedName(functionref.name);
       return createOrSave(
         context,
         HTTP_TRIGGERS,
-        { apiVersion: API_GROUP_VERSION, kind: "HTTPTrigger", metadata: { name, namespace }, spec },
+        annotated(
+          { apiVersion: API_GROUP_VERSION, kind: "HTTPTrigger", metadata: { name, namespace }, spec },
+          flags,
+          given,
+        ),
         flags,
       );
     },
@@ -194,13 +223,14 @@ export const httptriggerCommands: readonly Command[] = [
       ...SHARED,
     },
     async run({ flags, given }, context) {
+      checkSticky(flags.sticky);
       const [kube, namespace] = [await context.kube(), await context.namespace()];
       await changeObject(kube, KIND, { namespace, name: flags.name }, (live) => {
         const spec = applyFlags(live.spec, flags, given);
         if (flags.function.length > 0) spec.functionref = functionRef(flags.function, flags);
         else if (flags["function-alias"] || flags["function-version"])
           spec.functionref = functionRef([live.spec.functionref.name], flags);
-        return { ...live, spec };
+        return annotated({ ...live, spec }, flags, given);
       });
       context.out(`httptrigger "${flags.name}" updated\n`);
       return 0;

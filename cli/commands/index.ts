@@ -1,6 +1,8 @@
 import type { Command } from "../command.ts";
 import type { Noun } from "../help.ts";
+import { aliasCommands } from "./alias.ts";
 import { archiveCommands } from "./archive.ts";
+import { canaryCommands } from "./canary.ts";
 import { deploy } from "./deploy.ts";
 import { dev } from "./dev.ts";
 import { init } from "./init.ts";
@@ -8,6 +10,7 @@ import { envCommands } from "./env.ts";
 import { fnCommands } from "./fn/index.ts";
 import { httptriggerCommands } from "./httptrigger.ts";
 import { pkgCommands } from "./pkg.ts";
+import { releaseCommands } from "./release.ts";
 import { secretCommands } from "./secret.ts";
 import { specCommands } from "./spec.ts";
 import { start, stop } from "./start.ts";
@@ -17,6 +20,17 @@ import { check, status, version } from "./status.ts";
 export const NOUNS: readonly Noun[] = [
   { name: "fn", aliases: ["function", "functions"], summary: "Functions: create, change, call, watch" },
   { name: "httptrigger", aliases: ["route", "ht", "routes"], summary: "Routes from HTTP to functions" },
+  {
+    name: "release",
+    aliases: ["releases"],
+    summary: "Releases that run: watch, promote, abort, pause, resume, retry",
+  },
+  { name: "alias", aliases: ["aliases"], summary: "Names for one or two versions of a function" },
+  {
+    name: "canary",
+    aliases: ["canary-config", "canaries"],
+    summary: "Canaries: move a route's traffic step by step to what is new",
+  },
   {
     name: "env",
     aliases: ["environment", "environments"],
@@ -44,6 +58,9 @@ export const COMMANDS: readonly Command[] = [
   stop,
   ...fnCommands,
   ...httptriggerCommands,
+  ...releaseCommands,
+  ...aliasCommands,
+  ...canaryCommands,
   ...envCommands,
   ...pkgCommands,
   ...archiveCommands,

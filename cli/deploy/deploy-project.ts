@@ -5,6 +5,7 @@ import { CliError } from "../command.ts";
 import { applyObject, checkObject } from "./apply.ts";
 import type { Target } from "./desired-objects.ts";
 import type { FoundFunction, Project } from "./find-functions.ts";
+import { keepAliases } from "./keep-aliases.ts";
 import type { LiveObjects } from "./live.ts";
 import { planObject, type PlannedObject } from "./plan.ts";
 import { type Prepared, prepareFunction } from "./prepare.ts";
@@ -15,6 +16,8 @@ export interface DeployAccess {
   ops: OpsClient;
   live: LiveObjects;
   target: Target;
+  /** Leave routes on the aliases that they go through; otherwise they call the function itself again. */
+  keepAliases?: boolean;
 }
 
 export interface ProjectPlan {
@@ -57,7 +60,10 @@ export async function planProject(
 ): Promise<ProjectPlan> {
   const functions = [];
   for (const found of chosen) {
-    const prepared = await prepareFunction(project, found, access.target);
+    const fromFile = await prepareFunction(project, found, access.target);
+    const prepared = access.keepAliases
+      ? { ...fromFile, objects: keepAliases(fromFile.objects, access.live) }
+      : fromFile;
     functions.push({
       prepared,
       actions: objectsOf(prepared).map(([kind, object]) =>

@@ -4,7 +4,7 @@
  * Invariants
  * U1. Only objects that carry the platform's own labels, or have a name of the namespace kit, are touched.
  * U2. Owners go before what they would make again: Deployments and ReplicaSets before pods, autoscalers before both.
- * U3. Functions, packages and all other resources of users stay.
+ * U3. Functions, packages and all other resources of users stay; versions can be deleted from then on, since nobody guards them.
  */
 import { LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
 import type { KubeClient } from "../../kube/client.ts";
@@ -17,6 +17,7 @@ import { type ResourceType, resourceType } from "../../kube/resource.ts";
 import { sleep } from "../../kube/sleep.ts";
 import type { Log } from "../../net/log.ts";
 import type { KitObject } from "../function-namespace/kit.ts";
+import { unguardVersions } from "../function-version/unguard-versions.ts";
 import { HTTP_ROUTES, INGRESSES } from "../http-trigger/route-objects.ts";
 
 export interface CleanupOptions {
@@ -55,6 +56,7 @@ export async function cleanup(options: CleanupOptions): Promise<void> {
   for (const one of namespaces) {
     // Pods' EndpointSlices may have come late; they would keep addresses of nobody.
     await removeAll(client, ENDPOINT_SLICES, one);
+    await unguardVersions(client, one);
     for (const { type, name } of kit.toReversed())
       if (type.kind !== "Environment") await client.delete(type, { namespace: one, name });
   }

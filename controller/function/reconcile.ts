@@ -1,4 +1,3 @@
-import type { Function as FunctionObject } from "../../api/kinds/index.ts";
 import { isNotFound } from "../../kube/kube-error.ts";
 import { FUNCTIONS } from "../../kube/kinds.ts";
 import { createOwnWrites } from "../../kube/own-writes.ts";
@@ -18,7 +17,8 @@ export function functionReconcile({ client, world, events, now }: ControllerCont
       return done;
     }
     if (own.isStale(key, fn)) return done;
-    const outcome = nextFunctionStatus(fn, resolveFunction(fn, referencesOf(fn, world)), now());
+    const references = referencesIn(fn.metadata.namespace ?? "default", world);
+    const outcome = nextFunctionStatus(fn, resolveFunction(fn, references), now());
     try {
       await writeStatus(client, FUNCTIONS, fn, outcome.status, own);
     } catch (error) {
@@ -30,8 +30,9 @@ export function functionReconcile({ client, world, events, now }: ControllerCont
   };
 }
 
-function referencesOf(fn: FunctionObject, world: World): References {
-  const key = (name: string) => `${fn.metadata.namespace ?? "default"}/${name}`;
+/** Looks up what is in a namespace, in the local copies. */
+export function referencesIn(namespace: string, world: World): References {
+  const key = (name: string) => `${namespace}/${name}`;
   return {
     environment: (name) => world.environments.get(key(name)),
     package: (name) => world.packages.get(key(name)),

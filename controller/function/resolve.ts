@@ -17,6 +17,8 @@ import { type RevisionContent, revisionOf } from "./revision.ts";
 export interface References {
   readonly environment: (name: string) => Environment | undefined;
   readonly package: (name: string) => Package | undefined;
+  /** The archive that a published version holds on to, whatever its Package has become. */
+  readonly pinnedArchive?: Pick<Serving["package"], "digest" | "sizeBytes">;
   /** The resourceVersion. */
   readonly secret: (name: string) => string | undefined;
   readonly configMap: (name: string) => string | undefined;
@@ -73,6 +75,16 @@ type PackageResolution =
   | { kind: "blocked"; problem: Problem; condition: ConditionUpdate };
 
 function resolvePackage(fn: FunctionObject, references: References): PackageResolution {
+  const { pinnedArchive } = references;
+  if (pinnedArchive) {
+    const content = { name: fn.spec.package.packageref?.name ?? "", ...pinnedArchive };
+    const message = "The version holds its archive";
+    return {
+      kind: "found",
+      content,
+      condition: { type: "PackageReady", status: "True", reason: "Pinned", message },
+    };
+  }
   const blocked = (reason: string, message: string): PackageResolution => ({
     kind: "blocked",
     problem: { reason, message },
@@ -346,7 +358,6 @@ function notesOf(spec: FunctionSpec): string[] {
     [spec.tool, "tool"],
     [spec.state, "state"],
     [spec.invocation, "invocation"],
-    [spec.versioning, "versioning"],
   ];
   return later
     .filter(([value]) => value !== undefined)

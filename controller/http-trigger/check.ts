@@ -1,6 +1,14 @@
 import { parseDurationMs } from "../../api/duration.ts";
-import type { Function as FunctionObject, HTTPTrigger } from "../../api/kinds/index.ts";
+import type {
+  Function as FunctionObject,
+  FunctionAlias,
+  FunctionVersion,
+  HTTPTrigger,
+} from "../../api/kinds/index.ts";
+import { aliasTargets } from "../../api/releases/alias.ts";
+import { ANNOTATION_STICKY } from "../../api/names.ts";
 import { claimConflicts, routeClaims } from "../../api/routes.ts";
+import { parseSticky, STICKY_ALLOWED } from "../../api/sticky.ts";
 import { type ConditionUpdate, findCondition } from "../../kube/conditions.ts";
 import { functionNames } from "../world.ts";
 
@@ -8,6 +16,8 @@ import { functionNames } from "../world.ts";
 export interface TriggerSurroundings {
   /** A function of the trigger's own namespace. */
   readonly findFunction: (name: string) => FunctionObject | undefined;
+  readonly findAlias: (name: string) => FunctionAlias | undefined;
+  readonly findVersion: (name: string) => FunctionVersion | undefined;
   /** Triggers that claim one of the same paths, the trigger itself among them or not. */
   readonly rivals: readonly HTTPTrigger[];
   /** Whether Ingress and Gateway objects are made here. */
@@ -23,7 +33,7 @@ export function triggerConditions(
   const admitted: ConditionUpdate = refused
     ? { type: "RouteAdmitted", status: "False", ...refused }
     : { type: "RouteAdmitted", status: "True", reason: "Admitted", message: describeRoute(trigger) };
-  const problem = refused ?? featureProblem(trigger) ?? functionProblem(trigger, surroundings.findFunction);
+  const problem = refused ?? featureProblem(trigger) ?? referenceProblem(trigger, surroundings);
   const ready: ConditionUpdate = problem
     ? { type: "Ready", status: "False", ...problem }
     : {
@@ -143,34 +153,51 @@ function keyOfTrigger({ metadata }: HTTPTrigger): string {
 }
 
 function featureProblem({ spec }: HTTPTrigger): Problem | undefined {
-  const { type, alias, version } = spec.functionref;
-  const what =
-    spec.invocationMode === "async"
-      ? "invocationMode async"
-      : type === "function-weights"
-        ? "functionref type function-weights"
-        : alias || version
-          ? "functionref alias and version"
-          : undefined;
-  return what === undefined
-    ? undefined
-    : { reason: "FeatureNotAvailable", message: `The route answers 501: ${what} comes with a later release` };
+  return spec.invocationMode === "async"
+    ? {
+        reason: "FeatureNotAvailable",
+        message: "The route answers 501: invocationMode async comes with a later release",
+      }
+    : undefined;
+}
+
+function referenceProblem(trigger: HTTPTrigger, surroundings: TriggerSurroundings): Problem | undefined {
+  const { type, alias, version, functionweights } = trigger.spec.functionref;
+  const sticky = trigger.metadata.annotations?.[ANNOTATION_STICKY];
+  if (sticky !== undefined && parseSticky(sticky) === undefined)
+    return {
+      reason: "InvalidSticky",
+      message: `Annotation ${ANNOTATION_STICKY} must be one of ${STICKY_ALLOWED}, got "${sticky}"; until then nothing is sticky`,
+    };
+  const weights = Object.values(functionweights ?? {});
+  if (type === "function-weights" && !weights.some((weight) => weight > 0))
+    return {
+      reason: "NoWeights",
+      message: "spec.functionref.functionweights must give at least one function a weight greater than 0",
+    };
+  const problem = functionProblem(trigger, surroundings.findFunction, !alias && !version);
+  if (problem) return problem;
+  if (alias) return aliasProblem(trigger, alias, surroundings);
+  return version ? versionProblem(trigger, version, surroundings) : undefined;
 }
 
 function functionProblem(
   trigger: HTTPTrigger,
   findFunction: (name: string) => FunctionObject | undefined,
+  mustServe: boolean,
 ): Problem | undefined {
-  const namespace = trigger.metadata.namespace ?? "default";
+  const weights = trigger.spec.functionref.functionweights;
   for (const name of functionNames(trigger)) {
+    // Nothing is sent there.
+    if (weights?.[name] === 0) continue;
     const fn = findFunction(name);
     if (!fn) {
       return {
         reason: "FunctionNotFound",
-        message: `Function "${name}" not found in namespace "${namespace}": create it, or correct spec.functionref.name`,
+        message: `Function "${name}" not found in namespace "${namespaceOf(trigger)}": create it, or correct spec.functionref`,
       };
     }
-    if (!fn.status?.serving) {
+    if (mustServe && !fn.status?.serving) {
       const why = findCondition(fn.status?.conditions, "Ready")?.message ?? "it is being resolved";
       return { reason: "FunctionNotReady", message: `Function "${name}" cannot serve yet: ${why}` };
     }
@@ -178,10 +205,62 @@ function functionProblem(
   return undefined;
 }
 
+function aliasProblem(
+  trigger: HTTPTrigger,
+  name: string,
+  { findAlias, findVersion }: TriggerSurroundings,
+): Problem | undefined {
+  const alias = findAlias(name);
+  const fn = trigger.spec.functionref.name;
+  if (alias?.spec.functionName !== fn)
+    return {
+      reason: "AliasNotFound",
+      message: `Alias "${name}" of function "${fn}" not found in namespace "${namespaceOf(trigger)}": create it with isotope alias create --name ${name} --function ${fn} --version ${fn}-v1`,
+    };
+  const ofFunction = (version: string) => findVersion(version)?.spec.functionName === fn;
+  if (aliasTargets(alias, ofFunction).some(({ version }) => findVersion(version)?.status?.serving))
+    return undefined;
+  const why = findCondition(alias.status?.conditions, "Ready")?.message ?? "it is being resolved";
+  return { reason: "AliasNotReady", message: `Alias "${name}" cannot serve yet: ${why}` };
+}
+
+function versionProblem(
+  trigger: HTTPTrigger,
+  name: string,
+  { findVersion }: TriggerSurroundings,
+): Problem | undefined {
+  const version = findVersion(name);
+  const fn = trigger.spec.functionref.name;
+  if (version?.spec.functionName !== fn)
+    return {
+      reason: "VersionNotFound",
+      message: `Version "${name}" of function "${fn}" not found in namespace "${namespaceOf(trigger)}": publish it with isotope fn publish --name ${fn}, or correct spec.functionref.version`,
+    };
+  if (version.status?.serving) return undefined;
+  const why = findCondition(version.status?.conditions, "Ready")?.message ?? "it is being resolved";
+  return { reason: "VersionNotReady", message: `Version "${name}" cannot serve yet: ${why}` };
+}
+
+function namespaceOf({ metadata }: HTTPTrigger): string {
+  return metadata.namespace ?? "default";
+}
+
+function describeTarget({ functionref }: HTTPTrigger["spec"]): string {
+  const { type, name, alias, version, functionweights } = functionref;
+  if (type === "function-weights") {
+    const shares = Object.entries(functionweights ?? {});
+    const all = shares.reduce((sum, [, weight]) => sum + weight, 0) || 1;
+    const parts = shares.map(([one, weight]) => `"${one}" (${Math.round((weight / all) * 100)} %)`);
+    return `functions ${parts.join(", ")}`;
+  }
+  if (alias) return `alias "${alias}" of function "${name}"`;
+  return version ? `version "${version}" of function "${name}"` : `function "${name}"`;
+}
+
 function describeRoute({ spec }: HTTPTrigger): string {
   const methods = [...(spec.methods ?? []), ...(spec.method ? [spec.method] : [])];
   const paths = [spec.relativeurl, spec.prefix ? `${spec.prefix}*` : ""].filter((path) => path);
-  return `${methods.length > 0 ? methods.join(", ") : "All methods"} on ${paths.join(" and ")} go to function "${spec.functionref.name}"`;
+  return `${methods.length > 0 ? methods.join(", ") : "All methods"} on ${paths.join(" and ")} go to ${describeTarget(spec)}`;
 }
 
 function ingressNote({ spec }: HTTPTrigger): string {

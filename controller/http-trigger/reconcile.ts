@@ -1,8 +1,14 @@
-import type { HTTPTrigger, HTTPTriggerStatus } from "../../api/kinds/index.ts";
+import type {
+  FunctionAlias,
+  FunctionVersion,
+  HTTPTrigger,
+  HTTPTriggerStatus,
+} from "../../api/kinds/index.ts";
 import { claimShape, routeClaims } from "../../api/routes.ts";
 import { type ConditionUpdate, setConditions } from "../../kube/conditions.ts";
 import { isNotFound } from "../../kube/kube-error.ts";
 import { HTTP_TRIGGERS } from "../../kube/kinds.ts";
+import type { Change } from "../../kube/object-cache.ts";
 import { createOwnWrites } from "../../kube/own-writes.ts";
 import { done, type Reconcile } from "../../kube/reconcile.ts";
 import { type ControllerContext, writeStatus } from "../context.ts";
@@ -44,6 +50,8 @@ function conditionsOf(trigger: HTTPTrigger, world: World, exposes: boolean): Con
   const namespace = trigger.metadata.namespace ?? "default";
   return triggerConditions(trigger, {
     findFunction: (name) => world.functions.get(`${namespace}/${name}`),
+    findAlias: (name) => world.aliases.get(`${namespace}/${name}`),
+    findVersion: (name) => world.versions.get(`${namespace}/${name}`),
     rivals: shapesOf(trigger).flatMap((shape) => world.triggers.byIndex(BY_CLAIM, shape)),
     exposes,
   });
@@ -81,7 +89,7 @@ function shapesOf(trigger: HTTPTrigger): string[] {
   return routeClaims(trigger).claims.map(claimShape);
 }
 
-/** Brings a trigger to the queue when it, a rival for its paths, or its function changes. */
+/** Brings a trigger to the queue when it, a rival for its paths, or what it calls changes. */
 export function watchTriggers(world: World, enqueue: (key: string) => void): void {
   const enqueueAll = (triggers: readonly HTTPTrigger[]) => {
     for (const { metadata } of triggers) enqueue(`${metadata.namespace ?? "default"}/${metadata.name}`);
@@ -103,4 +111,13 @@ export function watchTriggers(world: World, enqueue: (key: string) => void): voi
   world.functions.subscribe({
     onChange: ({ key }) => enqueueAll(world.triggers.byIndex(BY_FUNCTION, key)),
   });
+  const ofFunction = {
+    onChange: (change: Change<FunctionAlias> | Change<FunctionVersion>) => {
+      const { metadata, spec } = change.type === "delete" ? change.previous : change.object;
+      const key = `${metadata.namespace ?? "default"}/${spec.functionName}`;
+      enqueueAll(world.triggers.byIndex(BY_FUNCTION, key));
+    },
+  };
+  world.aliases.subscribe(ofFunction);
+  world.versions.subscribe(ofFunction);
 }

@@ -8,6 +8,7 @@ import type { Log } from "../../net/log.ts";
 import type { Authenticator, Permission } from "./authenticate.ts";
 import { invokedNamespace, invokeRoute, type RouterInternal } from "./invoke-route.ts";
 import { type LogReader, logsRoute } from "./logs-route.ts";
+import { type ReleaseSources, releasesRoute } from "./releases-route.ts";
 import { namespaceRoute, type NamespaceSources } from "./namespace-route.ts";
 import { type StatusSources, statusRoutes } from "./status-route.ts";
 
@@ -16,6 +17,7 @@ export interface OpsServerOptions {
   readonly router: RouterInternal;
   readonly logs: LogReader;
   readonly status: StatusSources;
+  readonly releases: ReleaseSources;
   readonly namespaces: NamespaceSources;
   readonly log: Log;
   /** Registers the archive store's routes in a scope of their own, behind the same authentication. */
@@ -69,6 +71,7 @@ export function createOpsServer(options: OpsServerOptions): FastifyInstance {
   statusRoutes(app, options.status);
   namespaceRoute(app, options.namespaces);
   logsRoute(app, options.logs);
+  releasesRoute(app, options.releases);
   void app.register((scope, _options, done) => {
     invokeRoute(scope, options.router);
     done();
@@ -145,6 +148,8 @@ function permissionFor(request: FastifyRequest): Permission {
   const namespace = new URL(request.raw.url ?? "/", "http://ops").searchParams.get("namespace") ?? undefined;
   if (path === "/v1/logs") return { verb: "get", group: "", resource: "pods", subresource: "log", namespace };
   if (path === "/v1/pods") return { verb: "list", group: "", resource: "pods", namespace };
+  if (path === "/v1/releases")
+    return { verb: "list", group: "fission.io", resource: "canaryconfigs", namespace };
   if (path === "/v1/namespace" && namespace)
     return { verb: "list", group: "fission.io", resource: "functions", namespace };
   return { verb: "list", group: "fission.io", resource: "functions" };

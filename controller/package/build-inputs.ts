@@ -1,6 +1,6 @@
 import type { Environment, Package } from "../../api/kinds/index.ts";
 import { ANNOTATION_ENTRY, ANNOTATION_TYPE_CHECK } from "../../api/names.ts";
-import { canonicalJson } from "../function/revision.ts";
+import { canonicalJson } from "../../api/canonical-json.ts";
 import { sha256Hex } from "./slim.ts";
 
 /** What steers a build beside the source itself. */

@@ -43,7 +43,7 @@ export function adoptPod({ fleet, environments, owns }: AdoptionParts, object: K
 
 /** The pod says that it is specialised: the truth about a claim that a crash left half done. */
 export function adoptSpecialised(parts: AdoptionParts, pod: Pod, status: PodStatus): void {
-  parts.environments.pool(pod.environment)?.release(pod);
+  for (const pool of parts.environments.pools(pod.environment)) pool.release(pod);
   pod.phase = "specialised";
   if (!status.functions) return adoptServing(parts, pod, status);
   for (const served of status.functions)

@@ -1,3 +1,5 @@
+import type { FunctionAlias } from "../../api/kinds/index.ts";
+
 /**
  * What the executor needs of a Kubernetes API, and no more. The composition root adapts `kube/` to it.
  * Objects are plain JSON as the API server sends them; fields that the executor does not read are left out.
@@ -38,6 +40,18 @@ export interface KubePod {
 export interface KubeFunction {
   readonly metadata: ObjectMeta;
   readonly status?: { readonly serving?: unknown };
+}
+
+/** A FunctionVersion: what of a Function somebody named, and what it serves. */
+export interface KubeFunctionVersion {
+  readonly metadata: ObjectMeta;
+  readonly spec: { readonly functionName: string; readonly functionUID: string };
+  readonly status?: { readonly serving?: unknown };
+}
+
+/** A FunctionAlias, as far as the executor reads it. */
+export interface KubeFunctionAlias extends Pick<FunctionAlias, "spec" | "status"> {
+  readonly metadata: ObjectMeta;
 }
 
 export interface KubeEnvironment {
@@ -119,6 +133,8 @@ export interface DeletePodOptions {
 
 export interface Cluster {
   readonly functions: Watched<KubeFunction>;
+  readonly versions: Watched<KubeFunctionVersion>;
+  readonly aliases: Watched<KubeFunctionAlias>;
   readonly environments: Watched<KubeEnvironment>;
   /** Pods labelled as the executor's only. */
   readonly pods: Watched<KubePod>;
@@ -128,6 +144,8 @@ export interface Cluster {
   readonly deployments: Watched<KubeDeployment>;
   readonly autoscalers: Watched<KubeAutoscaler>;
   readonly getFunction: (namespace: string, name: string) => Promise<KubeFunction | undefined>;
+  /** Published versions of a function. */
+  readonly listVersions: (namespace: string, functionUid: string) => Promise<readonly KubeFunctionVersion[]>;
   readonly getSecret: (namespace: string, name: string) => Promise<KubeData | undefined>;
   readonly getConfigMap: (namespace: string, name: string) => Promise<KubeData | undefined>;
   readonly createPod: (manifest: PodManifest) => Promise<KubePod>;

@@ -1,5 +1,5 @@
 import type { Serving } from "../../api/kinds/serving.ts";
-import { deploymentName } from "./deployment-manifest.ts";
+import { deploymentMaker, deploymentName, versionDeploymentName } from "./deployment-manifest.ts";
 import type { Pod } from "./pod.ts";
 import type { Revision } from "./revision.ts";
 import { type TicketQueue, ticketQueue } from "./ticket-queue.ts";
@@ -12,9 +12,13 @@ export interface Line {
   readonly tickets: TicketQueue;
 }
 
-/** A function that has a Deployment of its own, as it is and as it is to be. */
+/** A Deployment, as it is and as it is to be: of what a function serves, or of one revision that only its versions name. */
 export interface Deployed {
   readonly name: string;
+  /** It is a version's: it runs one revision for as long as it exists. */
+  readonly beside: boolean;
+  /** Pods that it is to have before the function's own Deployment takes away those of the revision, and until when that waits for them. */
+  covers: { readonly pods: number; readonly untilMs: number } | undefined;
   readonly namespace: string;
   /** What the Deployment is to run. */
   revision: Revision;
@@ -31,8 +35,6 @@ export interface Deployed {
   /** Fingerprints of what was written last. */
   writtenTemplate: string;
   writtenScale: string;
-  /** By revision key. */
-  readonly lines: Map<string, Line>;
   /** Pods that go by the executor's decision. */
   readonly retiring: Set<Pod>;
   /** What was said last about its pods. */
@@ -44,9 +46,11 @@ export interface Deployed {
   readonly waiting: (() => void)[];
 }
 
-export function newDeployed(revision: Revision, scale: Scale): Deployed {
+export function newDeployed(revision: Revision, scale: Scale, beside = false): Deployed {
   return {
-    name: deploymentName(revision.identity),
+    name: beside ? versionDeploymentName(revision) : deploymentName(revision.identity),
+    beside,
+    covers: undefined,
     namespace: revision.identity.namespace,
     revision,
     scale,
@@ -57,7 +61,6 @@ export function newDeployed(revision: Revision, scale: Scale): Deployed {
     autoscaled: false,
     writtenTemplate: "",
     writtenScale: "",
-    lines: new Map(),
     retiring: new Set(),
     told: "",
     removed: false,
@@ -67,11 +70,16 @@ export function newDeployed(revision: Revision, scale: Scale): Deployed {
   };
 }
 
-export function lineOf({ lines }: Deployed, revisionKey: string): Line {
+/** `lines`: by revision key. */
+export function lineOf(lines: Map<string, Line>, revisionKey: string): Line {
   let line = lines.get(revisionKey);
   if (!line) lines.set(revisionKey, (line = { spares: new Set(), tickets: ticketQueue() }));
   return line;
 }
+
+/** Pods of the Deployment that serve its revision. */
+export const servingPods = ({ name, revision }: Deployed): number =>
+  revision.available().filter(({ maker }) => maker === deploymentMaker(name)).length;
 
 /** Replicas that the executor wants or sees. */
 export const replicasOf = ({ wanted, replicas }: Deployed): number => wanted ?? replicas ?? 0;

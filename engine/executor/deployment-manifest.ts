@@ -34,7 +34,7 @@ import {
   podTemplate,
   withToken,
 } from "./pod-manifest.ts";
-import type { FunctionIdentity } from "./revision.ts";
+import type { FunctionIdentity, Revision } from "./revision.ts";
 
 /** Name of the Deployment, Service and HorizontalPodAutoscaler of a function; also that of a Service, so it begins with a letter. */
 export function deploymentName({ name, uid }: Pick<FunctionIdentity, "name" | "uid">): string {
@@ -43,6 +43,11 @@ export function deploymentName({ name, uid }: Pick<FunctionIdentity, "name" | "u
     .slice(0, 48)
     .replace(/[^a-z0-9-]/g, "-")
     .replace(/-+$/, "")}-${hash}`;
+}
+
+/** The same for one revision that only versions of the function name. */
+export function versionDeploymentName({ identity, key }: Pick<Revision, "identity" | "key">): string {
+  return deploymentName({ name: identity.name, uid: key });
 }
 
 /** What made a pod of the Deployment, and what the token of its pods is derived from. */
@@ -81,19 +86,32 @@ const isFields = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const fieldsOf = (value: unknown): Readonly<Record<string, unknown>> => (isFields(value) ? value : {});
 
-const selectorOf = ({ uid }: FunctionIdentity, { executorType }: Serving): Record<string, string> => ({
+/** What a Deployment is made for: what a function serves, or one revision that only versions of it name (`beside`). */
+export interface DeploymentSubject {
+  readonly name: string;
+  readonly beside: boolean;
+  readonly revision: Pick<Revision, "identity" | "serving">;
+}
+
+/** No Deployment selects pods of another one of the same function. */
+const selectorOf = ({
+  beside,
+  revision: { identity, serving },
+}: DeploymentSubject): Record<string, string> => ({
   [LABEL_COMPONENT]: COMPONENT,
-  [LABEL_FUNCTION_UID]: uid,
-  [LABEL_EXECUTOR_TYPE]: executorType,
+  [LABEL_FUNCTION_UID]: identity.uid,
+  [LABEL_EXECUTOR_TYPE]: beside ? `${serving.executorType}-version` : serving.executorType,
+  ...(beside ? { [LABEL_REVISION]: serving.revision } : {}),
 });
 
-function metaOf(identity: FunctionIdentity, serving: Serving): ManifestMeta {
+function metaOf(subject: DeploymentSubject): ManifestMeta {
+  const { identity, serving } = subject.revision;
   const { namespace, name, uid } = identity;
   return {
-    name: deploymentName(identity),
+    name: subject.name,
     namespace,
     labels: {
-      ...selectorOf(identity, serving),
+      ...selectorOf(subject),
       [LABEL_MANAGED_BY]: MANAGED_BY,
       [LABEL_ENVIRONMENT]: serving.environment.name,
       [LABEL_FUNCTION_NAME]: name,
@@ -104,21 +122,21 @@ function metaOf(identity: FunctionIdentity, serving: Serving): ManifestMeta {
 
 /** The Deployment of a function. `token` is what control calls to its pods must bear. */
 export function deploymentManifest(
-  identity: FunctionIdentity,
-  serving: Serving,
+  subject: DeploymentSubject,
   template: PodTemplate,
   environment: KubeEnvironment | undefined,
   replicas: number,
   token: string,
 ): DeploymentManifest {
-  const metadata = metaOf(identity, serving);
+  const metadata = metaOf(subject);
+  const { serving } = subject.revision;
   return {
     apiVersion: "apps/v1",
     kind: "Deployment",
     metadata,
     spec: {
       replicas,
-      selector: { matchLabels: selectorOf(identity, serving) },
+      selector: { matchLabels: selectorOf(subject) },
       strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: "25%", maxUnavailable: 0 } },
       revisionHistoryLimit: 1,
       template: {
@@ -146,26 +164,25 @@ const portOf = ({ pod, environment }: Serving): number =>
   pod?.port ?? (environment.contract === "sidecar" ? FETCHER_PORT : FUNCTION_PORT);
 
 /** A stable address of the function's pods, for who calls them without a router. */
-export function serviceManifest(identity: FunctionIdentity, serving: Serving): ServiceManifest {
+export function serviceManifest(subject: DeploymentSubject): ServiceManifest {
   return {
     apiVersion: "v1",
     kind: "Service",
-    metadata: metaOf(identity, serving),
+    metadata: metaOf(subject),
     spec: {
-      selector: selectorOf(identity, serving),
-      ports: [{ name: "http", port: 80, targetPort: portOf(serving), protocol: "TCP" }],
+      selector: selectorOf(subject),
+      ports: [{ name: "http", port: 80, targetPort: portOf(subject.revision.serving), protocol: "TCP" }],
     },
   };
 }
 
 /** `minPods`: what requests need at least; the rest is decided by the metrics. */
 export function autoscalerManifest(
-  identity: FunctionIdentity,
-  serving: Serving,
+  subject: DeploymentSubject,
   scale: NonNullable<Serving["scale"]>,
   minPods: number,
 ): AutoscalerManifest {
-  const metadata = metaOf(identity, serving);
+  const metadata = metaOf(subject);
   return {
     apiVersion: "autoscaling/v2",
     kind: "HorizontalPodAutoscaler",

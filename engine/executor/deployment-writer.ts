@@ -9,8 +9,8 @@ import {
   serviceManifest,
 } from "./deployment-manifest.ts";
 import type { ExecutorLog } from "./executor-log.ts";
+import type { Revision } from "./revision.ts";
 import { createTimers } from "./timers.ts";
-import { environmentKey } from "./workload.ts";
 
 /** Writes Deployments with their Service and HorizontalPodAutoscaler; it keeps invariant 1 of `deployments.ts`. */
 export interface DeploymentWriter {
@@ -35,9 +35,11 @@ export interface DeploymentWriterOptions {
   >;
   readonly log: ExecutorLog;
   readonly tokensOf: (namespace: string, name: string) => readonly string[];
-  readonly environment: (key: string) => KubeEnvironment | undefined;
+  readonly environment: (revision: Revision) => KubeEnvironment | undefined;
   /** Called before a write; for tests of crashes. */
   readonly beforeWrite?: (write: DeploymentWrite) => void;
+  /** Whether it must not be written yet; it is touched again when it may. */
+  readonly mustWait: (deployed: Deployed) => boolean;
   readonly onTrouble: (deployed: Deployed, message: string) => void;
 }
 
@@ -140,11 +142,10 @@ async function write(state: State, deployed: Deployed): Promise<void> {
     return;
   }
   if (deployed.replicas === undefined && replicasOf(deployed) === 0) return;
+  if (state.options.mustWait(deployed)) return;
   const { serving } = deployed.revision;
   const environment =
-    serving.executorType === "container"
-      ? undefined
-      : state.options.environment(environmentKey(deployed.revision));
+    serving.executorType === "container" ? undefined : state.options.environment(deployed.revision);
   if (serving.executorType !== "container" && !environment) return;
   await writeTemplate(state, deployed, environment);
   await writeReplicas(state, deployed);
@@ -156,11 +157,10 @@ async function writeTemplate(
   deployed: Deployed,
   environment: KubeEnvironment | undefined,
 ): Promise<void> {
-  const { identity, serving } = deployed.revision;
-  const template = deployedTemplate(serving, environment);
+  const template = deployedTemplate(deployed.revision.serving, environment);
   const [token = ""] = options.tokensOf(deployed.namespace, deploymentMaker(deployed.name));
   const replicas = replicasOf(deployed);
-  const manifest = deploymentManifest(identity, serving, template, environment, replicas, token);
+  const manifest = deploymentManifest(deployed, template, environment, replicas, token);
   const fingerprint = createHash("sha256").update(JSON.stringify(manifest.spec.template)).digest("hex");
   if (deployed.replicas !== undefined && deployed.writtenTemplate === fingerprint) return;
   options.beforeWrite?.("deployment");
@@ -189,10 +189,9 @@ async function writeReplicas({ options }: State, deployed: Deployed): Promise<vo
 
 async function writeScale({ options }: State, deployed: Deployed): Promise<void> {
   const { scale, needed } = deployed;
-  const { identity, serving } = deployed.revision;
   const least = Math.max(scale.minPods, needed);
-  const autoscaler = autoscalerManifest(identity, serving, scale, least);
-  const service = serviceManifest(identity, serving);
+  const autoscaler = autoscalerManifest(deployed, scale, least);
+  const service = serviceManifest(deployed);
   const fingerprint = JSON.stringify([autoscaler.spec, service.spec]);
   if (fingerprint === deployed.writtenScale) return;
   await options.cluster.applyService(service);

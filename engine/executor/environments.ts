@@ -12,13 +12,17 @@ export interface Environments {
   readonly upsert: (object: KubeEnvironment) => void;
   readonly remove: (object: KubeEnvironment) => void;
   readonly pool: (key: string) => Pool | undefined;
+  /** That one and those of other images that versions hold on to; a pod is in one of them. */
+  readonly pools: (key: string) => Iterable<Pool>;
   /** The newest state of an Environment that is minded here. */
   readonly find: (key: string) => KubeEnvironment | undefined;
+  /** `wanted`: the Environment with the image that the pod is to have; absent = its own. */
   readonly take: (
     key: string,
     owner: string,
     deliver: (pod: Pod) => void,
     fail: (error: PlatformError) => void,
+    wanted?: KubeEnvironment,
   ) => Ticket;
   /** Pools may create pods from now on. */
   readonly open: () => void;
@@ -43,27 +47,27 @@ interface Entry {
   readonly uid: string;
   environment: KubeEnvironment;
   readonly pool: Pool;
+  /** By image. */
+  readonly pinned: Map<string, Pool>;
 }
 
 export function createEnvironments(options: EnvironmentsOptions): Environments {
-  const { log, settings } = options;
   const entries = new Map<string, Entry>();
   let opened = false;
 
-  const onTrouble = (environment: KubeEnvironment, message: string | undefined) => {
-    const { namespace, name } = environment.metadata;
-    if (message === undefined) {
-      log.info("pods of environment start again", { namespace, environment: name });
-      return;
-    }
-    log.warn("pods of environment do not start", { namespace, environment: name, message });
-    options.emitEvent({
-      kind: "Environment",
-      metadata: environment.metadata,
-      type: "Warning",
-      reason: "PoolFailing",
-      message,
-    });
+  const newPool = (key: string, environment: KubeEnvironment, poolsize?: number): Pool => {
+    const pool = poolOf(options, key, environment, poolsize);
+    if (opened) pool.open();
+    return pool;
+  };
+
+  /** Its pods are made when they are asked for. */
+  const pinnedPool = (key: string, { pinned }: Entry, wanted: KubeEnvironment): Pool => {
+    const { image } = wanted.spec.runtime;
+    let pool = pinned.get(image);
+    if (pool) pool.configure(wanted);
+    else pinned.set(image, (pool = newPool(key, wanted, 0)));
+    return pool;
   };
 
   const remove = ({ metadata }: KubeEnvironment) => {
@@ -71,7 +75,7 @@ export function createEnvironments(options: EnvironmentsOptions): Environments {
     const entry = entries.get(key);
     if (!entry) return;
     entries.delete(key);
-    entry.pool.close();
+    for (const pool of [entry.pool, ...entry.pinned.values()]) pool.close();
     options.onDeleted(key);
   };
 
@@ -90,19 +94,8 @@ export function createEnvironments(options: EnvironmentsOptions): Environments {
       options.onChanged(key);
       return;
     }
-    const pool = createPool({
-      environment,
-      log,
-      create: options.create,
-      discard: options.discard,
-      population: () => options.population(key),
-      onTrouble,
-      parallelStarts: settings.parallelStarts,
-      maxPods: settings.maxPodsPerEnvironment,
-      growth: settings.poolGrowth,
-    });
-    entries.set(key, { uid: metadata.uid, environment, pool });
-    if (opened) pool.open();
+    const pool = newPool(key, environment);
+    entries.set(key, { uid: metadata.uid, environment, pool, pinned: new Map() });
     options.onChanged(key);
   };
 
@@ -111,19 +104,68 @@ export function createEnvironments(options: EnvironmentsOptions): Environments {
     remove,
     pool: (key) => entries.get(key)?.pool,
     find: (key) => entries.get(key)?.environment,
-    take: (key, owner, deliver, fail) => {
+    pools: (key) => {
       const entry = entries.get(key);
+      return entry ? [entry.pool, ...entry.pinned.values()] : [];
+    },
+    take: (key, owner, deliver, fail, wanted) => {
+      const entry = entries.get(key);
+      if (entry && wanted && wanted.spec.runtime.image !== entry.environment.spec.runtime.image)
+        return pinnedPool(key, entry, wanted).take(owner, deliver, fail);
       if (entry) return entry.pool.take(owner, deliver, fail);
       fail(new PlatformError("function_not_ready", `Environment "${key}" does not exist`));
       return { cancel: () => undefined };
     },
     open: () => {
       opened = true;
-      for (const { pool } of entries.values()) pool.open();
+      for (const { pool, pinned } of entries.values())
+        for (const one of [pool, ...pinned.values()]) one.open();
     },
     snapshot: () => [...entries.values()].map(({ pool }) => pool.snapshot()),
     close: () => {
-      for (const { pool } of entries.values()) pool.stop();
+      for (const { pool, pinned } of entries.values())
+        for (const one of [pool, ...pinned.values()]) one.stop();
     },
   };
+}
+
+function poolOf(
+  options: EnvironmentsOptions,
+  key: string,
+  environment: KubeEnvironment,
+  poolsize: number | undefined,
+): Pool {
+  const { log, settings, create, discard } = options;
+  return createPool({
+    environment,
+    log,
+    create,
+    discard,
+    population: () => options.population(key),
+    onTrouble: (of, message) => tellTrouble(options, of, message),
+    parallelStarts: settings.parallelStarts,
+    maxPods: settings.maxPodsPerEnvironment,
+    growth: settings.poolGrowth,
+    ...(poolsize === undefined ? {} : { poolsize }),
+  });
+}
+
+function tellTrouble(
+  { log, emitEvent }: EnvironmentsOptions,
+  environment: KubeEnvironment,
+  message: string | undefined,
+): void {
+  const { namespace, name } = environment.metadata;
+  if (message === undefined) {
+    log.info("pods of environment start again", { namespace, environment: name });
+    return;
+  }
+  log.warn("pods of environment do not start", { namespace, environment: name, message });
+  emitEvent({
+    kind: "Environment",
+    metadata: environment.metadata,
+    type: "Warning",
+    reason: "PoolFailing",
+    message,
+  });
 }

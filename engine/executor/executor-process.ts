@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
-import { AcquireReply } from "../../api/wire/executor.ts";
+import { AcquireReply, WarmReply } from "../../api/wire/executor.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { joinGroup } from "../../kube/lease.ts";
 import { fastifyErrorHandler } from "../../net/error-reply.ts";
@@ -108,6 +108,7 @@ function alone(executor: Executor): Part {
   return {
     service: {
       acquire: (request, _forwarded, signal) => executor.acquire(request, signal),
+      warm: (request, _forwarded, signal) => executor.warm(request, signal),
       suspect: (report) => executor.suspect(report),
       load: (report) => executor.load(report),
       ready: () => executor.ready,
@@ -151,6 +152,11 @@ function groupMember(
     log,
     forward: (member, request, signal) =>
       clientOf(member).postJson(`/v2/acquire?${FORWARDED_QUERY}`, request, AcquireReply, {
+        timeoutMs: request.waitMs + REPLY_GRACE_MS,
+        ...(signal ? { signal } : {}),
+      }),
+    forwardWarm: (member, request, signal) =>
+      clientOf(member).postJson(`/v2/warm?${FORWARDED_QUERY}`, request, WarmReply, {
         timeoutMs: request.waitMs + REPLY_GRACE_MS,
         ...(signal ? { signal } : {}),
       }),

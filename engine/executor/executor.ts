@@ -1,6 +1,12 @@
 import { PlatformError } from "../../api/errors.ts";
 import { EXECUTOR_TYPES } from "../../api/kinds/function.ts";
-import type { AcquireReply, AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
+import type {
+  AcquireReply,
+  AcquireRequest,
+  SuspectReport,
+  WarmReply,
+  WarmRequest,
+} from "../../api/wire/executor.ts";
 import type { LoadReport } from "../../api/wire/load.ts";
 import { adoptionEnds, adoptSlices } from "./adoption.ts";
 import type { ArchiveSource } from "./archives.ts";
@@ -12,6 +18,7 @@ import type { PodCalls } from "./pod-calls.ts";
 import type { PoolSnapshot } from "./pool.ts";
 import type { Revision, RevisionSnapshot } from "./revision.ts";
 import type { ExecutorSettings } from "./settings.ts";
+import { warmUp } from "./warm-up.ts";
 import { environmentKey } from "./workload.ts";
 import type { WorkloadWrite } from "./workload-writer.ts";
 
@@ -39,16 +46,21 @@ export interface Executor {
   stop(): Promise<void>;
   /** Throws `PlatformError`. The signal aborts when the caller has left. */
   acquire(request: AcquireRequest, signal?: AbortSignal): Promise<AcquireReply>;
+  /** Starts pods ahead of requests (`warm-up.ts`); throws `PlatformError`. */
+  warm(request: WarmRequest, signal?: AbortSignal): Promise<WarmReply>;
   suspect(report: SuspectReport): void;
   /** What a router has to do. */
   load(report: LoadReport): void;
   /** The environment (`namespace/name`) that the call's revision runs in; undefined when the revision is not known. */
-  environmentOf(request: AcquireRequest): Promise<string | undefined>;
+  environmentOf(request: RevisionOf): Promise<string | undefined>;
   readonly ready: boolean;
   snapshot(): ExecutorSnapshot;
   /** Prometheus text. */
   metrics(): string;
 }
+
+/** What a call names a revision by. */
+export type RevisionOf = Pick<AcquireRequest, "namespace" | "name" | "uid" | "revision">;
 
 export interface ExecutorSnapshot {
   readonly ready: boolean;
@@ -103,6 +115,13 @@ export function createExecutor(options: ExecutorOptions): Executor {
         throw error;
       }
     },
+    warm: async (request, signal) => {
+      if (parts.phase === "starting") await started.promise;
+      if (parts.phase === "stopped") throw stopping();
+      const revision = functions.revision(request.uid, request.revision) ?? (await lookUp(parts, request));
+      checkServable(revision, request);
+      return warmUp(parts, revision, request, signal);
+    },
     suspect: (report) => parts.watchdog.suspect(report),
     load: (report) => parts.load.record(report),
     get ready() {
@@ -127,12 +146,14 @@ export function createExecutor(options: ExecutorOptions): Executor {
 
 async function start(parts: Parts): Promise<void> {
   const { cluster } = parts.options;
-  const { environments, functions, fleet, slices, workloads, deployments, scaler } = parts;
+  const { environments, functions, aliases, fleet, slices, workloads, deployments, scaler } = parts;
   const stopped = () => parts.phase === "stopped";
   await Promise.all([
     cluster.environments.start({ upsert: environments.upsert, remove: environments.remove }),
     cluster.functions.start({ upsert: functions.upsert, remove: functions.remove }),
+    cluster.versions.start({ upsert: functions.upsertVersion, remove: functions.removeVersion }),
   ]);
+  await cluster.aliases.start({ upsert: aliases.upsert, remove: aliases.remove });
   await adoptSlices(parts);
   await cluster.replicaSets.start({ upsert: workloads.observe, remove: workloads.vanish });
   await cluster.deployments.start({ upsert: deployments.observe, remove: deployments.vanish });
@@ -184,19 +205,28 @@ async function stop(parts: Parts): Promise<void> {
     cluster.deployments.stop(),
     cluster.autoscalers.stop(),
     cluster.functions.stop(),
+    cluster.versions.stop(),
+    cluster.aliases.stop(),
     cluster.environments.stop(),
   ]);
   fleet.close();
 }
 
 /** The router may have seen the new revision before this process's watch did. */
-async function lookUp({ options, functions }: Parts, request: AcquireRequest): Promise<Revision> {
+async function lookUp({ options, functions }: Parts, request: RevisionOf): Promise<Revision> {
   const { namespace, name } = request;
   const object = await options.cluster.getFunction(namespace, name);
   if (object) functions.upsert(object);
   const revision = functions.revision(request.uid, request.revision);
   if (revision) return revision;
-  if (functions.find(namespace, name)?.uid !== request.uid)
+  const fn = functions.find(namespace, name);
+  if (fn?.uid === request.uid) {
+    for (const version of await options.cluster.listVersions(namespace, fn.uid))
+      functions.upsertVersion(version);
+    const published = functions.revision(request.uid, request.revision);
+    if (published) return published;
+  }
+  if (fn?.uid !== request.uid)
     throw new PlatformError(
       "function_not_found",
       `Function "${namespace}/${name}" with UID "${request.uid}" does not exist`,
@@ -207,7 +237,7 @@ async function lookUp({ options, functions }: Parts, request: AcquireRequest): P
   );
 }
 
-function checkServable({ identity, serving }: Revision, { namespace, name }: AcquireRequest): void {
+function checkServable({ identity, serving }: Revision, { namespace, name }: RevisionOf): void {
   if (identity.namespace !== namespace || identity.name !== name)
     throw new PlatformError(
       "function_not_found",

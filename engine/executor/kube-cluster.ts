@@ -1,6 +1,13 @@
 import { isDirectImage } from "../../api/direct-image.ts";
 import type { Environment } from "../../api/kinds/environment.ts";
-import { API_GROUP_VERSION, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
+import type { FunctionVersion } from "../../api/kinds/index.ts";
+import {
+  API_GROUP_VERSION,
+  LABEL_COMPONENT,
+  LABEL_FUNCTION_UID,
+  LABEL_MANAGED_BY,
+  MANAGED_BY,
+} from "../../api/names.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import {
   AUTOSCALERS,
@@ -16,7 +23,7 @@ import {
 } from "../../kube/core.ts";
 import { createEventRecorder } from "../../kube/events.ts";
 import { createInformer, type Informer } from "../../kube/informer.ts";
-import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
+import { ENVIRONMENTS, FUNCTION_ALIASES, FUNCTION_VERSIONS, FUNCTIONS } from "../../kube/kinds.ts";
 import { isAlreadyExists, isConflict, isNotFound } from "../../kube/kube-error.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import type {
@@ -26,6 +33,8 @@ import type {
   KubeData,
   KubeEnvironment,
   KubeFunction,
+  KubeFunctionAlias,
+  KubeFunctionVersion,
   KubePod,
   KubeSlice,
   ObjectMeta,
@@ -62,6 +71,11 @@ export function kubeCluster({ client, log, fetcherImage }: KubeClusterOptions): 
     getFunction: async (namespace, name) => {
       const found = await client.find(FUNCTIONS, { namespace, name });
       return found && { metadata: metaOf(found), status: { serving: found.status?.serving } };
+    },
+    listVersions: async (namespace, functionUid) => {
+      const labelSelector = `${LABEL_FUNCTION_UID}=${functionUid}`;
+      const { items } = await client.list(FUNCTION_VERSIONS, { namespace, labelSelector });
+      return items.map(versionOf);
     },
     getSecret: async (namespace, name) => dataOf(await client.find(SECRETS, { namespace, name })),
     getConfigMap: async (namespace, name) => dataOf(await client.find(CONFIG_MAPS, { namespace, name })),
@@ -102,7 +116,14 @@ export function kubeCluster({ client, log, fetcherImage }: KubeClusterOptions): 
 
 type Watches = Pick<
   Cluster,
-  "functions" | "environments" | "pods" | "replicaSets" | "deployments" | "autoscalers"
+  | "functions"
+  | "versions"
+  | "aliases"
+  | "environments"
+  | "pods"
+  | "replicaSets"
+  | "deployments"
+  | "autoscalers"
 >;
 
 /** Kinds that the executor follows, none of them before it is started. */
@@ -114,6 +135,23 @@ function watches(client: KubeClient, log: ExecutorLog, fetcherImage: string): Wa
     functions: watched(
       createInformer({ client, type: FUNCTIONS, onError: onError("Functions") }),
       (object): KubeFunction => ({ metadata: metaOf(object), status: { serving: object.status?.serving } }),
+    ),
+    versions: watched(
+      createInformer({
+        client,
+        type: FUNCTION_VERSIONS,
+        transform: withoutSnapshot,
+        onError: onError("FunctionVersions"),
+      }),
+      versionOf,
+    ),
+    aliases: watched(
+      createInformer({ client, type: FUNCTION_ALIASES, onError: onError("FunctionAliases") }),
+      (object): KubeFunctionAlias => ({
+        metadata: metaOf(object),
+        spec: object.spec,
+        ...(object.status ? { status: object.status } : {}),
+      }),
     ),
     environments: watched(
       createInformer({ client, type: ENVIRONMENTS, onError: onError("Environments") }),
@@ -280,6 +318,22 @@ const plain = ({ name, namespace, uid }: ObjectMeta) => ({ name, namespace, uid 
 /** The executor reads no pod's spec, and ten thousand of them would fill its memory. */
 function withoutSpec(pod: Pod): Pod {
   return { metadata: pod.metadata, spec: { containers: [] }, ...(pod.status ? { status: pod.status } : {}) };
+}
+
+/** A snapshot is as large as its Function, and what it serves says all of it that matters here. */
+function withoutSnapshot(version: FunctionVersion): FunctionVersion {
+  const { snapshot, ...spec } = version.spec;
+  const { environment, package: code, InvokeStrategy } = snapshot;
+  return { ...version, spec: { ...spec, snapshot: { environment, package: code, InvokeStrategy } } };
+}
+
+function versionOf(object: FunctionVersion): KubeFunctionVersion {
+  const { functionName, functionUID } = object.spec;
+  return {
+    metadata: metaOf(object),
+    spec: { functionName, functionUID },
+    status: { serving: object.status?.serving },
+  };
 }
 
 function podOf(pod: Pod): KubePod {

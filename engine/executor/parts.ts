@@ -1,6 +1,7 @@
 import type { Serving } from "../../api/kinds/serving.ts";
 import { type AdoptionParts, adoptPod, adoptSpecialised, ORPHAN_DEADLINE_MS } from "./adoption.ts";
 import { type ArchiveCache, archiveCache } from "./archives.ts";
+import { type Aliases, createAliases } from "./aliases.ts";
 import { type AutoScale, createAutoScale } from "./auto-scale.ts";
 import { createConditions } from "./conditions.ts";
 import { type ContentSource, contentSource } from "./content.ts";
@@ -17,6 +18,9 @@ import { podCalls } from "./pod-calls.ts";
 import { createPodLabels, type PodLabels } from "./pod-labels.ts";
 import {
   becameCurrent,
+  environmentOf,
+  named,
+  needed,
   podGeneric,
   podGone,
   podReadiness,
@@ -30,7 +34,7 @@ import { createPrefetcher, type Prefetcher } from "./prefetch.ts";
 import { createRevision, type Revision } from "./revision.ts";
 import { createRollover, type Rollover } from "./rollover.ts";
 import { createScaler, type Scaler } from "./scaler.ts";
-import { applyScale, drained, scaleDown, scaleOf, scaleTarget } from "./scaling.ts";
+import { applyScale, drained, keptPods, retainedPods, scaleDown, scaleTarget } from "./scaling.ts";
 import { createSharedPods, type SharedPods } from "./shared-pods.ts";
 import { createSliceWriter, type SliceWriter } from "./slices.ts";
 import { createWatchdog, type Watchdog } from "./watchdog.ts";
@@ -51,6 +55,7 @@ export interface Parts extends AdoptionParts {
   /** Revisions that are not served any more and whose pods a Deployment is about to take away. */
   readonly fading: Set<Revision>;
   readonly load: LoadBook;
+  readonly aliases: Aliases;
   readonly scaler: Scaler;
   readonly autoScale: AutoScale;
   /** Numbers of pods that revisions may have, by their key, as the Functions say now. */
@@ -83,13 +88,13 @@ export function connectParts(options: ExecutorOptions): Parts {
     fleet,
     environments: connectEnvironments(options, owns, later),
     functions: connectFunctions(options, later),
+    aliases: connectAliases(later),
     shared: connectShared(options, later),
     rollover: connectRollover(options, later),
     slices: connectSlices(options, later),
     labels: createPodLabels({ cluster, log, beforeWrite: () => options.onFaultPoint?.("before-label") }),
     reaper: createIdleReaper({
-      retained: (revision) =>
-        Math.max(revision.serving.limits.retainPods, scaleOf(parts, revision)?.minPods ?? 0),
+      retained: (revision) => retainedPods(parts, revision),
       discard: (pod, reason, graceSeconds) => scaleDown(parts, pod, reason, graceSeconds),
     }),
     watchdog: createWatchdog({ log, discard, byUid, pollIntervalMs, silenceGraceMs }),
@@ -221,7 +226,18 @@ const connectFunctions = ({ log }: ExecutorOptions, parts: Later): Functions =>
     create: (identity, serving) => createRevision(revisionOptions(parts(), identity, serving)),
     onServed: (revision, serving) => served(parts(), revision, serving),
     onCurrent: (revision, previous) => becameCurrent(parts(), revision, previous),
+    onNamed: (revision) => named(parts(), revision),
     onSuperseded: (revision, deleted) => superseded(parts(), revision, deleted),
+  });
+
+const connectAliases = (parts: Later): Aliases =>
+  createAliases({
+    functions: {
+      find: (namespace, name) => parts().functions.find(namespace, name),
+      versionRevision: (namespace, version, uid) =>
+        parts().functions.versionRevision(namespace, version, uid),
+    },
+    onNeeded: (revision) => needed(parts(), revision),
   });
 
 const connectWorkloads = (
@@ -235,7 +251,7 @@ const connectWorkloads = (
     owns,
     tokensOf,
     functions: { revision: (uid, revision) => parts().functions.revision(uid, revision) },
-    environment: (key) => parts().environments.find(key),
+    environment: (revision) => environmentOf(parts(), revision),
     isWithdrawn: (revision) => parts().rollover.isWithdrawn(revision),
     beforeWrite: (write) => onFaultPoint?.(`before-${write}`),
   });
@@ -250,8 +266,13 @@ const connectDeployments = (
     log,
     owns,
     tokensOf,
-    functions: { revision: (uid, revision) => parts().functions.revision(uid, revision) },
-    environment: (key) => parts().environments.find(key),
+    functions: {
+      revision: (uid, revision) => parts().functions.revision(uid, revision),
+      isNamed: (revision) => parts().functions.isNamed(revision),
+      isCurrent: (revision) => parts().functions.isCurrent(revision),
+    },
+    keptPods: (revision, pods) => keptPods(parts(), revision, pods),
+    environment: (revision) => environmentOf(parts(), revision),
     conditions: createConditions({ cluster, log }),
     beforeWrite: (write) => onFaultPoint?.(`before-${write}`),
   });

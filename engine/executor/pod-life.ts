@@ -1,9 +1,11 @@
 import type { Serving } from "../../api/kinds/serving.ts";
+import type { KubeEnvironment } from "./cluster.ts";
 import type { Content } from "./content.ts";
 import { isDeploymentPod } from "./deployment-manifest.ts";
 import type { Environments } from "./environments.ts";
 import type { Parts } from "./parts.ts";
 import type { Pod } from "./pod.ts";
+import { pinnedEnvironment } from "./pinned-environment.ts";
 import { podTemplate } from "./pod-manifest.ts";
 import { type FunctionIdentity, type Revision, type RevisionOptions, revisionKey } from "./revision.ts";
 import { maxPodsOf } from "./scaling.ts";
@@ -25,19 +27,20 @@ export function revisionOptions(parts: Parts, identity: FunctionIdentity, servin
     identity,
     log: options.log,
     attempts: options.settings.specializeAttempts,
-    maxPods: () => maxPodsOf(parts, identity.uid, { key, serving }),
+    maxPods: () => maxPodsOf(parts, { key, serving }),
     content: () =>
       serving.executorType === "container"
         ? Promise.resolve(NO_CONTENT)
         : contents.read(key, identity.namespace, serving),
     take: (deliver, fail) => {
-      if (parts.deployments.handles({ serving }))
-        return parts.deployments.take(key, identity.uid, deliver, fail);
+      if (parts.deployments.handles({ serving })) return parts.deployments.take(key, deliver, fail);
       const template = sharedTemplate(environments, environment);
       if (template !== undefined)
         return parts.shared.take(environment, identity.uid, template, deliver, fail);
       const spare = parts.workloads.spare(key);
-      if (!spare) return environments.take(environment, key, deliver, fail);
+      const revision = parts.functions.revision(identity.uid, serving.revision);
+      const wanted = revision && environmentOf(parts, revision);
+      if (!spare) return environments.take(environment, key, deliver, fail, wanted);
       deliver(spare);
       return SERVED;
     },
@@ -58,6 +61,16 @@ export function revisionOptions(parts: Parts, identity: FunctionIdentity, servin
     },
     onOutcome: metrics.specialised,
   };
+}
+
+/** The environment that the revision's pods are made of. */
+export function environmentOf(parts: Parts, revision: Revision): KubeEnvironment | undefined {
+  const { environments, functions, options } = parts;
+  const found = environments.find(environmentKey(revision));
+  const ofVersion = functions.isNamed(revision) && !functions.isCurrent(revision);
+  return found && ofVersion
+    ? pinnedEnvironment(found, revision.serving, options.settings.fetcherImage)
+    : found;
 }
 
 /** A container function brings what it needs in its pod. */
@@ -96,7 +109,7 @@ export function podGone(parts: Parts, pod: Pod, reason: string, failed: boolean)
   if (failed) options.log.warn("pod ended", { pod: pod.name, namespace: pod.namespace, reason });
   watchdog.forget(pod);
   reaper.forget(pod);
-  environments.pool(pod.environment)?.gone(pod, reason, failed);
+  for (const pool of environments.pools(pod.environment)) pool.gone(pod, reason, failed);
   const revision = serving.get(pod);
   serving.delete(pod);
   revision?.gone(pod);
@@ -108,7 +121,7 @@ export function podGone(parts: Parts, pod: Pod, reason: string, failed: boolean)
 
 /** Pods of the pools serve whoever calls first; one that a ReplicaSet or a Deployment made is its revision's. */
 export function podGeneric({ workloads, deployments, environments, fleet }: Parts, pod: Pod): void {
-  if (pod.maker === "") environments.pool(pod.environment)?.ready(pod);
+  if (pod.maker === "") for (const pool of environments.pools(pod.environment)) pool.ready(pod);
   else if (isDeploymentPod(pod)) deployments.ready(pod);
   else if (!workloads.ready(pod)) fleet.discard(pod, "its revision is not served any more", 0);
 }
@@ -129,16 +142,30 @@ export function podTrouble(
   message: string,
 ): void {
   if (isDeploymentPod(pod)) deployments.trouble(pod, reason, message);
-  else environments.pool(pod.environment)?.trouble(pod, reason, message);
+  else for (const pool of environments.pools(pod.environment)) pool.trouble(pod, reason, message);
 }
 
 /** The Function serves the revision, perhaps with other numbers of pods than before. */
 export function served(parts: Parts, revision: Revision, { scale }: Serving): void {
-  const { scales, deployments, fading } = parts;
+  const { scales, deployments, fading, functions } = parts;
   scales.set(revision.key, scale);
   fading.delete(revision);
-  if (scale && deployments.handles(revision) && parts.owns(environmentKey(revision)))
-    deployments.current(revision, scale);
+  if (!scale || !deployments.handles(revision) || !parts.owns(environmentKey(revision))) return;
+  if (functions.isCurrent(revision)) deployments.current(revision, scale);
+  else deployments.named(revision, scale);
+}
+
+/** A version names the revision: it goes on, or begins, beside the one that the Function serves. */
+export function named({ rollover }: Parts, revision: Revision): void {
+  rollover.current(revision);
+}
+
+/** An alias stands for the revision: what it is made of is read ahead, no pod is started. */
+export function needed(parts: Parts, revision: Revision): void {
+  if (!parts.owns(environmentKey(revision)) || revision.serving.executorType === "container") return;
+  parts.prefetcher.add(() =>
+    parts.contents.read(revision.key, revision.identity.namespace, revision.serving),
+  );
 }
 
 /** The revision is not served any more. A Deployment takes its pods away itself, once those of the next revision serve. */
@@ -147,7 +174,7 @@ export function superseded(parts: Parts, revision: Revision, deleted: boolean): 
   const { uid, namespace, name } = revision.identity;
   const next = deleted ? undefined : functions.find(namespace, name)?.current;
   const rolls = deployments.handles(revision) && next !== undefined && deployments.handles(next);
-  if (rolls && revision.pods().size > 0) {
+  if (rolls && revision.pods().size > 0 && !deployments.isBeside(revision.key)) {
     fading.add(revision);
     return;
   }
@@ -156,9 +183,13 @@ export function superseded(parts: Parts, revision: Revision, deleted: boolean): 
 }
 
 /** Routers are told to send nothing to the revision any more, or may again. */
-export function withdrawn({ slices, workloads, deployments, functions }: Parts, revision: Revision): void {
+export function withdrawn(
+  { slices, workloads, deployments, functions, rollover }: Parts,
+  revision: Revision,
+): void {
   slices.touch(revision);
   workloads.changed(revision);
+  if (rollover.isWithdrawn(revision) && deployments.dropped(revision.key)) return;
   const { uid, namespace, name } = revision.identity;
   const current = functions.find(namespace, name)?.current;
   if (deployments.handles(revision) && current && !deployments.handles(current)) deployments.remove(uid);

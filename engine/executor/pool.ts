@@ -61,6 +61,8 @@ export interface PoolOptions {
   readonly maxPods: number;
   /** Pods above poolsize that a high rate of claims may ask for. */
   readonly growth: number;
+  /** Instead of the Environment's own. */
+  readonly poolsize?: number;
   readonly now?: () => number;
 }
 
@@ -97,6 +99,8 @@ const DEFAULT_START_MS = 300;
 /** Generic pods that an Environment asks for: 3 unless said otherwise, and always 3 under contract versions 1 and 2. */
 export const poolsizeOf = ({ spec }: KubeEnvironment): number =>
   spec.version < 3 ? 3 : (spec.poolsize ?? 3);
+
+const sizeOf = ({ options, environment }: State): number => options.poolsize ?? poolsizeOf(environment);
 
 export function createPool(options: PoolOptions): Pool {
   const state: State = {
@@ -152,7 +156,7 @@ export function createPool(options: PoolOptions): Pool {
     stop: () => stop(state),
     snapshot: () => ({
       environment: `${state.environment.metadata.namespace}/${state.environment.metadata.name}`,
-      poolsize: poolsizeOf(state.environment),
+      poolsize: sizeOf(state),
       target: target(state),
       ready: state.ready.length,
       starting: state.starting.size,
@@ -182,7 +186,7 @@ function configure(state: State, environment: KubeEnvironment): void {
 function shrink(state: State): void {
   state.shrinkTimer = undefined;
   for (const pod of state.ready.slice(target(state))) state.options.discard(pod, "the pool became smaller");
-  if (state.ready.length > poolsizeOf(state.environment)) shrinkLater(state);
+  if (state.ready.length > sizeOf(state)) shrinkLater(state);
 }
 
 /** The rate of claims falls without anything else happening, so a pool that has grown looks again. */
@@ -239,13 +243,13 @@ function ready(state: State, pod: Pod): void {
   if (ticket) hand(state, pod, ticket.deliver);
   else if (state.ready.length < target(state)) state.ready.push(pod);
   else state.options.discard(pod, "nobody waits for it and the pool is full", 0);
-  if (state.ready.length > poolsizeOf(state.environment)) shrinkLater(state);
+  if (state.ready.length > sizeOf(state)) shrinkLater(state);
   refill(state);
 }
 
 /** Generic pods to keep ready: poolsize, and more while claims come faster than pods start. */
 function target(state: State): number {
-  const poolsize = poolsizeOf(state.environment);
+  const poolsize = sizeOf(state);
   if (poolsize === 0) return 0;
   const oldestMs = state.now() - RATE_WINDOW_MS;
   const firstRecent = state.claims.findIndex((claimedMs) => claimedMs >= oldestMs);

@@ -23,13 +23,33 @@ export const scaleOf = (
   { key, serving }: Pick<Revision, "key" | "serving">,
 ): Serving["scale"] => scales.get(key) ?? serving.scale;
 
+/**
+ * Pods that the revision keeps although they are idle: what it says where it has requests, one where an alias may need it at any moment,
+ * and none where only a version names it.
+ */
+export function retainedPods(parts: Parts, revision: Revision): number {
+  const retained = hasRequests(parts, revision) ? revision.serving.limits.retainPods : 0;
+  return Math.max(retained, leastPods(parts, revision));
+}
+
+const hasRequests = ({ functions, aliases }: Parts, revision: Revision): boolean =>
+  functions.isCurrent(revision) || aliases.serves(revision);
+
+const leastPods = (parts: Parts, revision: Revision): number =>
+  Math.max(
+    hasRequests(parts, revision) ? (scaleOf(parts, revision)?.minPods ?? 0) : 0,
+    parts.aliases.keeps(revision) ? 1 : 0,
+  );
+
+/** Pods that the revision goes on with when it has `pods` and the Function begins to serve another one. */
+export function keptPods({ aliases }: Parts, revision: Revision, pods: number): number {
+  if (aliases.serves(revision)) return pods;
+  return aliases.keeps(revision) ? 1 : 0;
+}
+
 /** Most pods that the revision may have now. */
-export function maxPodsOf(
-  parts: Parts,
-  functionUid: string,
-  revision: Pick<Revision, "key" | "serving">,
-): number {
-  if (parts.deployments.handles(revision)) return parts.deployments.maxPods(revision.key, functionUid);
+export function maxPodsOf(parts: Parts, revision: Pick<Revision, "key" | "serving">): number {
+  if (parts.deployments.handles(revision)) return parts.deployments.maxPods(revision.key);
   return Math.min(
     revision.serving.limits.concurrency,
     scaleOf(parts, revision)?.maxPods ?? Number.POSITIVE_INFINITY,
@@ -42,23 +62,27 @@ export function maxPodsOf(
  */
 export function scaleTarget(parts: Parts, revision: Revision): ScaleTarget | undefined {
   const { workloads, deployments, functions, rollover, options } = parts;
-  const { identity, serving } = revision;
-  const { limits } = serving;
+  const { limits } = revision.serving;
   const deployed = deployments.handles(revision);
-  if (functions.find(identity.namespace, identity.name)?.current !== revision) return undefined;
-  if (rollover.isWithdrawn(revision)) return undefined;
+  if (!functions.isNamed(revision) || rollover.isWithdrawn(revision)) return undefined;
   if (!deployed && (!workloads.handles(revision) || revision.pods().size === 0)) return undefined;
-  const { minPods = 0, maxPods = limits.concurrency, requestsPerSecond } = scaleOf(parts, revision) ?? {};
+  const { maxPods = limits.concurrency, requestsPerSecond } = scaleOf(parts, revision) ?? {};
   return {
     requestsPerPod: limits.requestsPerPod,
     utilization: options.settings.targetUtilization / 100,
     requestsPerSecond,
-    minPods: deployed ? minPods : Math.max(1, minPods),
+    minPods: deployed ? leastDeployed(parts, revision) : Math.max(1, leastPods(parts, revision)),
     maxPods: Math.min(maxPods, limits.concurrency),
     downAfterMs: options.settings.scaleDownDelayMs,
     toZeroAfterMs: deployed ? limits.idleTimeoutMs : Number.POSITIVE_INFINITY,
   };
 }
+
+/** A Deployment that an alias needs no more than perhaps is not started for that alone. */
+const leastDeployed = (parts: Parts, revision: Revision): number =>
+  parts.functions.isCurrent(revision)
+    ? (scaleOf(parts, revision)?.minPods ?? 0)
+    : Math.min(leastPods(parts, revision), revision.pods().size);
 
 /** Brings the revision to so many pods. Above what requests need, a HorizontalPodAutoscaler decides where one works. */
 export function applyScale({ deployments, autoScale }: Parts, revision: Revision, pods: number): void {

@@ -1,7 +1,13 @@
-import Fastify, { type FastifyInstance } from "fastify";
+import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import type { z } from "zod";
 import { PlatformError } from "../../api/errors.ts";
-import { type AcquireReply, AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
+import {
+  type AcquireReply,
+  AcquireRequest,
+  SuspectReport,
+  type WarmReply,
+  WarmRequest,
+} from "../../api/wire/executor.ts";
 import { LoadReport } from "../../api/wire/load.ts";
 import type { ExecutorSnapshot } from "./executor.ts";
 
@@ -12,6 +18,7 @@ export interface ExecutorService {
     forwarded: boolean,
     signal: AbortSignal,
   ) => Promise<AcquireReply>;
+  readonly warm: (request: WarmRequest, forwarded: boolean, signal: AbortSignal) => Promise<WarmReply>;
   readonly suspect: (report: SuspectReport, forwarded: boolean) => void;
   readonly load: (report: LoadReport, forwarded: boolean) => void;
   readonly ready: () => boolean;
@@ -50,11 +57,12 @@ export function createExecutorServer(options: ExecutorServerOptions): ExecutorSe
 
   app.post("/v2/acquire", async (request, reply) => {
     const message = parse(AcquireRequest, request.body, "acquire");
-    const left = new AbortController();
-    reply.raw.once("close", () => {
-      if (!reply.raw.writableFinished) left.abort();
-    });
-    return executor.acquire(message, isForwarded(request), left.signal);
+    return executor.acquire(message, isForwarded(request), callerLeft(reply));
+  });
+  app.post("/v2/warm", async (request, reply) => {
+    const message = parse(WarmRequest, request.body, "warm");
+    const answer = await executor.warm(message, isForwarded(request), callerLeft(reply));
+    return reply.code(answer.ready >= answer.wanted ? 200 : 202).send(answer);
   });
   app.post("/v2/suspect", async (request, reply) => {
     executor.suspect(parse(SuspectReport, request.body, "suspect"), isForwarded(request));
@@ -77,6 +85,15 @@ export function createExecutorServer(options: ExecutorServerOptions): ExecutorSe
     start: () => app.listen({ host: options.host, port: options.port }),
     stop: () => app.close(),
   };
+}
+
+/** Aborts when the caller goes before it has its answer. */
+function callerLeft({ raw }: FastifyReply): AbortSignal {
+  const left = new AbortController();
+  raw.once("close", () => {
+    if (!raw.writableFinished) left.abort();
+  });
+  return left.signal;
 }
 
 function parse<T>(shape: z.ZodType<T>, body: unknown, what: string): T {

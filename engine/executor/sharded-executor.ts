@@ -1,7 +1,13 @@
 import { PlatformError } from "../../api/errors.ts";
-import type { AcquireReply, AcquireRequest, SuspectReport } from "../../api/wire/executor.ts";
+import type {
+  AcquireReply,
+  AcquireRequest,
+  SuspectReport,
+  WarmReply,
+  WarmRequest,
+} from "../../api/wire/executor.ts";
 import type { LoadReport } from "../../api/wire/load.ts";
-import type { Executor, ExecutorSnapshot } from "./executor.ts";
+import type { Executor, ExecutorSnapshot, RevisionOf } from "./executor.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import { ownerOf } from "./ownership.ts";
 
@@ -22,6 +28,7 @@ export interface ShardedExecutorOptions {
   readonly create: (owns: (environment: string) => boolean) => Executor;
   /** Passes a call on to another member. */
   readonly forward: (member: string, request: AcquireRequest, signal?: AbortSignal) => Promise<AcquireReply>;
+  readonly forwardWarm: (member: string, request: WarmRequest, signal?: AbortSignal) => Promise<WarmReply>;
   readonly forwardSuspect: (member: string, report: SuspectReport) => void;
   readonly forwardLoad: (member: string, report: LoadReport) => void;
   readonly handoverMs: number;
@@ -36,6 +43,7 @@ export interface ShardedExecutor {
     forwarded: boolean,
     signal?: AbortSignal,
   ) => Promise<AcquireReply>;
+  readonly warm: (request: WarmRequest, forwarded: boolean, signal?: AbortSignal) => Promise<WarmReply>;
   readonly suspect: (report: SuspectReport, forwarded: boolean) => void;
   readonly load: (report: LoadReport, forwarded: boolean) => void;
   readonly ready: () => boolean;
@@ -45,6 +53,13 @@ export interface ShardedExecutor {
 }
 
 const RETRY_PAUSE_MS = 50;
+
+type Shared = RevisionOf & { readonly waitMs: number };
+interface Call<Q extends Shared> {
+  readonly request: Q;
+  readonly forwarded: boolean;
+  readonly signal: AbortSignal | undefined;
+}
 
 export function createShardedExecutor(options: ShardedExecutorOptions): ShardedExecutor {
   const { self, log } = options;
@@ -81,45 +96,52 @@ export function createShardedExecutor(options: ShardedExecutorOptions): ShardedE
       .catch((error: unknown) => log.error("cannot take over environments", { error }));
   };
 
-  const once = async (
-    request: AcquireRequest,
-    forwarded: boolean,
-    signal?: AbortSignal,
-  ): Promise<AcquireReply> => {
-    const executor = current;
-    if (!executor) throw changingHands();
-    const environment = await executor.environmentOf(request);
-    if (executor !== current) throw changingHands();
-    const owner = environment === undefined ? self : ownerOf(environment, members);
-    if (owner === self) return executor.acquire(request, signal);
-    if (forwarded || owner === undefined) throw changingHands();
-    return options.forward(owner, request, signal);
+  const others = () => members.filter((member) => member !== self);
+
+  /** By whoever minds the revision, until the call's own time limit. */
+  const served = <Q extends Shared, R>(
+    { request, forwarded, signal }: Call<Q>,
+    here: (executor: Executor, request: Q) => Promise<R>,
+    there: (member: string, request: Q) => Promise<R>,
+  ): Promise<R> => {
+    return untilServed(
+      request.waitMs,
+      () => stopped || signal?.aborted === true,
+      async (waitMs) => {
+        const left = { ...request, waitMs };
+        const executor = current;
+        if (!executor) throw changingHands();
+        const environment = await executor.environmentOf(left);
+        if (executor !== current) throw changingHands();
+        const owner = environment === undefined ? self : ownerOf(environment, members);
+        if (owner === self) return here(executor, left);
+        if (forwarded || owner === undefined) throw changingHands();
+        return there(owner, left);
+      },
+    );
   };
 
   return {
     membersChanged,
-    acquire: async (request, forwarded, signal) => {
-      const until = performance.now() + request.waitMs;
-      for (;;) {
-        const waitMs = Math.ceil(until - performance.now());
-        try {
-          return await once({ ...request, waitMs: Math.max(1, waitMs) }, forwarded, signal);
-        } catch (error) {
-          const again = error instanceof PlatformError && error.code === "executor_unavailable";
-          if (!again || stopped || signal?.aborted === true || waitMs <= RETRY_PAUSE_MS) throw error;
-          await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
-        }
-      }
-    },
+    acquire: (request, forwarded, signal) =>
+      served(
+        { request, forwarded, signal },
+        (executor, left) => executor.acquire(left, signal),
+        (member, left) => options.forward(member, left, signal),
+      ),
+    warm: (request, forwarded, signal) =>
+      served(
+        { request, forwarded, signal },
+        (executor, left) => executor.warm(left, signal),
+        (member, left) => options.forwardWarm(member, left, signal),
+      ),
     suspect: (report, forwarded) => {
       current?.suspect(report);
-      if (forwarded) return;
-      for (const member of members) if (member !== self) options.forwardSuspect(member, report);
+      if (!forwarded) for (const member of others()) options.forwardSuspect(member, report);
     },
     load: (report, forwarded) => {
       current?.load(report);
-      if (forwarded) return;
-      for (const member of members) if (member !== self) options.forwardLoad(member, report);
+      if (!forwarded) for (const member of others()) options.forwardLoad(member, report);
     },
     ready: () => {
       wasReady ||= current?.ready ?? false;
@@ -134,6 +156,25 @@ export function createShardedExecutor(options: ShardedExecutorOptions): ShardedE
       await changing;
     },
   };
+}
+
+/** Tries again as long as it meets a change of hands and has time left. */
+async function untilServed<R>(
+  limitMs: number,
+  givenUp: () => boolean,
+  attempt: (waitMs: number) => Promise<R>,
+): Promise<R> {
+  const until = performance.now() + limitMs;
+  for (;;) {
+    const waitMs = Math.ceil(until - performance.now());
+    try {
+      return await attempt(Math.max(1, waitMs));
+    } catch (error) {
+      const again = error instanceof PlatformError && error.code === "executor_unavailable";
+      if (!again || givenUp() || waitMs <= RETRY_PAUSE_MS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
+    }
+  }
 }
 
 const changingHands = () =>

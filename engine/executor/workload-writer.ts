@@ -2,8 +2,9 @@ import type { Cluster, KubeEnvironment, KubeReplicaSet } from "./cluster.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import { podTemplate } from "./pod-manifest.ts";
 import { replicaSetMaker, replicaSetManifest, servedLabels } from "./replica-set-manifest.ts";
+import type { Revision } from "./revision.ts";
 import { createTimers } from "./timers.ts";
-import { environmentKey, visibleReplicas, type Workload } from "./workload.ts";
+import { visibleReplicas, type Workload } from "./workload.ts";
 
 /** Writes workloads to the API server; it keeps invariants 1, 2 and 5 of `workloads.ts`. */
 export interface WorkloadWriter {
@@ -20,7 +21,7 @@ export interface WorkloadWriterOptions {
   readonly cluster: Pick<Cluster, "applyReplicaSet" | "orphanReplicaSet" | "handOverPod" | "annotatePod">;
   readonly log: ExecutorLog;
   readonly tokensOf: (namespace: string, name: string) => readonly string[];
-  readonly environment: (key: string) => KubeEnvironment | undefined;
+  readonly environment: (revision: Revision) => KubeEnvironment | undefined;
   /** Called before a write; for tests of crashes. */
   readonly beforeWrite?: (write: WorkloadWrite) => void;
   /** Nothing of the workload is left to write for now. */
@@ -122,7 +123,7 @@ async function write(state: State, workload: Workload): Promise<void> {
 
 async function apply({ options }: State, workload: Workload): Promise<void> {
   const { revision, name } = workload;
-  const environment = options.environment(environmentKey(revision));
+  const environment = options.environment(revision);
   if (!environment) return;
   const replicas = visibleReplicas(workload);
   const template = podTemplate(environment);

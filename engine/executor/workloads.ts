@@ -193,7 +193,7 @@ function lower(state: State, workload: Workload): void {
 
 function ready(state: State, pod: Pod): boolean {
   const workload = makerOf(state, pod);
-  const environment = workload && state.options.environment(environmentKey(workload.revision));
+  const environment = workload && state.options.environment(workload.revision);
   if (!workload?.open || !environment) return false;
   if (pod.template !== podTemplate(environment).hash) {
     state.writer.touch(workload);

@@ -42,7 +42,8 @@ export class EndpointIndex {
   readonly #byPod = new Map<string, Endpoint>();
   /** Pods named ready, as keys of `#byPod`, per slice key. */
   readonly #slices = new Map<string, readonly string[]>();
-  readonly #pinned = new Set<string>();
+  /** How many slots serve or expect a revision, where any does. */
+  readonly #pins = new Map<Revision, number>();
 
   constructor(deps: EndpointIndexDeps) {
     this.#deps = deps;
@@ -56,13 +57,15 @@ export class EndpointIndex {
     return found;
   }
 
-  /** Keeps a revision although it has no pods, because a function serves it. */
+  /** Keeps a revision although it has no pods, because a function or version serves it; to be undone as often as done. */
   pin(revision: Revision): void {
-    this.#pinned.add(keyOfRevision(revision));
+    this.#pins.set(revision, (this.#pins.get(revision) ?? 0) + 1);
   }
 
   unpin(revision: Revision): void {
-    this.#pinned.delete(keyOfRevision(revision));
+    const left = (this.#pins.get(revision) ?? 1) - 1;
+    if (left > 0) this.#pins.set(revision, left);
+    else this.#pins.delete(revision);
     this.#forgetIfUnused(revision);
   }
 
@@ -185,7 +188,7 @@ export class EndpointIndex {
   #forgetIfUnused(revision: Revision): void {
     const key = keyOfRevision(revision);
     const idle = revision.endpoints.length === 0 && revision.inFlight === 0 && revision.queue.length === 0;
-    if (!idle || this.#pinned.has(key) || this.#revisions.get(key) !== revision) return;
+    if (!idle || this.#pins.has(revision) || this.#revisions.get(key) !== revision) return;
     this.#revisions.delete(key);
     this.#deps.forgotten(revision);
   }

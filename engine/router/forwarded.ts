@@ -1,4 +1,4 @@
-import { BlockList, isIPv6 } from "node:net";
+import { BlockList, isIP, isIPv6 } from "node:net";
 import { flatText } from "./flat-text.ts";
 import type { Exchange } from "./http/types.ts";
 
@@ -27,6 +27,29 @@ export function forwardedWriter(trusted: readonly string[]): ForwardedWriter {
     const { clientAddress } = exchange;
     if (!proxies.check(clientAddress, isIPv6(clientAddress) ? "ipv6" : "ipv4")) return ownLines(exchange);
     return addedLines(exchange);
+  };
+}
+
+/**
+ * Address of the client that a request comes from: the peer's, or, when that is a trusted proxy, the last address of `X-Forwarded-For`
+ * that is none.
+ */
+export function clientAddressReader(trusted: readonly string[]): (exchange: Exchange) => string {
+  if (trusted.length === 0) return (exchange) => exchange.clientAddress;
+  const proxies = blockList(trusted);
+  const isProxy = (address: string): boolean => proxies.check(address, isIPv6(address) ? "ipv6" : "ipv4");
+  return (exchange) => {
+    const { clientAddress } = exchange;
+    if (!isProxy(clientAddress)) return clientAddress;
+    const chain = exchange.headerJoined("x-forwarded-for")?.split(",") ?? [];
+    let client = clientAddress;
+    for (const entry of chain.toReversed()) {
+      const address = entry.trim();
+      if (isIP(address) === 0) break;
+      client = address;
+      if (!isProxy(address)) break;
+    }
+    return client;
   };
 }
 

@@ -1,8 +1,10 @@
 import { PlatformError } from "../../api/errors.ts";
 import { HEADER_REQUEST_ID, HEADER_ROUTE_MISS } from "../../api/headers.ts";
 import { RESERVED_PREFIX } from "../../api/kinds/http-trigger.ts";
+import { COUNTERS_PATH, type RevisionCounters } from "../../api/wire/counters.ts";
 import type { ReferenceVerifier } from "../../net/reference-sign.ts";
 import { EMPTY_SHA256, sha256Hex, type Verifier } from "../../net/sign.ts";
+import { type AliasTable, chooseOfAlias } from "./alias-table.ts";
 import type { ForwardedWriter } from "./forwarded.ts";
 import type { FunctionSlot, FunctionTable } from "./function-table.ts";
 import { BodyError } from "./http/body-error.ts";
@@ -14,7 +16,10 @@ import { requestLines } from "./request-lines.ts";
 import { PLAN_INTERNAL } from "./serving-plan.ts";
 
 export interface InternalHandlerDeps {
-  readonly functions: Pick<FunctionTable, "get">;
+  readonly functions: Pick<FunctionTable, "get" | "version">;
+  readonly aliases: Pick<AliasTable, "get">;
+  /** The reply of `GET /v2/counters` for the functions with the given UIDs; undefined = for all. */
+  readonly counters: (uids: readonly string[] | undefined) => RevisionCounters;
   readonly invoker: Invoker;
   readonly forwarded: ForwardedWriter;
   readonly verifier: Verifier;
@@ -27,7 +32,8 @@ const DEFAULT_NAMESPACE = "default";
 
 /**
  * What the platform's own processes (and clients of the reference system's signatures) call: any function, without a trigger, at
- * `/fission-function/<name>` or `/fission-function/<namespace>/<name>` and below. The body is read whole and checked against the
+ * `/fission-function/<name>` or `/fission-function/<namespace>/<name>` and below, where the name may be followed by `:<alias>` or
+ * `:<version>`; and the counters of all revisions. The body is read whole and checked against the
  * signature before the function sees any of it.
  */
 export function internalHandler(deps: InternalHandlerDeps): Handler {
@@ -40,7 +46,7 @@ export function internalHandler(deps: InternalHandlerDeps): Handler {
       if (typeof check === "string") return refuse(deps, exchange, check);
       if (exchange.bodyLength === 0) {
         const reason = check(EMPTY_SHA256);
-        return reason === undefined ? callFunction(deps, exchange) : refuse(deps, exchange, reason);
+        return reason === undefined ? answer(deps, exchange) : refuse(deps, exchange, reason);
       }
       void checkBody(deps, exchange, check);
     },
@@ -71,7 +77,7 @@ async function checkBody(deps: InternalHandlerDeps, exchange: Exchange, check: B
     const body = await exchange.readBody(deps.maxBodyBytes);
     if (exchange.state !== "open") return;
     const reason = check(sha256Hex(body));
-    if (reason === undefined) callFunction(deps, exchange);
+    if (reason === undefined) answer(deps, exchange);
     else refuse(deps, exchange, reason);
   } catch (error) {
     if (exchange.state !== "open") return;
@@ -90,8 +96,15 @@ function refuse({ invoker }: InternalHandlerDeps, exchange: Exchange, reason: st
   invoker.refuse(exchange, new PlatformError("unauthorized", `Cannot accept the call: ${reason}`));
 }
 
+function answer(deps: InternalHandlerDeps, exchange: Exchange): void {
+  if (exchange.path !== COUNTERS_PATH || exchange.method !== "GET") return callFunction(deps, exchange);
+  const uids = new URLSearchParams(exchange.query).getAll("uid");
+  const body = JSON.stringify(deps.counters(uids.length === 0 ? undefined : uids));
+  exchange.reply(200, "content-type: application/json\r\n", body);
+}
+
 function callFunction(deps: InternalHandlerDeps, exchange: Exchange): void {
-  const found = findFunction(deps.functions, exchange.path);
+  const found = findFunction(deps, exchange);
   if (found instanceof PlatformError)
     return deps.invoker.refuse(exchange, found, `${HEADER_ROUTE_MISS}: 1\r\n`);
   if (exchange.header("x-fission-invoke-mode") === "async")
@@ -113,20 +126,47 @@ function callFunction(deps: InternalHandlerDeps, exchange: Exchange): void {
 
 /**
  * The function that a path names and the rest of the path. `/fission-function/a/b` is function "b" of namespace "a" if there is one,
- * else path "/b" of function "a" in the default namespace.
+ * else path "/b" of function "a" in the default namespace. `b:c` is alias "c" of function "b", or else its version "c".
  */
 function findFunction(
-  functions: Pick<FunctionTable, "get">,
-  path: string,
+  deps: Pick<InternalHandlerDeps, "functions" | "aliases">,
+  exchange: Exchange,
 ): { slot: FunctionSlot; rest: string } | PlatformError {
+  const { path } = exchange;
   if (!path.startsWith(RESERVED_PREFIX)) return new PlatformError("route_miss");
   const [first = "", second = "", ...more] = path.slice(RESERVED_PREFIX.length).split("/");
-  if (first.includes(":") || second.includes(":"))
-    return new PlatformError("not_implemented", "Cannot call a version or alias: they are not supported yet");
-  const named = functions.get(first, second);
-  if (named?.uid !== undefined) return { slot: named, rest: `/${more.join("/")}` };
-  const inDefault = functions.get(DEFAULT_NAMESPACE, first);
-  if (inDefault?.uid !== undefined)
-    return { slot: inDefault, rest: path.slice(RESERVED_PREFIX.length + first.length) || "/" };
-  return new PlatformError("function_not_found", `Function of path "${path}" does not exist`);
+  const qualified = qualifiedName(second);
+  const named = deps.functions.get(first, qualified.name);
+  if (named?.uid !== undefined) {
+    const slot = qualifiedSlot(deps, exchange, named, qualified.qualifier);
+    return slot instanceof PlatformError ? slot : { slot, rest: `/${more.join("/")}` };
+  }
+  const { name, qualifier } = qualifiedName(first);
+  const inDefault = deps.functions.get(DEFAULT_NAMESPACE, name);
+  if (inDefault?.uid === undefined)
+    return new PlatformError("function_not_found", `Function of path "${path}" does not exist`);
+  const slot = qualifiedSlot(deps, exchange, inDefault, qualifier);
+  const rest = path.slice(RESERVED_PREFIX.length + first.length) || "/";
+  return slot instanceof PlatformError ? slot : { slot, rest };
+}
+
+/** Splits `name:qualifier`, whose colon may be percent-encoded. */
+function qualifiedName(segment: string): { name: string; qualifier: string | undefined } {
+  const match = /^(.*?)(?::|%3A)(.*)$/.exec(segment);
+  return { name: match?.[1] ?? segment, qualifier: match?.[2] };
+}
+
+function qualifiedSlot(
+  { functions, aliases }: Pick<InternalHandlerDeps, "functions" | "aliases">,
+  exchange: Exchange,
+  slot: FunctionSlot,
+  qualifier: string | undefined,
+): FunctionSlot | PlatformError {
+  if (qualifier === undefined) return slot;
+  const alias = aliases.get(slot.namespace, slot.name, qualifier);
+  if (alias) return chooseOfAlias(alias, exchange, null);
+  return (
+    functions.version(slot.namespace, slot.name, qualifier) ??
+    new PlatformError("version_not_found", `Function "${slot.key}" has no alias or version "${qualifier}"`)
+  );
 }

@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 import type { ErrorCode, PlatformError } from "../../api/errors.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { whyNotServed } from "./function-table.ts";
+import { type FunctionSlot, whyNotServed } from "./function-table.ts";
 import type { Exchange } from "./http/types.ts";
 import type { Revision, Waiter } from "./revision.ts";
 import { PLAN_UPGRADE } from "./serving-plan.ts";
@@ -15,6 +15,7 @@ export class Invocation implements Waiter {
   /** When it got its slot (`performance.now()`), if it had to wait; else 0. */
   dispatchedAtMs = 0;
   readonly exchange: Exchange;
+  readonly slot: FunctionSlot;
   revision: Revision;
   /** The pod that holds it; undefined while it waits or is answered locally. */
   endpoint: Endpoint | undefined = undefined;
@@ -37,10 +38,12 @@ export class Invocation implements Waiter {
 
   constructor(
     facts: InvocationFacts,
+    slot: FunctionSlot,
     revision: Revision,
     replyError: (invocation: Invocation, error: PlatformError) => void,
   ) {
     this.exchange = facts.exchange;
+    this.slot = slot;
     this.revision = revision;
     this.requestId = facts.requestId;
     this.traceparent = facts.traceparent;
@@ -81,8 +84,7 @@ export class Invocation implements Waiter {
   }
 
   home(): Revision | PlatformError {
-    const slot = this.revision.plan?.slot;
-    return slot ? (slot.current ?? whyNotServed(slot)) : this.revision;
+    return this.slot.current ?? whyNotServed(this.slot);
   }
 }
 

@@ -75,7 +75,7 @@ export function createInvoker(deps: InvokeDeps): Invoker {
       if (!deps.unready.hold(slot, facts)) refuseUnserved(deps, slot, facts);
       return;
     }
-    const invocation = new Invocation(facts, revision, replyError);
+    const invocation = new Invocation(facts, slot, revision, replyError);
     facts.exchange.context = invocation;
     revision.admit(invocation);
   };
@@ -232,7 +232,7 @@ function ended(deps: InvokeDeps, exchange: Exchange): void {
   }
   const { revision, endpoint } = context;
   if (context.queued) revision.withdraw(context);
-  const { plan } = revision;
+  const { plan, tally } = revision;
   if (plan) {
     const { stats } = plan;
     if (exchange.outcome === "client-gone") stats.gone.value += 1;
@@ -252,6 +252,7 @@ function ended(deps: InvokeDeps, exchange: Exchange): void {
     }
     revision.release(endpoint, exchange.responded);
   }
+  tally.count(exchange, context.code);
   deps.logEnd(exchange, { code: context.code, requestId: context.requestId, function: plan?.slot.key ?? "" });
 }
 

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { type LoadReport, MAX_LOADS, type RevisionLoad } from "../../api/wire/load.ts";
 import type { Log } from "../../net/log.ts";
@@ -15,6 +14,8 @@ export interface LoadReporter {
 }
 
 export interface LoadReporterDeps {
+  /** Which process of a router this is. */
+  readonly router: string;
   readonly client: Pick<SignedClient, "postJson">;
   readonly revisions: () => Iterable<Revision>;
   readonly log: Log;
@@ -29,7 +30,7 @@ interface Totals {
 const REPORT_TIMEOUT_MS = 2_000;
 
 export function createLoadReporter(deps: LoadReporterDeps): LoadReporter {
-  const router = randomBytes(8).toString("hex");
+  const { router } = deps;
   let before = new Map<Revision, Totals>();
   let loaded = new Set<Revision>();
   let sinceMs = deps.now();

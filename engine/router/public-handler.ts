@@ -1,9 +1,11 @@
 import { PlatformError } from "../../api/errors.ts";
 import { HEADER_REQUEST_ID, HEADER_ROUTE_MISS } from "../../api/headers.ts";
 import type { ForwardedWriter } from "./forwarded.ts";
+import type { FunctionSlot } from "./function-table.ts";
 import type { Exchange, Handler, RouteTable } from "./http/types.ts";
 import type { Invoker } from "./invoke.ts";
 import type { OwnPaths } from "./own-paths.ts";
+import type { PreviewHosts } from "./preview-host.ts";
 import { requestIdOf, traceparentOf } from "./request-identity.ts";
 import { cutSegments, paramLines, paramPrefixes, requestLines } from "./request-lines.ts";
 import type { RouteTarget } from "./route-compiler.ts";
@@ -13,15 +15,18 @@ export interface PublicHandlerDeps {
   readonly table: Pick<RouteTable<RouteTarget>, "match">;
   readonly invoker: Invoker;
   readonly ownPaths: OwnPaths;
+  readonly preview: PreviewHosts | null;
   readonly forwarded: ForwardedWriter;
 }
 
-/** What anybody may call: the router's own paths, then the routes of HTTPTriggers. `/fission-function/` is never among them. */
+/** What anybody may call: the addresses of versions, the router's own paths, then the routes of HTTPTriggers. `/fission-function/` is never among them. */
 export function publicHandler(deps: PublicHandlerDeps): Handler {
-  const { table, invoker, ownPaths } = deps;
+  const { table, invoker, ownPaths, preview } = deps;
   return {
     ...invoker,
     onRequest: (exchange) => {
+      if (preview !== null && preview.claims(exchange.hostname))
+        return callRoute(deps, exchange, preview.target, [], []);
       if (exchange.method === "OPTIONS" && answerPreflight(deps, exchange)) return;
       const match = table.match(exchange.method, exchange.hostname, exchange.path);
       if (match.kind === "route")
@@ -60,7 +65,9 @@ function callRoute(
   }
   const path = target.cutSegments > 0 ? cutSegments(exchange.path, target.cutSegments) : exchange.path;
   const directTarget = exchange.query === "" ? path : path + exchange.query;
-  deps.invoker.call(target.slot, {
+  const slot = target.slot ?? chosenSlot(deps, exchange, target, corsLines);
+  if (slot === undefined) return;
+  deps.invoker.call(slot, {
     exchange,
     requestId,
     traceparent,
@@ -70,6 +77,19 @@ function callRoute(
     corsLines,
     planBits: corsLines === undefined ? 0 : PLAN_CORS,
   });
+}
+
+/** The slot that a request with a choice goes to; undefined when it was refused. */
+function chosenSlot(
+  { invoker }: PublicHandlerDeps,
+  exchange: Exchange,
+  { choose }: RouteTarget,
+  corsLines: string | undefined,
+): FunctionSlot | undefined {
+  const chosen = choose?.(exchange) ?? new PlatformError("function_not_found");
+  if (!(chosen instanceof PlatformError)) return chosen;
+  invoker.refuse(exchange, chosen, corsLines);
+  return undefined;
 }
 
 /** The answer to calls that ask for asynchronous delivery. */

@@ -57,6 +57,7 @@ function waiter(requestId = ""): TestWaiter {
     previous: undefined,
     next: undefined,
     queued: false,
+    slot: undefined,
     queuedAtMs: 0,
     endpoint: undefined,
     refused: undefined,

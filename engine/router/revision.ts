@@ -1,5 +1,7 @@
 import { type ErrorCode, PlatformError } from "../../api/errors.ts";
+import type { FunctionSlot } from "./function-table.ts";
 import { closeEndpoint, type Endpoint } from "./endpoint.ts";
+import { RevisionTally } from "./revision-tally.ts";
 import { scaleUp, ServiceTime, slotsWorth } from "./scale-up.ts";
 import type { ServingPlan } from "./serving-plan.ts";
 import { type Queued, WaitQueue } from "./wait-queue.ts";
@@ -18,6 +20,8 @@ import { type Queued, WaitQueue } from "./wait-queue.ts";
 /** A request that wants a slot. */
 export interface Waiter extends Queued<Waiter> {
   readonly requestId: string;
+  /** What its caller wants of the functions and versions that have this revision. */
+  readonly slot: FunctionSlot | undefined;
   /** Clock of the revision, ms; set at the first queueing, 0 before. */
   queuedAtMs: number;
   /** Gets the slot; it must end in one `release`, `rest` or `fault` of that endpoint. */
@@ -80,6 +84,7 @@ export class Revision {
   /** Requests that ended since the last `measure`. */
   ended = 0;
   readonly service = new ServiceTime();
+  readonly tally = new RevisionTally();
   readonly #deps: RevisionDeps;
   #slots = 0;
   #acquiring = false;
@@ -197,11 +202,18 @@ export class Revision {
     if (this.queue.length > 0) this.pump();
   }
 
-  /** Empties the queue, in order. */
-  takeWaiting(): Waiter[] {
+  /** Takes all who wait, or those who wait for one slot, in order. */
+  takeWaiting(slot?: FunctionSlot): Waiter[] {
     const all: Waiter[] = [];
-    for (let waiter = this.queue.shift(); waiter; waiter = this.queue.shift()) all.push(waiter);
-    this.#disarm();
+    for (let waiter = this.queue.first; waiter; ) {
+      const { next } = waiter;
+      if (slot === undefined || waiter.slot === slot) {
+        this.queue.remove(waiter);
+        all.push(waiter);
+      }
+      waiter = next;
+    }
+    if (this.queue.length === 0) this.#disarm();
     return all;
   }
 

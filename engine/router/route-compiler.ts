@@ -1,15 +1,20 @@
 import { PlatformError } from "../../api/errors.ts";
+import { ANNOTATION_PREVIEW } from "../../api/names.ts";
 import { type RouteClaim, routeClaims, type RoutedTrigger } from "../../api/routes.ts";
 import type { Cors } from "./cors.ts";
 import { compileCors } from "./cors.ts";
-import type { FunctionSlot, FunctionTable } from "./function-table.ts";
-import type { Route, RouteTable } from "./http/types.ts";
+import { type Chooser, type Destination, type DestinationDeps, destinationOf } from "./destination.ts";
+import type { FunctionSlot } from "./function-table.ts";
+import type { Exchange, Route, RouteTable } from "./http/types.ts";
+import { stickyKeyOf } from "./sticky-key.ts";
 
 /** What a matched route needs at a request. One object per claim of a trigger, always of this shape. */
 export interface RouteTarget {
   /** `namespace/name` of the trigger. */
   readonly trigger: string;
-  readonly slot: FunctionSlot;
+  /** The one function or version that is called; null when `choose` has to be asked (alias, split, preview). */
+  readonly slot: FunctionSlot | null;
+  readonly choose: Chooser | null;
   /** Number of leading path segments that are cut off before the function sees the path; -1 = the function sees `/` or the whole path. */
   readonly cutSegments: number;
   /** True for a path that is one route: images of the reference system's contract expect `/` then. */
@@ -26,29 +31,32 @@ const segmentCount = (path: string): number => path.split("/").filter((segment) 
 
 /** Why a trigger's calls cannot be served by this version of the platform, or null. */
 function featureRefusal(trigger: RoutedTrigger): PlatformError | null {
-  const { invocationMode, functionref } = trigger.spec;
+  const { invocationMode } = trigger.spec;
   const name = `${trigger.metadata.namespace ?? "default"}/${trigger.metadata.name}`;
   const refuse = (what: string) =>
     new PlatformError("not_implemented", `Cannot serve HTTPTrigger "${name}": ${what}`);
   if (invocationMode === "async") return refuse('invocationMode "async" is not supported yet, allowed is ""');
-  if (functionref.type !== "name")
-    return refuse(`functionref type "${functionref.type}" is not supported yet, allowed is "name"`);
-  if (functionref.alias || functionref.version)
-    return refuse("functionref alias and version are not supported yet");
   return null;
 }
 
 export interface RouteCompilerDeps {
   readonly table: RouteTable<RouteTarget>;
-  readonly functions: Pick<FunctionTable, "join" | "leave">;
+  readonly destinations: DestinationDeps;
+  readonly clientAddress: (exchange: Exchange) => string;
   /** Told why a trigger (or one claim of it) is not routed. */
   readonly onProblem: (trigger: string, message: string) => void;
+}
+
+/** What a trigger has in the table. */
+interface Routed {
+  readonly routes: readonly Route<RouteTarget>[];
+  readonly destination: Destination;
 }
 
 /** Keeps the route table in step with the HTTPTriggers, one trigger at a time: routes of the others are never touched. */
 export class RouteCompiler {
   readonly #deps: RouteCompilerDeps;
-  readonly #routes = new Map<string, Route<RouteTarget>[]>();
+  readonly #routed = new Map<string, Routed>();
 
   constructor(deps: RouteCompilerDeps) {
     this.#deps = deps;
@@ -56,48 +64,60 @@ export class RouteCompiler {
 
   /** Number of triggers with at least one route. */
   get size(): number {
-    return this.#routes.size;
+    return this.#routed.size;
   }
 
   /** Takes over a trigger as it is now. The new routes are in place before those that it no longer has go. */
   apply(key: string, trigger: RoutedTrigger): void {
-    const { table, functions, onProblem } = this.#deps;
-    const before = this.#routes.get(key) ?? [];
+    const { table, onProblem } = this.#deps;
+    const before = this.#routed.get(key);
     const kept = new Set<string>();
     const routes: Route<RouteTarget>[] = [];
     const { claims, problem } = routeClaims(trigger);
     if (problem) onProblem(key, problem.message);
+    const destination = this.#destination(key, trigger);
     for (const claim of claims) {
-      const route = this.#route(claim, trigger);
+      const route = this.#route(claim, trigger, destination);
       const refused = table.set(route);
       if (refused) {
         onProblem(key, refused.message);
-        functions.leave(route.payload.slot);
         continue;
       }
       kept.add(route.id);
       routes.push(route);
     }
-    if (routes.length > 0) this.#routes.set(key, routes);
-    else this.#routes.delete(key);
+    if (routes.length > 0) this.#routed.set(key, { routes, destination });
+    else {
+      this.#routed.delete(key);
+      destination.leave();
+    }
     this.#drop(before, kept);
   }
 
   remove(key: string): void {
-    const before = this.#routes.get(key) ?? [];
-    this.#routes.delete(key);
+    const before = this.#routed.get(key);
+    this.#routed.delete(key);
     this.#drop(before, new Set());
   }
 
-  #drop(routes: readonly Route<RouteTarget>[], kept: ReadonlySet<string>): void {
-    for (const route of routes) {
-      if (!kept.has(route.id)) this.#deps.table.remove(route.id);
-      this.#deps.functions.leave(route.payload.slot);
-    }
+  #drop(before: Routed | undefined, kept: ReadonlySet<string>): void {
+    if (!before) return;
+    for (const { id } of before.routes) if (!kept.has(id)) this.#deps.table.remove(id);
+    before.destination.leave();
   }
 
-  #route(claim: RouteClaim, trigger: RoutedTrigger): Route<RouteTarget> {
-    const { metadata, spec } = trigger;
+  #destination(key: string, { metadata, spec }: RoutedTrigger): Destination {
+    const onProblem = (message: string) => this.#deps.onProblem(key, message);
+    return destinationOf(this.#deps.destinations, {
+      namespace: metadata.namespace ?? "default",
+      reference: spec.functionref,
+      sticky: stickyKeyOf(metadata.annotations, this.#deps.clientAddress, onProblem),
+      preview: metadata.annotations?.[ANNOTATION_PREVIEW] === "true",
+      onProblem,
+    });
+  }
+
+  #route(claim: RouteClaim, trigger: RoutedTrigger, destination: Destination): Route<RouteTarget> {
     return {
       id: claim.id,
       host: claim.host,
@@ -107,8 +127,9 @@ export class RouteCompiler {
       order: claim.order,
       payload: {
         trigger: claim.trigger,
-        slot: this.#deps.functions.join(metadata.namespace ?? "default", spec.functionref.name),
-        cutSegments: claim.prefix && spec.keepPrefix !== true ? segmentCount(claim.path) : -1,
+        slot: destination.slot,
+        choose: destination.choose,
+        cutSegments: claim.prefix && trigger.spec.keepPrefix !== true ? segmentCount(claim.path) : -1,
         wholePath: !claim.prefix,
         cors: this.#cors(claim, trigger),
         refusal: featureRefusal(trigger),

@@ -13,6 +13,7 @@ import { internalHandler } from "./internal-handler.ts";
 import { createInvoker } from "./invoke.ts";
 import { ownPaths } from "./own-paths.ts";
 import { publicHandler } from "./public-handler.ts";
+import { previewHosts } from "./preview-host.ts";
 import { addListenerMetrics } from "./router-metrics.ts";
 import { createRoutingState } from "./routing-state.ts";
 import type { RouterSettings } from "./settings.ts";
@@ -62,6 +63,7 @@ export function createRouter(deps: RouterDeps): Router {
     logEnd: accessLog(settings.accessLog, log),
   });
   const forwarded = forwardedWriter(settings.trustedProxies);
+  const preview = previewHosts(settings.previewDomain, state.functions);
   const own = ownPaths({ version: deps.version, notReady });
   const options = (maxConnectionsPerClient: number): ListenerOptions => ({
     upstreams: state.upstreams,
@@ -69,12 +71,14 @@ export function createRouter(deps: RouterDeps): Router {
     limits: { maxConnections: settings.maxConnections, maxConnectionsPerClient },
   });
   const publicListener = createListener(
-    publicHandler({ table: state.table, invoker, forwarded, ownPaths: own }),
+    publicHandler({ table: state.table, invoker, forwarded, ownPaths: own, preview }),
     options(settings.maxConnectionsPerClient),
   );
   const internalListener = createListener(
     internalHandler({
       functions: state.functions,
+      aliases: state.aliases,
+      counters: (uids) => state.counters(uids),
       invoker,
       forwarded,
       verifier: verifier(keys, ROUTER_AUDIENCE),

@@ -1,8 +1,13 @@
+import { randomBytes } from "node:crypto";
+import type { RevisionCounters } from "../../api/wire/counters.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import type { KeyRing } from "../../net/keys.ts";
 import type { Log } from "../../net/log.ts";
 import type { MetricsRegistry } from "../../net/metrics.ts";
 import { signedClient } from "../../net/signed-client.ts";
+import { AliasTable } from "./alias-table.ts";
+import { clientAddressReader } from "./forwarded.ts";
+import { revisionCounters } from "./revision-tally.ts";
 import { EndpointIndex } from "./endpoint-index.ts";
 import { type ExecutorClient, executorClient } from "./executor-client.ts";
 import { type FunctionSlot, FunctionTable } from "./function-table.ts";
@@ -44,6 +49,9 @@ export interface RoutingStateDeps {
 export interface RoutingState {
   readonly table: RouteTable<RouteTarget>;
   readonly functions: FunctionTable;
+  readonly aliases: AliasTable;
+  /** What was counted for the functions with the given UIDs; undefined = for all. */
+  readonly counters: (uids: readonly string[] | undefined) => RevisionCounters;
   readonly index: EndpointIndex;
   readonly executor: ExecutorClient;
   readonly upstreams: Upstreams;
@@ -77,34 +85,43 @@ export function createRoutingState(deps: RoutingStateDeps): RoutingState {
       if (revision.plan) metrics.forgetRevision(labelsOf(revision));
     },
   });
-  const functions = new FunctionTable({
+  const clientAddress = clientAddressReader(settings.trustedProxies);
+  const functions: FunctionTable = new FunctionTable({
     index,
     bind: planBinder(settings, (labels) => metrics.revision(labels)),
     settled: deps.settled,
     onMalformed: (key, message) =>
       log.error("Cannot read a function's status.serving", { function: key, message }),
+    onVersions: (namespace, functionName) => aliases.versionsChanged(namespace, functionName),
+  });
+  const aliases = new AliasTable({
+    functions,
+    clientAddress,
+    onProblem: (alias, message) => log.warn("Cannot split as the alias says", { alias, reason: message }),
   });
   const table = createRouteTable<RouteTarget>();
   const routes = new RouteCompiler({
     table,
-    functions,
-    onProblem: (trigger, message) => log.warn("Cannot route a trigger", { trigger, reason: message }),
+    destinations: { functions, aliases },
+    clientAddress,
+    onProblem: (trigger, message) =>
+      log.warn("Cannot route as the trigger says", { trigger, reason: message }),
   });
   const watches = startWatches(
     deps.kube,
     {
       onFunction: (key, object) => (object ? functions.apply(object) : functions.remove(key)),
+      onVersion: (key, object) => (object ? functions.applyVersion(object) : functions.removeVersion(key)),
+      onAlias: (key, object) => (object ? aliases.apply(object) : aliases.remove(key)),
       onTrigger: (key, trigger) => (trigger ? routes.apply(key, trigger) : routes.remove(key)),
       onSlice: (key, slice) => index.applySlice(key, slice),
     },
     log,
     registry,
   );
-  registry.onScrape(() => showWaiting(index));
-  registry.gaugeOf({ name: "isotope_router_routes", help: "Routes of HTTPTriggers" }, () => table.size);
-  registry.gaugeOf({ name: "isotope_router_functions", help: "Functions known" }, () => functions.size);
-  registry.gaugeOf({ name: "isotope_router_pods", help: "Pods known" }, () => index.podCount);
-  const load = createLoadReporter({ client, revisions: () => index.revisions(), log, now });
+  showSizes(registry, { index, table, functions, aliases });
+  const router = randomBytes(8).toString("hex");
+  const load = createLoadReporter({ router, client, revisions: () => index.revisions(), log, now });
   const timers = [
     setInterval(() => measure(index), MEASURE_MS).unref(),
     setInterval(() => void load.report(), MEASURE_MS).unref(),
@@ -113,6 +130,8 @@ export function createRoutingState(deps: RoutingStateDeps): RoutingState {
   return {
     table,
     functions,
+    aliases,
+    counters: revisionCounters(router, index),
     index,
     executor,
     upstreams,
@@ -126,6 +145,21 @@ export function createRoutingState(deps: RoutingStateDeps): RoutingState {
       await client.close();
     },
   };
+}
+
+function showSizes(
+  registry: MetricsRegistry,
+  state: Pick<RoutingState, "index" | "table" | "functions" | "aliases">,
+): void {
+  registry.onScrape(() => showWaiting(state.index));
+  registry.gaugeOf({ name: "isotope_router_routes", help: "Routes of HTTPTriggers" }, () => state.table.size);
+  registry.gaugeOf({ name: "isotope_router_functions", help: "Functions known" }, () => state.functions.size);
+  registry.gaugeOf(
+    { name: "isotope_router_versions", help: "Versions known" },
+    () => state.functions.versions,
+  );
+  registry.gaugeOf({ name: "isotope_router_aliases", help: "Aliases known" }, () => state.aliases.size);
+  registry.gaugeOf({ name: "isotope_router_pods", help: "Pods known" }, () => state.index.podCount);
 }
 
 function showWaiting(index: EndpointIndex): void {
@@ -159,6 +193,8 @@ function planBinder(
     corsResponseFilter: compileHeaderFilter(CORS_RESPONSE_RULE),
   };
   return (revision, slot, serving) => {
+    // A version says nothing of its revision that the function, or another version, has not said.
+    if (slot.version !== "" && revision.plan) return;
     const stats = statsOf({ namespace: slot.namespace, function: slot.name, revision: serving.revision });
     const plan = servingPlan(slot, serving, stats, planSettings);
     revision.plan = plan;

@@ -139,6 +139,15 @@ export const ROUTER_SETTINGS = {
     item: /^[0-9a-fA-F.:]+(\/\d{1,3})?$/,
     allowed: "a comma-separated list of IP addresses or CIDR ranges",
   }),
+  previewDomain: text({
+    ...flag(
+      "preview-domain",
+      "Domain under which each version has an address of its own, VERSION.NAMESPACE.DOMAIN; empty = there are none",
+    ),
+    fallback: "",
+    pattern: /^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$/,
+    allowed: "a domain name in lower case",
+  }),
   drainDelayMs: durationMs({
     ...flag(
       "drain-delay",

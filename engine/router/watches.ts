@@ -1,4 +1,9 @@
-import { API_GROUP_VERSION, LABEL_FUNCTION_UID } from "../../api/names.ts";
+import {
+  ANNOTATION_PREVIEW,
+  ANNOTATION_STICKY,
+  API_GROUP_VERSION,
+  LABEL_FUNCTION_UID,
+} from "../../api/names.ts";
 import type { RoutedTrigger } from "../../api/routes.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { ENDPOINT_SLICES, type EndpointSlice } from "../../kube/core.ts";
@@ -7,16 +12,19 @@ import { type KubeObject, keyOf } from "../../kube/object.ts";
 import { resourceType } from "../../kube/resource.ts";
 import type { Log } from "../../net/log.ts";
 import type { MetricsRegistry } from "../../net/metrics.ts";
-import type { ServedFunction } from "./function-table.ts";
+import type { RoutedAlias } from "./alias-table.ts";
+import type { ServedFunction, ServedVersion } from "./function-table.ts";
 
 export interface WatchSinks {
   readonly onFunction: (key: string, object: ServedFunction | undefined) => void;
+  readonly onVersion: (key: string, object: ServedVersion | undefined) => void;
+  readonly onAlias: (key: string, object: RoutedAlias | undefined) => void;
   readonly onTrigger: (key: string, trigger: RoutedTrigger | undefined) => void;
   readonly onSlice: (key: string, slice: EndpointSlice | undefined) => void;
 }
 
 export interface Watches {
-  /** Resolves when functions, triggers and endpoints were listed once and the sinks have seen them. */
+  /** Resolves when functions, versions, aliases, triggers and endpoints were listed once and the sinks have seen them. */
   readonly synced: Promise<void>;
   /** Undefined when synced, else which watch is not. */
   notSynced(): string | undefined;
@@ -26,12 +34,16 @@ export interface Watches {
 /** One log line for a watch that fails, then one for every so many failures in a row. */
 const LOG_EVERY_FAILURES = 20;
 
+const ROUTING_ANNOTATIONS = [ANNOTATION_PREVIEW, ANNOTATION_STICKY];
+
 type TriggerObject = KubeObject & RoutedTrigger;
 // Not from kube/kinds.ts: the schemas of all kinds would cost the router several megabytes and part of its start.
 const SERVED_FUNCTIONS = resourceType<ServedFunction>(API_GROUP_VERSION, "Function", "functions");
+const SERVED_VERSIONS = resourceType<ServedVersion>(API_GROUP_VERSION, "FunctionVersion", "functionversions");
+const ROUTED_ALIASES = resourceType<RoutedAlias>(API_GROUP_VERSION, "FunctionAlias", "functionaliases");
 const ROUTED_TRIGGERS = resourceType<TriggerObject>(API_GROUP_VERSION, "HTTPTrigger", "httptriggers");
 
-/** Follows the three kinds that decide where requests go. What was seen stays in force while the API server cannot be reached. */
+/** Follows the kinds that decide where requests go. What was seen stays in force while the API server cannot be reached. */
 export function startWatches(
   client: KubeClient,
   sinks: WatchSinks,
@@ -49,10 +61,14 @@ export function startWatches(
     transform: (object) => ({ metadata: metadataOf(object), status: { serving: object.status?.serving } }),
     onError: onError("functions"),
   });
+  const { versions, aliases } = releaseInformers(client, onError);
   const triggers = createInformer<TriggerObject>({
     client,
     type: ROUTED_TRIGGERS,
-    transform: (object) => ({ metadata: metadataOf(object), spec: object.spec }),
+    transform: (object) => ({
+      metadata: { ...metadataOf(object), ...annotationsOf(object) },
+      spec: object.spec,
+    }),
     onError: onError("httptriggers"),
   });
   const slices = createInformer<EndpointSlice>({
@@ -72,10 +88,14 @@ export function startWatches(
     onError: onError("endpointslices"),
   });
   follow(functions, sinks.onFunction);
+  follow(versions, sinks.onVersion);
+  follow(aliases, sinks.onAlias);
   follow(triggers, sinks.onTrigger);
   follow(slices, sinks.onSlice);
   const all: Readonly<Record<string, Pick<Informer<KubeObject>, "hasSynced" | "stalenessMs">>> = {
     functions,
+    functionversions: versions,
+    functionaliases: aliases,
     httptriggers: triggers,
     endpointslices: slices,
   };
@@ -90,17 +110,46 @@ export function startWatches(
       staleness.series({ kind }).value = Number.isFinite(ms) ? Math.round(ms) : -1;
     }
   });
-  for (const informer of [functions, triggers, slices]) informer.start();
+  const informers = [functions, versions, aliases, triggers, slices];
+  for (const informer of informers) informer.start();
   return {
-    synced: Promise.all([functions.synced, triggers.synced, slices.synced]).then(() => undefined),
+    synced: Promise.all(informers.map((informer) => informer.synced)).then(() => undefined),
     notSynced: () => {
       const missing = Object.entries(all).find(([, informer]) => !informer.hasSynced());
       return missing ? `the watch of ${missing[0]} is not synced` : undefined;
     },
     stop: async () => {
-      await Promise.all([functions.stop(), triggers.stop(), slices.stop()]);
+      await Promise.all(informers.map((informer) => informer.stop()));
     },
   };
+}
+
+/** What a release consists of. */
+function releaseInformers(
+  client: KubeClient,
+  onError: (what: string) => (error: unknown, failures: number) => void,
+): { versions: Informer<ServedVersion>; aliases: Informer<RoutedAlias> } {
+  const versions = createInformer<ServedVersion>({
+    client,
+    type: SERVED_VERSIONS,
+    transform: ({ metadata, spec, status }) => ({
+      metadata: metadataOf({ metadata }),
+      spec: { functionName: spec.functionName, functionUID: spec.functionUID },
+      status: { serving: status?.serving },
+    }),
+    onError: onError("functionversions"),
+  });
+  const aliases = createInformer<RoutedAlias>({
+    client,
+    type: ROUTED_ALIASES,
+    transform: ({ metadata, spec, status }) => ({
+      metadata: { ...metadataOf({ metadata }), ...annotationsOf({ metadata }) },
+      spec,
+      ...(status?.resolvedVersion ? { status: { resolvedVersion: status.resolvedVersion } } : {}),
+    }),
+    onError: onError("functionaliases"),
+  });
+  return { versions, aliases };
 }
 
 function follow<T extends KubeObject>(
@@ -113,6 +162,15 @@ function follow<T extends KubeObject>(
       else sink(keyOf(change.object), change.object);
     },
   });
+}
+
+/** The annotations that say how requests are split. */
+function annotationsOf({ metadata }: KubeObject): Pick<KubeObject["metadata"], "annotations"> {
+  const given = ROUTING_ANNOTATIONS.flatMap((name) => {
+    const value = metadata.annotations?.[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return given.length === 0 ? {} : { annotations: Object.fromEntries(given) };
 }
 
 /** The little of an object's metadata that is kept. */

@@ -7,7 +7,7 @@ import { digestOf } from "./archive-store.ts";
 export interface ReferencingObjects {
   readonly packages: readonly Pick<Package, "spec" | "status">[];
   readonly functions: readonly Pick<FunctionKind, "status">[];
-  readonly versions: readonly Pick<FunctionVersion, "spec">[];
+  readonly versions: readonly Pick<FunctionVersion, "spec" | "status">[];
 }
 
 const DIGEST_IN_TEXT = /[0-9a-f]{64}/g;
@@ -31,6 +31,9 @@ export function referencedDigests(objects: ReferencingObjects): Set<string> {
     add(status?.sourceDigest);
   }
   for (const { status } of objects.functions) add(status?.serving?.package.digest);
-  for (const { spec } of objects.versions) add(spec.packageDigest);
+  for (const { spec, status } of objects.versions) {
+    add(spec.packageDigest);
+    add(status?.serving?.package.digest);
+  }
   return found;
 }

@@ -1,18 +1,10 @@
 import type { KubeClient } from "../../kube/client.ts";
-import type { FunctionVersion } from "../../api/kinds/index.ts";
-import { API_GROUP_VERSION } from "../../api/names.ts";
-import { FUNCTIONS, PACKAGES } from "../../kube/kinds.ts";
+import { FUNCTION_VERSIONS, FUNCTIONS, PACKAGES } from "../../kube/kinds.ts";
 import type { KubeObject } from "../../kube/object.ts";
-import { type ResourceType, resourceType } from "../../kube/resource.ts";
+import type { ResourceType } from "../../kube/resource.ts";
 import type { ReferencingObjects } from "./archive-references.ts";
 
 const PAGE_SIZE = 500;
-const FUNCTION_VERSIONS = resourceType<FunctionVersion>(
-  API_GROUP_VERSION,
-  "FunctionVersion",
-  "functionversions",
-);
-
 /** Lists all Packages, Functions and FunctionVersions of all namespaces. Throws when any page fails. */
 export async function listReferences(client: Pick<KubeClient, "list">): Promise<ReferencingObjects> {
   const all = async <T extends KubeObject>(type: ResourceType<T>): Promise<T[]> => {

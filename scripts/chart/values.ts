@@ -271,6 +271,12 @@ const router = z
   .strictObject({
     ...replicated(2),
     service: service("The public Service", 80),
+    previewDomain: z
+      .string()
+      .default("")
+      .describe(
+        "Domain under which each version of a function has an address, <version>.<namespace>.<domain>; empty = none. Its DNS and Ingress are yours",
+      ),
     drainSeconds: count(
       0,
       300,
@@ -283,6 +289,7 @@ const router = z
       "internal-host",
       "internal-port",
       "executor-url",
+      "preview-domain",
       "drain-delay",
       "drain-deadline",
       "reuse-port",
@@ -320,6 +327,7 @@ const controller = z
       ...OWNED,
       "storage-url",
       "router-internal-url",
+      "router-peers",
       "executor-url",
       "function-namespaces",
       "namespace-kit",

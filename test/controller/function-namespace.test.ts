@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { FINALIZER_VERSION_IN_USE } from "../../api/names.ts";
 import { cleanup } from "../../controller/cleanup/cleanup.ts";
 import { type KitObject, parseKit } from "../../controller/function-namespace/kit.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { ENDPOINT_SLICES, type Pod, PODS } from "../../kube/core.ts";
-import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
+import { ENVIRONMENTS, FUNCTION_VERSIONS, FUNCTIONS } from "../../kube/kinds.ts";
 import { NAMESPACES, scopedClient } from "../../kube/namespace-scope.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { resourceType } from "../../kube/resource.ts";
@@ -88,6 +89,21 @@ const pod = (namespace: string, name: string, labels: Record<string, string>): P
   metadata: { namespace, name, labels },
   spec: { containers: [{ name: "c", image: "isotope/deno-env:1" }], nodeName: "nowhere" },
 });
+const guardedVersion = (namespace: string, name: string) =>
+  kube.client.create(FUNCTION_VERSIONS, {
+    apiVersion: "fission.io/v1",
+    kind: "FunctionVersion",
+    metadata: { namespace, name, finalizers: [FINALIZER_VERSION_IN_USE] },
+    spec: {
+      functionName: "hello",
+      functionUID: "uid",
+      functionGeneration: 1,
+      sequence: 1,
+      snapshot: fn("hello").spec,
+      packageDigest: `sha256:${"a".repeat(64)}`,
+      publishedAt: "2026-01-01T00:00:00Z",
+    },
+  });
 const OURS = { "app.kubernetes.io/managed-by": "isotope", "app.kubernetes.io/component": "executor" };
 
 test("namespaces get the kit when they are labelled and lose it when they are not, without a restart", async () => {
@@ -100,12 +116,15 @@ test("namespaces get the kit when they are labelled and lose it when they are no
   await eventually(() => bindings("late"), isBoth);
   expect((await kube.client.get(ENVIRONMENTS, { namespace: "late", name: "deno" })).spec.poolsize).toBe(2);
 
+  await guardedVersion("late", "hello-v1");
   await setLabel("late", null);
   await eventually(
     () => bindings("late"),
     (found) => found.length === 0,
   );
   expect(await names(POLICIES, "late")).toEqual([]);
+  const version = await kube.client.get(FUNCTION_VERSIONS, { namespace: "late", name: "hello-v1" });
+  expect(version.metadata.finalizers ?? []).toEqual([]);
   expect(await kube.client.find(ENVIRONMENTS, { namespace: "late", name: "deno" })).toBeDefined();
   await eventually(() => bindings("early"), isBoth);
   await kube.client.delete(NAMESPACES, { name: "early" });
@@ -194,6 +213,7 @@ test("cleanup removes the platform's own objects and nothing of anybody else", a
     ...environment("mine"),
     metadata: { namespace: "fns", name: "mine" },
   });
+  await guardedVersion("fns", "hello-v1");
   const kit: KitObject[] = parseKit(KIT, "kit.yaml");
   await kube.client.delete(PODS, { namespace: "fns", name: "ours" }, { gracePeriodSeconds: 0 });
   await cleanup({
@@ -210,6 +230,8 @@ test("cleanup removes the platform's own objects and nothing of anybody else", a
   expect(await bindings("fns")).toEqual([]);
   expect(await names(POLICIES, "fns")).toEqual([]);
   expect(await kube.client.find(ENVIRONMENTS, { namespace: "fns", name: "mine" })).toBeDefined();
+  const version = await kube.client.get(FUNCTION_VERSIONS, { namespace: "fns", name: "hello-v1" });
+  expect(version.metadata.finalizers ?? []).toEqual([]);
 });
 
 test.each([

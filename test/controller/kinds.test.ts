@@ -27,8 +27,6 @@ test.each<[string, object]>([
   ["TimeTrigger", { cron: "@every 1m", functionref }],
   ["MessageQueueTrigger", { topic: "t", functionref }],
   ["KubernetesWatchTrigger", { namespace: "default", type: "POD", functionref }],
-  ["CanaryConfig", { trigger: "t", newfunction: "a", oldfunction: "b" }],
-  ["FunctionAlias", { functionName: "hello", version: "hello-v1" }],
   ["Workflow", { startAt: "a", states: { a: { type: "Succeed" } } }],
   ["WorkflowRun", { workflowRef: "w" }],
   ["FissionTenant", { namespace: "default" }],

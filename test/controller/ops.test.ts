@@ -12,6 +12,7 @@ import {
   OpsStatus,
   PodList,
 } from "../../api/wire/ops.ts";
+import { ReleaseList } from "../../api/wire/releases.ts";
 import { opsClient } from "../../cli/ops-client.ts";
 import { type ControlPlane, createControlPlane } from "../../controller/control-plane.ts";
 import { type Collector, createCollector } from "../../engine/logs/collector.ts";
@@ -20,7 +21,7 @@ import { LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
 import { statusRoutes } from "../../controller/ops/status-route.ts";
 import { watchPods } from "../../controller/pods.ts";
 import { PODS } from "../../kube/core.ts";
-import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
+import { CANARY_CONFIGS, ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
 import { loadKubeConnection } from "../../kube/connection.ts";
 import { keyRing } from "../../net/keys.ts";
 import { processLog } from "../../net/log.ts";
@@ -81,6 +82,8 @@ beforeAll(async () => {
     version: "1.2.3",
     controller: { archives: new MemoryArchives(), builder: new ScriptedBuilder() },
     routerInternalUrl: await startRouter(),
+    routerPeers: "http://127.0.0.1:1",
+    executorUrl: "http://127.0.0.1:1",
     logs,
     archiveRoutes: (scope) => void scope.get("/v1/archive", () => ["sha256:none"]),
     archiveUse: () => Promise.resolve({ count: 3, bytes: 42 }),
@@ -124,6 +127,31 @@ test("only the kubeconfig's token opens the API; health needs none", async () =>
   expect((await call("/v1/archive")).statusCode).toBe(200);
   const anonymous = await request(`${url}/v1/archive`);
   expect(anonymous.statusCode).toBe(401);
+});
+
+test("releases are told with both sides, before anything could be compared", async () => {
+  await kube.client.create(CANARY_CONFIGS, {
+    apiVersion: "fission.io/v1",
+    kind: "CanaryConfig",
+    metadata: { namespace: "default", name: "early" },
+    spec: { trigger: "nowhere", newfunction: "b", oldfunction: "a", steps: [{ weight: 5, duration: "90s" }] },
+  });
+  const read = async (query: string) =>
+    ReleaseList.parse(await (await call(`/v1/releases?${query}`)).body.json()).releases;
+  const [early] = await eventually(
+    () => read("namespace=default&name=early"),
+    ([release]) => release !== undefined && release.sentence !== "",
+  );
+  expect(early).toMatchObject({
+    phase: "waiting",
+    status: "pending",
+    sentence: 'HTTPTrigger "nowhere" does not exist',
+    steps: [{ weight: 5, durationMs: 90_000, pause: false }],
+    old: { name: "a", weight: 100, requests: 0 },
+    new: { name: "b", weight: 0, requests: 0, seconds: [] },
+  });
+  expect(await read("namespace=other")).toEqual([]);
+  await kube.client.delete(CANARY_CONFIGS, { namespace: "default", name: "early" });
 });
 
 test("status: counts, components and the problems that conditions tell", async () => {

@@ -84,6 +84,9 @@ describe("usage", () => {
     ["fn wait x --for ready", "--for must be condition=<type>"],
     ["archive download --id md5:1", "--id must be sha256:<64 hex digits>"],
     ["fn logs x -f -r", "--follow and --reverse exclude each other"],
+    ["alias create a --function f --version f-v1 --weight 90", "--weight 90 needs --secondary-version"],
+    ["canary create c --trigger t --newfn b --oldfn a --steps 50,5", "must name growing weights"],
+    ["route create --url /x --function a --sticky cookie", "--sticky must be header:NAME"],
     ["pkg delete", "either --name or --orphan is required"],
   ])("isotope %s is wrong usage", async (args, text) => {
     expect(await fails(args, 2)).toContain(text);
@@ -91,7 +94,12 @@ describe("usage", () => {
 
   it.each([
     ["workflow list", "comes in a later release"],
-    ["fn rollback x", "comes in a later release"],
+    ["fn tools", "comes in a later release"],
+    ["fn rollback none", 'Function "none" not found in namespace "NAMESPACE"'],
+    ["release promote none", 'No release found in namespace "NAMESPACE"'],
+    ["alias create live --function none --version none-v1", 'Function "none" not found'],
+    ["fn logs none --version none-v1", 'Function "none" has no version "none-v1"'],
+    ["canary create c --trigger none --newfn b --oldfn a", 'HTTPTrigger "none" not found'],
     ["fn run-local x", "`isotope dev` runs functions on this machine"],
     ["fn create x --code a.ts --state", "--state comes in a later release"],
     ["fn get none", 'Function "none" not found in namespace "NAMESPACE"'],

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { request } from "undici";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { AcquireReply } from "../../api/wire/executor.ts";
+import { AcquireReply, WarmReply } from "../../api/wire/executor.ts";
 import { createExecutorServer, type ExecutorServer, OPEN_PATHS } from "../../engine/executor/server.ts";
 import { fastifyErrorHandler } from "../../net/error-reply.ts";
 import { keyRing } from "../../net/keys.ts";
@@ -27,6 +27,7 @@ beforeAll(async () => {
   server = createExecutorServer({
     executor: {
       acquire: (message, _forwarded, signal) => executor.acquire(message, signal),
+      warm: (message, _forwarded, signal) => executor.warm(message, signal),
       suspect: (report) => executor.suspect(report),
       load: (report) => executor.load(report),
       ready: () => executor.ready,
@@ -114,4 +115,27 @@ test.each([
     code: "bad_request",
     message: expect.stringContaining(`field "${field}"`),
   });
+});
+
+test("pods that are there in time are told with 200, those that are not with 202", async () => {
+  const warm = async (pods: number, waitMs: number) => {
+    const message = {
+      namespace: "default",
+      name: "hello",
+      uid: "uid-fn-hello",
+      revision: "r1",
+      pods,
+      waitMs,
+    };
+    const body = JSON.stringify(message);
+    const headers = { "content-type": "application/json" };
+    const reply = await client.send({ method: "POST", target: "/v2/warm", headers, body });
+    reply.body.resume();
+    return reply;
+  };
+  expect((await warm(2, 0)).status).toBe(202);
+  expect((await warm(2, 5_000)).status).toBe(200);
+  await expect(
+    client.postJson("/v2/warm", { namespace: "default", name: "hello", pods: 0 }, WarmReply),
+  ).rejects.toMatchObject({ code: "bad_request" });
 });

@@ -11,6 +11,8 @@ import type {
   KubeDeployment,
   KubeEnvironment,
   KubeFunction,
+  KubeFunctionAlias,
+  KubeFunctionVersion,
   KubePod,
   KubeReplicaSet,
   KubeSlice,
@@ -104,6 +106,8 @@ export class FarSide {
   readonly pods = new Map<string, SimulatedPod>();
   readonly slices = new Map<string, SliceManifest>();
   readonly functions = new Map<string, KubeFunction>();
+  readonly versions = new Map<string, KubeFunctionVersion>();
+  readonly aliases = new Map<string, KubeFunctionAlias>();
   readonly environments = new Map<string, KubeEnvironment>();
   readonly secrets = new Map<string, KubeData>();
   readonly configMaps = new Map<string, KubeData>();
@@ -120,6 +124,8 @@ export class FarSide {
   #freeAddresses: string[] = [];
   readonly #watchers = {
     functions: new Broadcast<KubeFunction>(),
+    versions: new Broadcast<KubeFunctionVersion>(),
+    aliases: new Broadcast<KubeFunctionAlias>(),
     environments: new Broadcast<KubeEnvironment>(),
     pods: new Broadcast<KubePod>(),
   };
@@ -170,6 +176,14 @@ export class FarSide {
     };
     const cluster: Cluster = {
       functions: watch(this.#watchers.functions, () => [...this.functions.values()]),
+      versions: watch(this.#watchers.versions, () => [...this.versions.values()]),
+      aliases: watch(this.#watchers.aliases, () => [...this.aliases.values()]),
+      listVersions: (namespace, functionUid) =>
+        guard("listVersions", () =>
+          [...this.versions.values()].filter(
+            ({ metadata, spec }) => metadata.namespace === namespace && spec.functionUID === functionUid,
+          ),
+        ),
       environments: watch(this.#watchers.environments, () => [...this.environments.values()]),
       pods: watch(this.#watchers.pods, () => [...this.pods.values()].map((pod) => this.#podObject(pod))),
       replicaSets: watch(new Broadcast<KubeReplicaSet>(), () => []),
@@ -244,6 +258,23 @@ export class FarSide {
   removeFunction(fn: KubeFunction): void {
     this.functions.delete(`${fn.metadata.namespace}/${fn.metadata.name}`);
     this.#watchers.functions.remove(fn);
+  }
+
+  addVersion(version: KubeFunctionVersion): void {
+    this.versions.set(`${version.metadata.namespace}/${version.metadata.name}`, version);
+    this.#watchers.versions.upsert(version);
+  }
+  removeVersion(version: KubeFunctionVersion): void {
+    this.versions.delete(`${version.metadata.namespace}/${version.metadata.name}`);
+    this.#watchers.versions.remove(version);
+  }
+  addAlias(alias: KubeFunctionAlias): void {
+    this.aliases.set(`${alias.metadata.namespace}/${alias.metadata.name}`, alias);
+    this.#watchers.aliases.upsert(alias);
+  }
+  removeAlias(alias: KubeFunctionAlias): void {
+    this.aliases.delete(`${alias.metadata.namespace}/${alias.metadata.name}`);
+    this.#watchers.aliases.remove(alias);
   }
 
   /** The pod's process ends and the API server forgets the pod. */
@@ -474,6 +505,32 @@ export function functionObject(name: string, serving: Serving | undefined): Kube
   return {
     metadata: { name, namespace: "default", uid: `uid-fn-${name}`, resourceVersion: "1" },
     ...(serving ? { status: { serving } } : {}),
+  };
+}
+
+/** Version `<fn>-v<sequence>` of the function. */
+export function versionObject(fn: string, sequence: number, serving: Serving): KubeFunctionVersion {
+  const name = `${fn}-v${sequence}`;
+  return {
+    metadata: { name, namespace: "default", uid: `uid-version-${name}`, resourceVersion: "1" },
+    spec: { functionName: fn, functionUID: `uid-fn-${fn}` },
+    status: { serving },
+  };
+}
+
+/** An alias of the function as the controller has resolved it; `switches`: what it stood for, newest first. */
+export function aliasObject(
+  name: string,
+  fn: string,
+  spec: Partial<KubeFunctionAlias["spec"]>,
+  switches: readonly string[] = [],
+): KubeFunctionAlias {
+  const history = switches.map((version) => ({ version, switchedAt: "2026-01-01T00:00:00Z" }));
+  const resolved = switches[0] === undefined ? {} : { resolvedVersion: switches[0], history };
+  return {
+    metadata: { name, namespace: "default", uid: `uid-alias-${name}`, resourceVersion: "1" },
+    spec: { functionName: fn, ...spec },
+    status: resolved,
   };
 }
 

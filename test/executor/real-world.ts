@@ -6,7 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import { request } from "undici";
 import { z } from "zod";
 import { HEADER_POD, HEADER_REFUSED, HEADER_REVISION } from "../../api/headers.ts";
-import { LABEL_REVISION } from "../../api/names.ts";
+import { LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
 import {
   AcquireReply,
   type AcquireRequest,
@@ -27,7 +27,7 @@ import { fetcherRule, type ImageTable } from "../../local/image-table.ts";
 import { PYTHON } from "../env/python/python-runtime.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { ENDPOINT_SLICES } from "../../kube/core.ts";
-import { ENVIRONMENTS, FUNCTIONS } from "../../kube/kinds.ts";
+import { ENVIRONMENTS, FUNCTION_ALIASES, FUNCTION_VERSIONS, FUNCTIONS } from "../../kube/kinds.ts";
 import { controllersPart } from "../../localkube/controllers/controllers-part.ts";
 import { kubeletPart } from "../../localkube/kubelet/kubelet-part.ts";
 import { type Localkube, startLocalkube } from "../../localkube/server.ts";
@@ -45,6 +45,10 @@ export interface RealWorld {
   addEnvironment(poolsize: number, more?: Record<string, unknown>, name?: string): Promise<void>;
   /** Creates or changes the function; its revision is served at once. */
   serve(name: string, serving: Serving): Promise<{ uid: string }>;
+  /** Version `<name>-v<sequence>` of a function that exists, serving this at once. */
+  publish(name: string, sequence: number, serving: Serving): Promise<string>;
+  /** An alias that stands for the version, as the controller resolves it. */
+  alias(alias: string, name: string, version: string): Promise<void>;
   /** Process id of a pod's runtime. */
   podProcess(podUid: string): Promise<number>;
   stop(): Promise<void>;
@@ -134,6 +138,8 @@ export function worldOn(api: WorldApi): RealWorld {
     archives,
     addEnvironment: (poolsize, more = {}, name = "deno") => addEnvironment(api, poolsize, more, name),
     serve: (name, serving) => serve(api, name, serving),
+    publish: (name, sequence, serving) => publish(api, name, sequence, serving),
+    alias: (alias, name, version) => setAlias(api, alias, name, version),
     podProcess: async (podUid) => processOf(podUid),
     startExecutor: async (settings = {}) => {
       const started = await startExecutor(api, keys, archives, settings, (ended) => executors.delete(ended));
@@ -230,6 +236,49 @@ async function serve(
     }));
   await client.patchStatus(FUNCTIONS, ref, { serving });
   return { uid: found.metadata.uid ?? "" };
+}
+
+async function publish(
+  { client, namespace }: WorldApi,
+  name: string,
+  sequence: number,
+  serving: Serving,
+): Promise<string> {
+  const version = `${name}-v${sequence}`;
+  const fn = await client.find(FUNCTIONS, { namespace, name });
+  if (!fn) throw new Error(`no function ${name}`);
+  const uid = fn.metadata.uid ?? "";
+  await client.create(FUNCTION_VERSIONS, {
+    apiVersion: "fission.io/v1",
+    kind: "FunctionVersion",
+    metadata: { name: version, namespace, labels: { [LABEL_FUNCTION_UID]: uid } },
+    spec: {
+      functionName: name,
+      functionUID: uid,
+      functionGeneration: 1,
+      sequence,
+      snapshot: fn.spec,
+      packageDigest: "",
+      publishedAt: "2026-01-01T00:00:00Z",
+    },
+  });
+  await client.patchStatus(FUNCTION_VERSIONS, { namespace, name: version }, { serving });
+  return version;
+}
+
+async function setAlias(
+  { client, namespace }: WorldApi,
+  alias: string,
+  name: string,
+  version: string,
+): Promise<void> {
+  await client.create(FUNCTION_ALIASES, {
+    apiVersion: "fission.io/v1",
+    kind: "FunctionAlias",
+    metadata: { name: alias, namespace },
+    spec: { functionName: name, version },
+  });
+  await client.patchStatus(FUNCTION_ALIASES, { namespace, name: alias }, { resolvedVersion: version });
 }
 
 async function startExecutor(

@@ -58,6 +58,9 @@ class Group {
       forward: (member, request, signal) =>
         this.shards.get(member)?.shard.acquire(request, true, signal) ??
         Promise.reject(new PlatformError("executor_unavailable")),
+      forwardWarm: (member, request, signal) =>
+        this.shards.get(member)?.shard.warm(request, true, signal) ??
+        Promise.reject(new PlatformError("executor_unavailable")),
       forwardSuspect: (member, report) => this.shards.get(member)?.shard.suspect(report, true),
       forwardLoad: (member, report) => this.shards.get(member)?.shard.load(report, true),
     });

@@ -284,7 +284,13 @@ export const BAD_OBJECTS: readonly BadObject[] = [
   bad("CanaryConfig", "spec.weightincrement", 101, "spec.weightincrement", "101", "100"),
   bad("FunctionVersion", "spec.sequence", 0, "spec.sequence", "0"),
   bad("FunctionVersion", "spec.publishedAt", "yesterday", "spec.publishedAt", "yesterday"),
-  { ...bad("FunctionVersion", "spec.sequence", 2, "a version is immutable"), update: true },
+  ...[
+    bad("FunctionVersion", "spec.sequence", 2, "a version is immutable"),
+    bad("FunctionVersion", "spec.functionName", "other", "a version is immutable"),
+    bad("FunctionVersion", "spec.snapshot.functionTimeout", 5, "a version is immutable"),
+    bad("FunctionVersion", "spec.envRuntimeImage", "other:1", "a version is immutable"),
+    bad("FunctionVersion", "spec.publishedAt", "2020-01-01T00:00:00Z", "a version is immutable"),
+  ].map((one) => ({ ...one, update: true })),
   bad("FunctionAlias", "spec.weight", 101, "spec.weight", "101", "100"),
   bad(
     "FunctionAlias",

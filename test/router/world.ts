@@ -60,7 +60,11 @@ export interface World {
   readonly log: string[];
   deploy(options?: FunctionOptions): void;
   undeploy(namespace: string, name: string): void;
-  trigger(name: string, spec: Record<string, unknown>, metadata?: Record<string, string>): void;
+  /** Publishes a version of a function; `revision` is what it serves. */
+  version(version: string, options?: FunctionOptions & { ready?: boolean }): void;
+  /** Points an alias of function "hello" (or another one) somewhere. */
+  alias(name: string, spec: Record<string, unknown>, annotations?: Record<string, string>): void;
+  trigger(name: string, spec: Record<string, unknown>, metadata?: Record<string, unknown>): void;
   /** A pod that exists and is published, without any acquire. */
   pod(options?: FunctionOptions & { host?: string; port?: number }): Promise<FakePod>;
   publish(uid: string, revision: string): void;
@@ -120,6 +124,21 @@ export async function createWorld(): Promise<World> {
     log,
     deploy,
     undeploy: (namespace, name) => kube.remove("functions", namespace, name),
+    version: (version, { ready = true, ...given } = {}) => {
+      const options = defaults({ revision: version, ...given });
+      functions.set(`${options.uid}/${options.revision}`, options);
+      const { status } = functionObject(options);
+      kube.put("functionversions", {
+        metadata: { name: version, namespace: options.namespace, uid: `uid-${version}` },
+        spec: { functionName: options.name, functionUID: options.uid },
+        ...(ready ? { status } : {}),
+      });
+    },
+    alias: (name, spec, annotations = {}) =>
+      kube.put("functionaliases", {
+        metadata: { name, namespace: "default", annotations },
+        spec: { functionName: "hello", ...spec },
+      }),
     trigger: (name, spec, metadata = {}) =>
       kube.put("httptriggers", {
         metadata: { name, namespace: "default", creationTimestamp: "2026-01-01T00:00:00Z", ...metadata },

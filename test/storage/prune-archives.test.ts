@@ -47,9 +47,21 @@ test("every way to name an archive keeps it", () => {
       },
     ],
     functions: [],
-    versions: [],
+    versions: [
+      {
+        spec: {
+          functionName: "f",
+          functionUID: "u",
+          functionGeneration: 1,
+          sequence: 1,
+          snapshot: { environment, package: {}, InvokeStrategy: {} },
+          packageDigest: archiveId(digest("e")),
+          publishedAt: "2026-01-01T00:00:00Z",
+        },
+      },
+    ],
   });
-  expect([...found].sort()).toEqual(["a", "b", "c", "d"].map(digest));
+  expect([...found].sort()).toEqual(["a", "b", "c", "d", "e"].map(digest));
 });
 
 test("an archive goes after it was nameless for the whole grace time, not before", async () => {

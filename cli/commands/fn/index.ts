@@ -1,10 +1,19 @@
 import type { Function as FunctionObject } from "../../../api/kinds/index.ts";
 import { FUNCTIONS } from "../../../kube/kinds.ts";
-import type { Command } from "../../command.ts";
-import { deleteCommand, getCommand, listCommand, type NounKind, waitCommand } from "../../generic-verbs.ts";
+import { type Command, defineCommand, type Flags } from "../../command.ts";
+import {
+  deleteCommand,
+  getCommand,
+  listCommand,
+  type NounKind,
+  waitCommand,
+  yamlOf,
+} from "../../generic-verbs.ts";
+import { findVersion } from "../../releases/chosen-revisions.ts";
 import { createFunction, updateFunction } from "./change.ts";
 import { runContainer, updateContainer } from "./container.ts";
 import { describeFunction, functionLog, functionMeta, functionPods, testFunction } from "./observe.ts";
+import { versionCommands } from "./versions.ts";
 
 const KIND: NounKind<FunctionObject> = {
   noun: "fn",
@@ -22,12 +31,30 @@ const KIND: NounKind<FunctionObject> = {
   ],
 };
 
+const get = getCommand(KIND);
+const GET_FLAGS: Flags = {
+  ...get.flags,
+  version: { type: "string", help: "Show this version of it" },
+};
+const getFunction: Command = defineCommand({
+  ...get,
+  summary: "Show a function, or one of its versions",
+  flags: GET_FLAGS,
+  async run(input, context) {
+    const { name, version, output } = input.flags;
+    if (typeof name !== "string" || typeof version !== "string") return get.run(input, context);
+    const found = await findVersion(context, name, version);
+    context.out(output === "json" ? `${JSON.stringify(found, null, 2)}\n` : yamlOf(found));
+    return 0;
+  },
+});
+
 export const fnCommands: readonly Command[] = [
   createFunction,
   updateFunction,
+  getFunction,
   runContainer,
   updateContainer,
-  getCommand(KIND),
   functionMeta,
   describeFunction,
   listCommand(KIND),
@@ -35,5 +62,6 @@ export const fnCommands: readonly Command[] = [
   functionLog,
   testFunction,
   functionPods,
+  ...versionCommands,
   waitCommand(KIND),
 ];

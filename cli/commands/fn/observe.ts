@@ -9,6 +9,7 @@ import { notFound } from "../../generic-verbs.ts";
 import { formatLogLine } from "../../log-lines.ts";
 import { age, OUTPUT_FLAG } from "../../output.ts";
 import { printPods } from "../../pods-table.ts";
+import { CHOICE_FLAGS, chosenRevisions } from "../../releases/chosen-revisions.ts";
 import { checkMethods } from "../route-flags.ts";
 
 const NAME = { type: "string", help: "Name", required: true } as const;
@@ -45,6 +46,7 @@ export const functionLog: Command = defineCommand({
     detail: { type: "boolean", short: "d", help: "Pod, revision and request id of each line" },
     pod: { type: "string", help: "Lines of this pod" },
     revision: { type: "string", help: "Lines of this revision" },
+    ...CHOICE_FLAGS,
     "request-id": { type: "string", help: "Lines of this request" },
     level: { type: "string", help: "This level and graver ones", choices: LOG_LINE_LEVELS },
     search: { type: "string", help: "Lines that contain this text" },
@@ -58,23 +60,29 @@ export const functionLog: Command = defineCommand({
   async run({ flags, given }, context) {
     if (flags.follow && flags.reverse) throw new UsageError("--follow and --reverse exclude each other");
     const narrowed = ["since", "request-id", "search", "trace-id"].some((name) => given.has(name));
-    const reply = await (await context.ops()).call("/v1/logs", {
-      query: {
-        namespace: await context.namespace(),
-        function: flags.name,
-        pod: flags.pod,
-        revision: flags.revision,
-        requestId: flags["request-id"],
-        level: flags.level,
-        search: flags.search ?? flags["trace-id"],
-        since: flags.since,
-        limit: narrowed && !given.has("recordcount") ? 1000 : flags.recordcount,
-        order: flags.follow ? undefined : "newest",
-        follow: flags.follow,
-      },
-      signal: context.signal,
-      bodyTimeoutMs: 0,
-    });
+    const revisions = (await chosenRevisions(context, flags)) ?? [flags.revision];
+    const limit = narrowed && !given.has("recordcount") ? 1000 : flags.recordcount;
+    const ops = await context.ops();
+    const linesOf = async (revision: string | undefined): Promise<AsyncIterable<LogLine>> => {
+      const reply = await ops.call("/v1/logs", {
+        query: {
+          namespace: await context.namespace(),
+          function: flags.name,
+          pod: flags.pod,
+          revision,
+          requestId: flags["request-id"],
+          level: flags.level,
+          search: flags.search ?? flags["trace-id"],
+          since: flags.since,
+          limit,
+          order: flags.follow ? undefined : "newest",
+          follow: flags.follow,
+        },
+        signal: context.signal,
+        bodyTimeoutMs: 0,
+      });
+      return logLines(reply.body);
+    };
     const print = (line: LogLine): void =>
       context.out(
         flags.output === "json"
@@ -82,13 +90,17 @@ export const functionLog: Command = defineCommand({
           : `${formatLogLine(line, { detail: flags.detail, colour: context.interactive })}\n`,
       );
     const lines: LogLine[] = [];
-    for await (const line of logLines(reply.body)) {
-      if (flags.follow || flags.reverse) print(line);
-      else lines.push(line);
-    }
-    for (const line of lines.toReversed()) print(line);
-    if (!flags.follow && !flags.reverse && lines.length === 0)
-      context.note(`No log lines of function "${flags.name}" found`);
+    await Promise.all(
+      revisions.map(async (revision) => {
+        for await (const line of await linesOf(revision)) {
+          if (flags.follow) print(line);
+          else lines.push(line);
+        }
+      }),
+    );
+    if (revisions.length > 1) lines.sort((a, b) => Date.parse(b.time) - Date.parse(a.time)).splice(limit);
+    for (const line of flags.reverse ? lines : lines.toReversed()) print(line);
+    if (!flags.follow && lines.length === 0) context.note(`No log lines of function "${flags.name}" found`);
     return 0;
   },
 });
@@ -181,12 +193,15 @@ export const functionPods: Command = defineCommand({
   aliases: ["pod", "po"],
   summary: "Show a function's pods",
   positionals: PLACE,
-  flags: { name: NAME, output: OUTPUT_FLAG },
+  flags: { name: NAME, ...CHOICE_FLAGS, output: OUTPUT_FLAG },
   async run({ flags }, context) {
+    const revisions = await chosenRevisions(context, flags);
     const reply = await (await context.ops()).call("/v1/pods", {
       query: { namespace: await context.namespace(), function: flags.name },
     });
-    printPods(context, PodList.parse(await reply.body.json()).pods, flags.output);
+    const { pods } = PodList.parse(await reply.body.json());
+    const shown = revisions ? pods.filter(({ revision }) => revisions.includes(revision)) : pods;
+    printPods(context, shown, flags.output);
     return 0;
   },
 });

@@ -31,6 +31,15 @@ export const SPEC_FLAGS = {
   minscale: fieldFlag(field, `${STRATEGY}.MinScale`, { type: "integer" }),
   maxscale: fieldFlag(field, `${STRATEGY}.MaxScale`, { type: "integer" }),
   targetcpu: fieldFlag(field, `${STRATEGY}.TargetCPUPercent`, { type: "integer" }),
+  versioning: {
+    type: "string",
+    help: "Publish versions: auto with every change that serves, manual with fn publish",
+    choices: ["auto", "manual"],
+  },
+  "retain-versions": fieldFlag(field, "versioning.retain", {
+    type: "integer",
+    help: "How many versions are kept; default 10",
+  }),
   ...RESOURCE_FLAGS,
 } as const satisfies Flags;
 
@@ -93,6 +102,13 @@ export function applySpecFlags(
   if (flags.requestsperpod !== undefined) next.requestsPerPod = flags.requestsperpod;
   if (given.has("onceonly")) next.onceOnly = flags.onceonly;
   if (flags.retainpods !== undefined) next.retainPods = flags.retainpods;
+  if (flags.versioning || flags["retain-versions"] !== undefined)
+    next.versioning = {
+      mode: next.versioning?.mode ?? "manual",
+      ...next.versioning,
+      ...(flags.versioning ? { mode: flags.versioning as "auto" } : {}),
+      ...(flags["retain-versions"] === undefined ? {} : { retain: flags["retain-versions"] }),
+    };
   const streaming = streamingOf(flags, given, next.streaming);
   if (streaming) next.streaming = streaming;
   else delete next.streaming;

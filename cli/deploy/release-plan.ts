@@ -1,0 +1,53 @@
+import type { FunctionReference } from "../../api/kinds/index.ts";
+import type { ProjectPlan } from "./deploy-project.ts";
+import { aliasOfTrigger } from "./keep-aliases.ts";
+import { planObject, type PlannedObject } from "./plan.ts";
+
+type PlannedFunction = ProjectPlan["functions"][number];
+
+const CODE_KINDS = new Set(["Package", "Function"]);
+const TRIGGER_KINDS = new Set(["HTTPTrigger", "TimeTrigger"]);
+
+/** How a deployment releases a function: `new` there is nothing to compare with, `changed` other code or settings, `same` neither. */
+export function releaseKind({ actions }: PlannedFunction): "new" | "changed" | "same" {
+  const code = actions.filter(({ kind }) => CODE_KINDS.has(kind));
+  if (code.some(({ kind, action }) => kind === "Function" && action === "create")) return "new";
+  return code.some(({ action }) => action !== "unchanged") ? "changed" : "same";
+}
+
+/** The planned triggers of a function. */
+export const triggersOf = ({ actions }: PlannedFunction): PlannedObject[] =>
+  actions.filter(({ kind }) => TRIGGER_KINDS.has(kind));
+
+/** The aliases that a function's live triggers go through. */
+export const aliasesInUse = (planned: PlannedFunction): string[] => [
+  ...new Set(triggersOf(planned).flatMap(({ live }) => aliasOfTrigger(live, planned.prepared.name) ?? [])),
+];
+
+/** The plan with every trigger of the function calling the alias. */
+export function planThroughAlias(planned: PlannedFunction, alias: string): PlannedFunction {
+  const change = <T extends { spec: { functionref: FunctionReference } }>(trigger: T): T => ({
+    ...trigger,
+    spec: { ...trigger.spec, functionref: { ...trigger.spec.functionref, alias } },
+  });
+  const { objects } = planned.prepared;
+  const triggers = objects.triggers.map(change);
+  const timers = objects.timers.map(change);
+  const changed = new Map<string, PlannedObject["object"]>([
+    ...triggers.map((trigger): [string, PlannedObject["object"]] => [
+      `HTTPTrigger/${trigger.metadata.name}`,
+      trigger,
+    ]),
+    ...timers.map((timer): [string, PlannedObject["object"]] => [
+      `TimeTrigger/${timer.metadata.name}`,
+      timer,
+    ]),
+  ]);
+  return {
+    prepared: { ...planned.prepared, objects: { ...objects, triggers, timers } },
+    actions: planned.actions.map((action) => {
+      const object = changed.get(`${action.kind}/${action.object.metadata.name}`);
+      return object ? planObject(action.kind, object, action.live) : action;
+    }),
+  };
+}

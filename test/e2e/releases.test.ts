@@ -1,0 +1,253 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { z } from "zod";
+import { CanaryDecision } from "../../api/kinds/index.ts";
+import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { CANARY_CONFIGS, FUNCTION_ALIASES, FUNCTION_VERSIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
+import { startTestPlatform } from "./platform.ts";
+import { deploy, writeProject } from "./project.ts";
+import type { TestPlatform } from "./test-platform.ts";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** Answers with its text, unless `extra` has answered. */
+const says = (text: string, route = `/${text}`, extra = ""): string => `
+export const config = { route: "${route}", requestsPerPod: 20 };
+export default async (request: Request) => {
+  ${extra}
+  return new Response("${text}");
+};`;
+
+let platform: TestPlatform;
+let kube: KubeClient;
+
+beforeAll(async () => {
+  platform = await startTestPlatform();
+  kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
+}, 150_000);
+afterAll(async () => {
+  await kube?.close();
+  await platform?.stop();
+});
+
+const loads = new Set<{ stop(): Promise<unknown> }>();
+afterEach(async () => {
+  await Promise.all([...loads].map((load) => load.stop()));
+  loads.clear();
+});
+
+const eventually = <T>(check: () => Promise<T>, timeout = 20_000): Promise<T> =>
+  vi.waitFor(check, { timeout, interval: 50 });
+const text = async (path: string, init?: RequestInit): Promise<string> =>
+  (await platform.get(path, init)).text();
+
+/** Runs a command that has to succeed. */
+async function isotope(...args: string[]): Promise<string> {
+  const { code, out, err } = await platform.cli(args);
+  if (code !== 0) throw new Error(`isotope ${args.join(" ")} ended with ${code}:\n${out}\n${err}`);
+  return out;
+}
+
+/** Writes another state of a project's function, and deploys it. */
+async function redeploy(folder: string, name: string, code: string, ...args: string[]): Promise<string> {
+  writeFileSync(join(folder, "functions", `${name}.ts`), code);
+  return isotope("deploy", folder, ...args);
+}
+
+/** Calls a path over and over, a few at a time, until it is stopped; answers are counted by what they say, or by status when they failed. */
+function startLoad(path: string, atOnce = 4) {
+  const answers = new Map<string, number>();
+  const state = { running: true };
+  const workers = Promise.all(
+    Array.from({ length: atOnce }, async () => {
+      while (state.running) {
+        const reply = await platform.get(path);
+        const said = await reply.text();
+        const key = reply.status === 200 ? said : `${reply.status} ${said}`;
+        answers.set(key, (answers.get(key) ?? 0) + 1);
+        await new Promise((go) => setTimeout(go, 5));
+      }
+    }),
+  );
+  const load = {
+    answers,
+    stop: async () => {
+      state.running = false;
+      await workers;
+      return answers;
+    },
+  };
+  loads.add(load);
+  return load;
+}
+
+describe("versions and aliases", () => {
+  let folder: string;
+
+  it("a published version goes on answering while the function changes", async () => {
+    folder = await deploy(platform, { "greet.ts": says("one", "/greet") });
+    expect(await isotope("fn", "publish", "greet", "--description", "first", "--wait")).toContain(
+      '"greet-v1" published',
+    );
+    expect(await isotope("fn", "publish", "greet")).toContain("nothing to publish");
+    await redeploy(folder, "greet", says("two", "/greet"));
+    expect(await text("/greet")).toBe("two");
+    expect(await isotope("fn", "test", "greet", "--version", "greet-v1")).toBe("one");
+    expect(await isotope("fn", "publish", "greet", "--wait")).toContain('"greet-v2" published');
+    expect(await isotope("fn", "get", "greet", "--version", "greet-v1")).toContain("sequence: 1");
+    const listed = await isotope("fn", "versions", "greet");
+    expect(listed).toMatch(/greet-v2 .*\(latest\)[\s\S]*greet-v1 .*first/);
+  });
+
+  it("an alias splits exactly, and a route goes through it", async () => {
+    const split = ["--version", "greet-v1", "--weight", "70", "--secondary-version", "greet-v2"];
+    await isotope("alias", "create", "stable", "--function", "greet", ...split, "--wait");
+    await isotope("route", "update", "greet", "--function-alias", "stable");
+    await eventually(async () => {
+      const { spec } = await kube.get(HTTP_TRIGGERS, { namespace: platform.namespace, name: "greet" });
+      expect(spec.functionref.alias).toBe("stable");
+      const seen = new Set(await Promise.all(Array.from({ length: 10 }, () => text("/greet"))));
+      expect(seen).toEqual(new Set(["one", "two"]));
+    });
+    const counts = { one: 0, two: 0 };
+    for (let at = 0; at < 500; at++) counts[(await text("/greet")) as "one"] += 1;
+    // Several routers each deal their own hundred: at most one hand of each is unfinished.
+    expect(Math.abs(counts.one - 350)).toBeLessThanOrEqual(20);
+    expect(counts.one + counts.two).toBe(500);
+    expect(await isotope("fn", "test", "greet", "--alias", "stable")).toMatch(/^(one|two)$/);
+  });
+
+  it("who is sticky keeps their side while its weight grows", async () => {
+    await isotope("alias", "update", "stable", "--weight", "90", "--sticky", "header:x-user");
+    const sideOf = (user: number) => text("/greet", { headers: { "x-user": `user-${user}` } });
+    const users = Array.from({ length: 60 }, (_, at) => at);
+    const settled = async (): Promise<string[]> => {
+      const [first, again] = [await Promise.all(users.map(sideOf)), await Promise.all(users.map(sideOf))];
+      expect(again).toEqual(first);
+      return first;
+    };
+    const before = await eventually(settled);
+    await isotope("alias", "update", "stable", "--weight", "40", "--wait");
+    const after = await eventually(async () => {
+      const sides = await settled();
+      expect(sides.filter((side) => side === "two").length).toBeGreaterThan(
+        before.filter((side) => side === "two").length,
+      );
+      return sides;
+    });
+    for (const [at, side] of before.entries()) if (side === "two") expect(after[at]).toBe("two");
+  });
+
+  it("testers name a version by header or cookie where a route allows it", async () => {
+    const named = (headers: Record<string, string>) => platform.get("/greet", { headers });
+    await isotope("alias", "update", "stable", "--clear-weight", "--wait");
+    await eventually(async () => expect(await text("/greet")).toBe("one"));
+    expect(await (await named({ "x-isotope-version": "greet-v2" })).text()).toBe("one");
+    await isotope("route", "update", "greet", "--preview");
+    await eventually(async () =>
+      expect(await (await named({ "x-isotope-version": "greet-v2" })).text()).toBe("two"),
+    );
+    expect(await (await named({ cookie: "a=b; isotope-version=greet-v2" })).text()).toBe("two");
+    const unknown = await named({ "x-isotope-version": "greet-v9" });
+    expect([unknown.status, await unknown.json()]).toEqual([
+      404,
+      expect.objectContaining({ reason: "version_not_found" }),
+    ]);
+  });
+
+  it("rolls back without a failed request, and keeps what is needed", async () => {
+    await isotope("alias", "update", "stable", "--version", "greet-v2", "--wait");
+    const load = startLoad("/greet");
+    await eventually(async () => expect(load.answers.get("two")).toBeGreaterThan(20));
+    expect(await isotope("fn", "rollback", "greet")).toContain('names "greet-v1" again');
+    await eventually(async () => expect(await text("/greet")).toBe("one"));
+    const answers = await load.stop();
+    expect([...answers.keys()].toSorted()).toEqual(["one", "two"]);
+    await isotope("fn", "gc-versions", "greet", "--keep", "1");
+    const { items } = await kube.list(FUNCTION_VERSIONS, { namespace: platform.namespace });
+    expect(items.map(({ metadata }) => metadata.name).toSorted()).toEqual(["greet-v1", "greet-v2"]);
+  });
+
+  it("a plain deploy leaves an alias of the user's alone and says so", async () => {
+    const out = await redeploy(folder, "greet", says("three", "/greet"));
+    expect(out).toContain('alias "stable", which stays at greet-v1');
+    expect(await text("/greet")).toBe("one");
+  });
+});
+
+describe("canaries", () => {
+  const STEPS = ["--canary", "20%,50%", "--canary-interval", "1s", "--min-samples", "30"];
+  /** What is asked here is who gets which traffic; latency on a busy machine with functions that do nothing says little. */
+  const ANY_LATENCY = ["50", "95", "99"].flatMap((percentile) => [`--max-p${percentile}-ratio`, "1000"]);
+  const decisionsOf = async (name: string) =>
+    z.array(CanaryDecision).parse(JSON.parse(await isotope("release", "history", name, "-o", "json")));
+
+  it("a good one is promoted, and no request fails by it", async () => {
+    const folder = await deploy(platform, { "good.ts": says("old", "/good") });
+    expect(await text("/good")).toBe("old");
+    const load = startLoad("/good");
+    const out = await redeploy(folder, "good", says("new", "/good"), ...STEPS, ...ANY_LATENCY, "--watch");
+    expect(out).toContain("good-v2 is released against good-v1");
+    await eventually(async () => expect(await text("/good")).toBe("new"));
+    const answers = await load.stop();
+    expect([...answers.keys()].toSorted()).toEqual(["new", "old"]);
+    const { spec } = await kube.get(FUNCTION_ALIASES, { namespace: platform.namespace, name: "good-live" });
+    expect([spec.version, spec.weight ?? 100]).toEqual(["good-v2", 100]);
+    const actions = (await decisionsOf("good")).map(({ action, weight }) => `${action} ${weight}`);
+    expect(actions).toEqual(expect.arrayContaining(["weight 20", "weight 50", "promote 100"]));
+    // Another deployment without a canary gets all traffic at once, by the same alias.
+    expect(await redeploy(folder, "good", says("newer", "/good"))).toContain('"good-live" names good-v3 now');
+    await eventually(async () => expect(await text("/good")).toBe("newer"));
+  }, 90_000);
+
+  it("one that fails for some inputs is taken back with the evidence, and only its own requests failed", async () => {
+    const folder = await deploy(platform, { "bad.ts": says("old", "/bad") });
+    const load = startLoad("/bad");
+    const broken = says(
+      "new",
+      "/bad",
+      'if (Math.random() < 0.3) return new Response("broken", { status: 500 });',
+    );
+    writeFileSync(join(folder, "functions", "bad.ts"), broken);
+    const { code, out } = await platform.cli(["deploy", folder, ...STEPS, ...ANY_LATENCY, "--watch"]);
+    expect([code, out]).toEqual([1, expect.stringContaining("rollback")]);
+    await eventually(async () => {
+      const answers = new Set(await Promise.all(Array.from({ length: 20 }, () => text("/bad"))));
+      expect(answers).toEqual(new Set(["old"]));
+    });
+    const answers = await load.stop();
+    // Whatever failed was answered by the new version itself.
+    for (const said of answers.keys()) if (said !== "old" && said !== "new") expect(said).toBe("500 broken");
+    const last = (await decisionsOf("bad")).at(-1);
+    expect(last).toMatchObject({
+      action: "rollback",
+      weight: 0,
+      sentence: expect.stringContaining("bad-v2"),
+    });
+    const status = await isotope("release", "status", "bad");
+    expect(status).toMatch(/bad {2}failed/);
+    expect(await isotope("fn", "versions", "bad")).toMatch(/bad-v1 .*bad-live/);
+  }, 90_000);
+
+  it("one that nobody calls is held; it can be paused, resumed, aborted and tried again", async () => {
+    const folder = await deploy(platform, { "silent.ts": says("old", "/silent") });
+    await redeploy(folder, "silent", says("new", "/silent"), ...STEPS);
+    const phaseOf = async () =>
+      (await kube.get(CANARY_CONFIGS, { namespace: platform.namespace, name: "silent" })).status?.phase;
+    await eventually(async () => expect(await phaseOf()).toBe("holding"));
+    const { code, err } = await platform.cli([
+      "deploy",
+      writeProject(platform, { "silent.ts": says("x", "/silent") }),
+    ]);
+    expect([code, err]).toEqual([1, expect.stringContaining('release "silent" runs')]);
+    expect(await isotope("release", "pause", "silent")).toContain("paused");
+    expect((await platform.cli(["release", "retry", "silent"])).err).toContain("was not taken back: paused");
+    await isotope("release", "resume");
+    await eventually(async () => expect(await phaseOf()).not.toBe("paused"));
+    expect(await isotope("release", "abort", "silent")).toContain("aborted");
+    await eventually(async () => expect(await text("/silent")).toBe("old"));
+    await isotope("release", "retry", "silent");
+    await eventually(async () => expect(await phaseOf()).toMatch(/progressing|holding/));
+    expect(await isotope("release", "promote", "silent")).toContain("succeeded");
+    await eventually(async () => expect(await text("/silent")).toBe("new"));
+  }, 60_000);
+});
