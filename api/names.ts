@@ -45,6 +45,8 @@ export const ANNOTATION_DESCRIPTION = "isotope.dev/description";
 export const ANNOTATION_HOLD_PREFIX = "isotope.dev/hold.";
 /** On every FunctionVersion: one that is deleted goes on serving until nothing refers to it. */
 export const FINALIZER_VERSION_IN_USE = "isotope.dev/version-in-use";
+/** On a CanaryConfig that changes weights: one that is deleted gives the old side its traffic back before it goes. */
+export const FINALIZER_CANARY_WEIGHTS = "isotope.dev/canary-weights";
 /** On a FunctionAlias or HTTPTrigger (which wins): `header:NAME`, `cookie:NAME`, `query:NAME` or `client`: who has one side of a split keeps it. */
 export const ANNOTATION_STICKY = "isotope.dev/sticky";
 /** On an HTTPTrigger, `"true"`: testers may name the version that answers them. */

@@ -8,7 +8,8 @@ import {
 } from "../kube/reconcile.ts";
 import type { Log } from "../net/log.ts";
 import type { ControllerContext } from "./context.ts";
-import { canaryReconcile, type CanaryOptions, type LiveCanaries, watchCanaries } from "./canary/reconcile.ts";
+import { canaryReconcile, type LiveCanaries, watchCanaries } from "./canary/reconcile.ts";
+import type { CanaryOptions } from "./canary/run-canary.ts";
 import { environmentReconcile, watchEnvironments } from "./environment/reconcile.ts";
 import type { KitObject } from "./function-namespace/kit.ts";
 import { functionNamespaces } from "./function-namespace/reconcile.ts";

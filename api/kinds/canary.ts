@@ -127,6 +127,19 @@ export type CanaryDecision = z.infer<typeof CanaryDecision>;
 
 export const MAX_CANARY_DECISIONS = 50;
 
+/** A release of the same CanaryConfig that has ended. */
+export const PastRelease = z.object({
+  old: ObjectName,
+  new: ObjectName,
+  phase: z.enum(CANARY_PHASES).describe("How it ended"),
+  startedAt: Time,
+  finishedAt: Time,
+  sentence: text(1024).describe("Why"),
+});
+export type PastRelease = z.infer<typeof PastRelease>;
+
+export const MAX_PAST_RELEASES = 20;
+
 export const CanaryConfigStatus = z.object({
   status: text(32).optional().describe("pending, succeeded, failed or aborted"),
   conditions: Conditions.optional(),
@@ -138,7 +151,7 @@ export const CanaryConfigStatus = z.object({
     .optional()
     .describe("Share of the new side in percent that the trigger or alias shall have"),
   applied: z.boolean().optional().describe("The weight was written to the trigger or alias"),
-  alias: ObjectName.optional(),
+  alias: ObjectName.optional().describe("That is split, when the trigger goes through one"),
   old: Side.optional(),
   new: Side.optional(),
   startedAt: Time.optional(),
@@ -159,6 +172,11 @@ export const CanaryConfigStatus = z.object({
   readAt: Time.optional().describe("When the routers were last read"),
   sentence: text(1024).optional().describe("The last finding, with its evidence"),
   decisions: z.array(CanaryDecision).max(MAX_CANARY_DECISIONS).optional().describe("The newest last"),
+  past: z
+    .array(PastRelease)
+    .max(MAX_PAST_RELEASES)
+    .optional()
+    .describe("Releases before the present one, the newest last"),
 });
 export type CanaryConfigStatus = z.infer<typeof CanaryConfigStatus>;
 export type CanaryConfig = Resource<"CanaryConfig", CanaryConfigSpec, CanaryConfigStatus>;

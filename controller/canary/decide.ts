@@ -9,7 +9,7 @@
  * D4. A finished canary moves only by `retry` or a changed spec.
  */
 import type { CanaryConfigStatus, CanaryDecision, CanarySide } from "../../api/kinds/canary.ts";
-import { MAX_CANARY_DECISIONS } from "../../api/kinds/canary.ts";
+import { MAX_CANARY_DECISIONS, MAX_PAST_RELEASES } from "../../api/kinds/canary.ts";
 import { type BothSides, NO_TRAFFIC } from "./counts.ts";
 import { alphaOfLook, type Finding, judge, type Window } from "./judge/judge.ts";
 import { runOfFailures } from "./judge/run-of-failures.ts";
@@ -24,8 +24,10 @@ export type Warmth = "ready" | "waiting" | { readonly failed: string };
 export interface Observation {
   readonly now: Date;
   readonly generation: number;
-  /** Both sides, or why there are not two. */
-  readonly sides: BothSides<CanarySide> | { readonly problem: string };
+  /** Both sides, or why there are not two; `isOver`: somebody took the traffic elsewhere, which is theirs to decide. */
+  readonly sides: BothSides<CanarySide> | { readonly problem: string; readonly isOver?: boolean };
+  /** The alias that is split, if it is one. */
+  readonly alias?: string | undefined;
   readonly command?: CanaryCommand | undefined;
   /** What both sides did in the last seconds. */
   readonly recent: Window;
@@ -45,6 +47,14 @@ const WARM_PATIENCE_MS = 60_000;
 export const isFinished = ({ phase }: CanaryState): boolean =>
   phase === "succeeded" || phase === "failed" || phase === "aborted";
 
+const isBegun = ({ phase }: CanaryState): boolean => phase !== undefined && phase !== "waiting";
+
+/** A canary that is deleted: before its end, the old side gets all traffic again. */
+export const decideDeleted = (state: CanaryState, now: Date): CanaryState =>
+  isFinished(state) || !isBegun(state)
+    ? state
+    : finish(state, "aborted", { now }, `The release was deleted: ${state.old?.name} has all requests again`);
+
 /** The weight that is prepared or held now: of the present step, 100 after the last one. */
 export const weightOfStep = (plan: CanaryPlan, step: number): number => plan.steps[step]?.weight ?? 100;
 
@@ -52,10 +62,15 @@ export function decide(state: CanaryState, plan: CanaryPlan, seen: Observation):
   const current = { ...state, observedGeneration: seen.generation, steps: plan.steps.length };
   if (isFinished(state)) {
     const isAsked = seen.command === "retry" || (state.observedGeneration ?? 0) < seen.generation;
-    return isAsked ? begin(current, plan, seen, "retry") : current;
+    return isAsked ? again(current, plan, seen) : current;
   }
   if (seen.command === "abort") return finish(current, "aborted", seen, "The release was aborted by hand");
-  if ("problem" in seen.sides) return stuck(current, plan, seen, seen.sides.problem);
+  if ("problem" in seen.sides) {
+    const { problem, isOver } = seen.sides;
+    return isOver && isBegun(state)
+      ? finish(current, "aborted", seen, `The release is over: ${problem}`)
+      : stuck(current, plan, seen, problem);
+  }
   if (state.phase === undefined || state.phase === "waiting") return begin(current, plan, seen, "start");
   const same = sameSides(current, seen.sides);
   if (same === "new")
@@ -73,6 +88,18 @@ export function decide(state: CanaryState, plan: CanaryPlan, seen: Observation):
       : runOfFailures(seen.recent, limitsOf(plan));
   if (run !== undefined) return finish(known, "failed", seen, run);
   return inPhase(obey(known, plan, seen), plan, seen);
+}
+
+/** What has ended is kept for the history. The same versions once more are a retry, others a release of their own. */
+function again(state: CanaryState, plan: CanaryPlan, seen: Observation): CanaryState {
+  const { old, new: next, phase, startedAt, finishedAt, sentence = "" } = state;
+  const isSame = "problem" in seen.sides || seen.sides.new.name === next?.name;
+  const ended =
+    old && next && phase && startedAt && finishedAt
+      ? [{ old: old.name, new: next.name, phase, startedAt, finishedAt, sentence }]
+      : [];
+  const past = [...(state.past ?? []), ...ended].slice(-MAX_PAST_RELEASES);
+  return begin({ ...state, past }, plan, seen, isSame ? "retry" : "start");
 }
 
 const limitsOf = (plan: CanaryPlan) => ({
@@ -102,7 +129,9 @@ function begin(
     steps: plan.steps.length,
     old,
     new: next,
+    alias: seen.alias,
     decisions: state.decisions,
+    past: state.past,
     startedAt: seen.now.toISOString(),
     // Behind a weight that the new side has already, another revision of it has proved nothing.
     weight: 0,
@@ -256,7 +285,7 @@ function holding(state: CanaryState, plan: CanaryPlan, seen: Observation, why: s
 function finish(
   state: CanaryState,
   phase: "succeeded" | "failed" | "aborted",
-  seen: Observation,
+  seen: Pick<Observation, "now">,
   sentence: string,
 ): CanaryState {
   const weight = phase === "succeeded" ? 100 : 0;
@@ -289,7 +318,7 @@ function freshWindow(state: CanaryState, plan: CanaryPlan, seen: Observation): C
 
 function said(
   state: CanaryState,
-  seen: Observation,
+  seen: Pick<Observation, "now">,
   action: CanaryDecision["action"],
   sentence: string,
 ): CanaryState {

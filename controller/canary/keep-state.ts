@@ -11,8 +11,10 @@ import type { RecentSeconds } from "./recent-seconds.ts";
 export interface CanaryMemory {
   readonly uid: string | undefined;
   state: CanaryState;
-  readonly recent: RecentSeconds;
+  recent: RecentSeconds;
   writtenAtMs: number;
+  /** The decisions that were made known. */
+  told: CanaryState["decisions"];
 }
 
 /** Counters and the wording of a finding are written so often at most; decisions at once. */

@@ -17,7 +17,7 @@ import { type ResourceType, resourceType } from "../../kube/resource.ts";
 import { sleep } from "../../kube/sleep.ts";
 import type { Log } from "../../net/log.ts";
 import type { KitObject } from "../function-namespace/kit.ts";
-import { unguardVersions } from "../function-version/unguard-versions.ts";
+import { unguardReleases } from "../unguard-releases.ts";
 import { HTTP_ROUTES, INGRESSES } from "../http-trigger/route-objects.ts";
 
 export interface CleanupOptions {
@@ -56,7 +56,7 @@ export async function cleanup(options: CleanupOptions): Promise<void> {
   for (const one of namespaces) {
     // Pods' EndpointSlices may have come late; they would keep addresses of nobody.
     await removeAll(client, ENDPOINT_SLICES, one);
-    await unguardVersions(client, one);
+    await unguardReleases(client, one);
     for (const { type, name } of kit.toReversed())
       if (type.kind !== "Environment") await client.delete(type, { namespace: one, name });
   }

@@ -17,7 +17,7 @@ import type { KubeObject } from "../../kube/object.ts";
 import { after, done, type Outcome, type Reconcile } from "../../kube/reconcile.ts";
 import { resourceType } from "../../kube/resource.ts";
 import type { Log } from "../../net/log.ts";
-import { unguardVersions } from "../function-version/unguard-versions.ts";
+import { unguardReleases } from "../unguard-releases.ts";
 import { type KitObject, kitManifest } from "./kit.ts";
 
 const FIELD_MANAGER = "isotope-controller";
@@ -78,7 +78,7 @@ export function functionNamespaces(options: FunctionNamespacesOptions): Function
       if (waitedMs >= PODS_GRACE_MS) await deletePods(client, pods);
       return after(PODS_LOOK_MS);
     }
-    await unguardVersions(client, namespace);
+    await unguardReleases(client, namespace);
     for (const { type, name } of kit.toReversed())
       if (type.kind !== "Environment") await client.delete(type, { namespace, name });
     leavingSince.delete(namespace);

@@ -70,7 +70,8 @@ async function releaseOf(
   const recent = live?.recent ?? (await watch(canary, state, sources.counters, watched));
   const plan = readPlan(canary);
   const target = targetOf(canary, sources.world);
-  const alias = "mode" in target && target.mode === "alias" ? target.alias.metadata.name : undefined;
+  const alias =
+    state.alias ?? ("mode" in target && target.mode === "alias" ? target.alias.metadata.name : undefined);
   const weight = state.weight ?? 0;
   const counts = state.counts ?? NO_TRAFFIC;
   const { old, new: next } = state;
