@@ -1,6 +1,7 @@
 /**
  * The router's warm path: the real router process between wrk and a raw upstream, all on this machine.
- * Usage: node test/bench/router.ts [--seconds 5] [--rounds 3] [--routes 10000] [--profile]
+ * Usage: node test/bench/router.ts [--seconds 5] [--rounds 3] [--routes 10000] [--profile] [--against FOLDER]
+ * --against: instead of the table, the router of another checkout in turn with this one's, which is the only fair comparison on a busy machine.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -18,6 +19,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "3" },
     routes: { type: "string", default: "10000" },
     profile: { type: "boolean", default: false },
+    against: { type: "string" },
   },
 });
 sharePriority([]);
@@ -156,19 +158,22 @@ writeFileSync(
 );
 const keyFile = join(folder, "key");
 writeFileSync(keyFile, MASTER_KEY);
+/** Starts the router of a checkout. */
+async function startRouter(checkout: string): Promise<{ router: ChildProcess; pid: number; base: string }> {
+  const router = start([
+    ...(values.profile ? ["--cpu-prof", `--cpu-prof-dir=/tmp/isotope-router-profile`] : []),
+    join(checkout, "engine/router/main.ts"),
+    "--port=0",
+    "--internal-port=0",
+    `--kubeconfig=${kubeconfig}`,
+    `--internal-key-file=${keyFile}`,
+  ]);
+  const ready = JSON.parse(await firstLine(router, /Router is ready/)) as { port: number };
+  return { router, pid: router.pid ?? 0, base: `http://127.0.0.1:${ready.port}` };
+}
 const startedAt = performance.now();
-const router = start([
-  ...(values.profile ? ["--cpu-prof", "--cpu-prof-dir=/tmp/isotope-router-profile"] : []),
-  join(import.meta.dirname, "../../engine/router/main.ts"),
-  "--port=0",
-  "--internal-port=0",
-  `--kubeconfig=${kubeconfig}`,
-  `--internal-key-file=${keyFile}`,
-]);
-const ready = JSON.parse(await firstLine(router, /Router is ready/)) as { port: number };
+const { router, pid, base } = await startRouter(join(import.meta.dirname, "../.."));
 const readyMs = performance.now() - startedAt;
-const pid = router.pid ?? 0;
-const base = `http://127.0.0.1:${ready.port}`;
 
 console.log(
   `router warm path: ${cpus().length} CPUs (${cpus()[0]?.model}), Node ${process.version}, load average ${loadavg()[0]?.toFixed(1)} before the run`,
@@ -177,12 +182,48 @@ console.log(
   `wrk -t1, ${seconds} s x ${rounds} rounds, medians; router, upstream (raw sockets) and wrk share the machine; ${routeCount} routes; ready after ${readyMs.toFixed(0)} ms, ${rssMiB(pid)} MiB RSS`,
 );
 spawnSync("wrk", ["-t1", "-c20", "-d2s", `${base}/svc1/hello`]);
+if (values.against !== undefined) {
+  await compare(values.against);
+  process.exit(0);
+}
 console.log(
   "| c | route | rps | p50 ms | p99 ms | router CPU µs/request (user + kernel) | not 2xx | target |",
 );
 console.log("|---|---|---|---|---|---|---|---|");
 const floor = start([join(import.meta.dirname, "router-floor.ts"), String(upstreamPort)]);
 const floorPort = Number(await firstLine(floor, /^\d+$/));
+
+/** Prints the processor time of both routers, round by round in turn, and the ratio of each round. */
+async function compare(checkout: string): Promise<void> {
+  const other = await startRouter(checkout);
+  spawnSync("wrk", ["-t1", "-c20", "-d2s", `${other.base}/svc1/hello`]);
+  console.log(
+    `| c | this, µs/request | ${checkout} | ratio: user + kernel (quartiles) | user alone | rps: this, other |`,
+  );
+  console.log("|---|---|---|---|---|---|");
+  const micros = (run: Measured): number => run.userMicros + run.systemMicros;
+  for (const connections of [50, 500]) {
+    const pairs = Array.from({ length: rounds }, (_, round) => {
+      const mine = () => wrk(`${base}/svc1/hello`, connections, pid);
+      const theirs = () => wrk(`${other.base}/svc1/hello`, connections, other.pid);
+      // Who is first changes, so that a trend of the machine favours neither.
+      if (round % 2 === 0) return { mine: mine(), theirs: theirs() };
+      const second = theirs();
+      return { mine: mine(), theirs: second };
+    });
+    const of = (pick: (run: Measured) => number, digits = 1): string =>
+      `${median(pairs.map(({ mine }) => pick(mine))).toFixed(digits)} | ${median(pairs.map(({ theirs }) => pick(theirs))).toFixed(digits)}`;
+    const ratio = (pick: (run: Measured) => number): string => {
+      const sorted = pairs.map(({ mine, theirs }) => pick(mine) / pick(theirs)).toSorted((x, y) => x - y);
+      const at = (share: number): string => (sorted[Math.floor(sorted.length * share)] ?? 0).toFixed(3);
+      return `${at(0.5)} (${at(0.25)}..${at(0.75)})`;
+    };
+    console.log(
+      `| ${connections} | ${of(micros)} | ${ratio(micros)} | ${ratio((run) => run.userMicros)} | ${of(({ rps }) => rps, 0).replace(" |", ",")} |`,
+    );
+  }
+  console.log(`load average ${loadavg()[0]?.toFixed(1)} after the run`);
+}
 
 /** @returns processor time per request, µs */
 function row(connections: number, name: string, url: string, measuredPid: number, target: string): number {
