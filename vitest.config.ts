@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 const EXCLUDED = ["**/node_modules/**", "dist/**", "env-images/deno/**", "**/.isotope/**"];
 /** End-to-end tests that run on an installed platform too. */
-const ON_CLUSTER = ["functions", "examples", "foreign-images", "logs", "cli"].map(
+const ON_CLUSTER = ["functions", "examples", "foreign-images", "logs", "cli", "releases"].map(
   (name) => `test/e2e/${name}.test.ts`,
 );
 

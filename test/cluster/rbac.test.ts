@@ -104,6 +104,8 @@ test("the router reads routes and endpoints, and no secret anywhere", async () =
   const allowed = [
     ["watch functions.fission.io", ""],
     ["watch httptriggers.fission.io", ""],
+    ["watch functionversions.fission.io", ""],
+    ["watch functionaliases.fission.io", ""],
     ["watch endpointslices.discovery.k8s.io", ""],
     ["watch namespaces", ""],
   ] as const;
@@ -116,6 +118,8 @@ test("the router reads routes and endpoints, and no secret anywhere", async () =
       "list pods",
       "create pods",
       "patch functions.fission.io",
+      "patch functionaliases.fission.io",
+      "get canaryconfigs.fission.io",
       "get leases.coordination.k8s.io",
     ].map((what) => [what, where] as const),
   );
@@ -142,7 +146,14 @@ test("the executor works where functions live and nowhere else", async () => {
     work.map((what) => [what, where] as const),
   );
   expect(await answers(account, outside)).toEqual(all(outside, false));
+  const read = [
+    ["watch functionversions.fission.io", ""],
+    ["watch functionaliases.fission.io", ""],
+  ] as const;
+  expect(await answers(account, read)).toEqual(all(read, true));
   const never = [
+    ["patch functionversions.fission.io", FUNCTIONS_NAMESPACE],
+    ["patch functionaliases.fission.io", FUNCTIONS_NAMESPACE],
     ["list secrets", FUNCTIONS_NAMESPACE],
     ["patch secrets", FUNCTIONS_NAMESPACE],
     ["patch functions.fission.io", FUNCTIONS_NAMESPACE],
@@ -165,6 +176,12 @@ test("the controller grants the chart's roles and no others, and writes status, 
     ["delete functionversions.fission.io", FUNCTIONS_NAMESPACE],
     ["patch functionversions.fission.io/status", FUNCTIONS_NAMESPACE],
     ["patch functionaliases.fission.io/status", FUNCTIONS_NAMESPACE],
+    ["patch functionaliases.fission.io", FUNCTIONS_NAMESPACE],
+    ["patch httptriggers.fission.io", FUNCTIONS_NAMESPACE],
+    ["patch canaryconfigs.fission.io/status", FUNCTIONS_NAMESPACE],
+    // Finalizers must come off in a namespace that has lost its RoleBinding.
+    ["patch functionversions.fission.io", OTHER_NAMESPACE],
+    ["patch canaryconfigs.fission.io", OTHER_NAMESPACE],
     ["create pods", FUNCTIONS_NAMESPACE],
     ["create tokenreviews.authentication.k8s.io", ""],
     ["create ingresses.networking.k8s.io", platform],
@@ -183,6 +200,13 @@ test("the controller grants the chart's roles and no others, and writes status, 
     ["delete packages.fission.io", FUNCTIONS_NAMESPACE],
     ["patch functions.fission.io/status", OTHER_NAMESPACE],
     ["create functionversions.fission.io", OTHER_NAMESPACE],
+    ["delete functionversions.fission.io", OTHER_NAMESPACE],
+    ["patch functionversions.fission.io/status", OTHER_NAMESPACE],
+    ["patch functionaliases.fission.io", OTHER_NAMESPACE],
+    ["patch httptriggers.fission.io", OTHER_NAMESPACE],
+    ["create canaryconfigs.fission.io", FUNCTIONS_NAMESPACE],
+    ["delete canaryconfigs.fission.io", FUNCTIONS_NAMESPACE],
+    ["create functionaliases.fission.io", FUNCTIONS_NAMESPACE],
     ["create ingresses.networking.k8s.io", FUNCTIONS_NAMESPACE],
     ["delete networkpolicies.networking.k8s.io somebody", FUNCTIONS_NAMESPACE],
   ] as const;
@@ -192,11 +216,13 @@ test("the controller grants the chart's roles and no others, and writes status, 
 test("storage and logs see what they need", async () => {
   const storage = [
     ["list packages.fission.io", ""],
+    ["list functionversions.fission.io", ""],
     ["patch packages.fission.io", FUNCTIONS_NAMESPACE],
     ["get secrets", platform],
     ["list pods", FUNCTIONS_NAMESPACE],
   ] as const;
   expect(Object.values(await answers(`${platform}:isotope-storage`, storage))).toEqual([
+    true,
     true,
     false,
     false,

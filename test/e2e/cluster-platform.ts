@@ -5,14 +5,15 @@ import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
-import { PODS } from "../../kube/core.ts";
+import { LEASES, type Pod, PODS } from "../../kube/core.ts";
 import { ENVIRONMENTS } from "../../kube/kinds.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
+import { currentCluster } from "../cluster/cluster.ts";
+import { podProcesses } from "../cluster/pod-processes.ts";
 import type { InstalledPlatform } from "./installed-platform.ts";
 import { runCli } from "./run-cli.ts";
-import type { TestPlatform } from "./test-platform.ts";
+import type { CrashedPart, TestPlatform } from "./test-platform.ts";
 
-const ROUTERS = "app.kubernetes.io/name=isotope,app.kubernetes.io/component=router";
 const READY_TIMEOUT_MS = 120_000;
 const GONE_TIMEOUT_MS = 170_000;
 const POLL_MS = 200;
@@ -63,7 +64,13 @@ export async function clusterTestPlatform(
     cli: (args, { cwd = home, stdin, signal, onOut } = {}) =>
       runCli([...args, "--kubeconfig", kubeconfig], { cwd, stdin, signal, onOut, env }),
     get: (path, init) => fetch(`${installed.routerUrl}${path}`, init),
-    otherRouter: () => otherRouter(kube, installed),
+    otherRouter: async () => {
+      const [url] = await routers(kube, installed);
+      if (url === undefined) throw new Error(`No router runs in namespace "${installed.platformNamespace}"`);
+      return { url, stop: () => undefined };
+    },
+    routers: () => routers(kube, installed),
+    crash: (part) => crash(kube, installed, part),
     stop: async () => {
       await kube.delete(NAMESPACES, { name: namespace });
       await until(`namespace "${namespace}" is gone`, GONE_TIMEOUT_MS, async () => {
@@ -83,19 +90,39 @@ export async function clusterTestPlatform(
   return platform;
 }
 
-/** A pod's own address of one router, so that a test can tell routers apart. */
-async function otherRouter(
+const podsOf = async (
   kube: KubeClient,
-  installed: InstalledPlatform,
-): Promise<{ url: string; stop(): void }> {
-  const { items } = await kube.list(PODS, {
-    namespace: installed.platformNamespace,
-    labelSelector: ROUTERS,
-  });
-  const Running = z.object({ status: z.object({ podIP: z.string(), phase: z.literal("Running") }) });
-  const pod = items.map((item) => Running.safeParse(item).data).find((item) => item !== undefined);
-  if (!pod) throw new Error(`No router runs in namespace "${installed.platformNamespace}"`);
-  return { url: `http://${pod.status.podIP}:8888`, stop: () => undefined };
+  { platformNamespace: namespace }: InstalledPlatform,
+  component: CrashedPart,
+): Promise<Pod[]> => {
+  const labelSelector = `app.kubernetes.io/name=isotope,app.kubernetes.io/component=${component}`;
+  const { items } = await kube.list(PODS, { namespace, labelSelector });
+  return items.filter(
+    ({ metadata, status }) => metadata.deletionTimestamp === undefined && status?.phase === "Running",
+  );
+};
+
+/** The pods' own addresses, so that a test can tell routers apart. */
+async function routers(kube: KubeClient, installed: InstalledPlatform): Promise<string[]> {
+  const pods = await podsOf(kube, installed, "router");
+  return pods.flatMap(({ status }) => (status?.podIP === undefined ? [] : [`http://${status.podIP}:8888`]));
+}
+
+/** On this machine's own node the processes are killed, which leaves the pod; elsewhere the pod goes without notice. */
+async function crash(kube: KubeClient, installed: InstalledPlatform, part: CrashedPart): Promise<void> {
+  const namespace = installed.platformNamespace;
+  const lease = await kube.get(LEASES, { namespace, name: "isotope-controller" });
+  const leads = ({ metadata }: Pod): boolean =>
+    lease.spec?.holderIdentity?.startsWith(`${metadata.name}-`) === true;
+  const pod = (await podsOf(kube, installed, part)).find((each) => part === "router" || leads(each));
+  if (!pod) throw new Error(`No ${part} runs in namespace "${namespace}"`);
+  if (!currentCluster().own) {
+    await kube.delete(PODS, pod.metadata, { gracePeriodSeconds: 0 });
+    return;
+  }
+  const pids = podProcesses(pod.metadata.uid ?? "");
+  if (pids.length === 0) throw new Error(`Pod "${pod.metadata.name}" has no process on this machine`);
+  for (const pid of pids) process.kill(pid, "SIGKILL");
 }
 
 function withNamespace(kubeconfig: string, namespace: string): string {

@@ -7,6 +7,7 @@ import { compileCacheFolder } from "../../net/compile-cache.ts";
 import { CONNECTION_FILE, parseConnection } from "../../net/local-connection.ts";
 import { clusterTestPlatform } from "./cluster-platform.ts";
 import { installedPlatform } from "./installed-platform.ts";
+import { processWith } from "./processes.ts";
 import { runCli } from "./run-cli.ts";
 import { startSecondRouter } from "./second-router.ts";
 import type { TestPlatform } from "./test-platform.ts";
@@ -95,6 +96,14 @@ export async function startTestPlatform(
       runCli([...cliArgs, "--home", home], { cwd, stdin, signal, onOut }),
     get: (path, init) => fetch(`${connection.routerUrl}${path}`, init),
     otherRouter: () => startSecondRouter({ connection, home }),
+    routers: async () => [connection.routerUrl],
+    crash: async (part) => {
+      const words =
+        part === "router"
+          ? ["router/main", new URL(connection.routerUrl).port]
+          : ["local/control-plane", home];
+      process.kill(processWith(...words), "SIGKILL");
+    },
     stop: async ({ keepHome = false } = {}) => {
       supervisor.kill("SIGTERM");
       await exited(supervisor);

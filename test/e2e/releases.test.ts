@@ -1,21 +1,19 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { z } from "zod";
-import { CanaryDecision } from "../../api/kinds/index.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { CANARY_CONFIGS, FUNCTION_ALIASES, FUNCTION_VERSIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
 import { startTestPlatform } from "./platform.ts";
 import { deploy, writeProject } from "./project.ts";
+import {
+  decisionsOf,
+  isotope as run,
+  type Load,
+  redeploy as deployAnew,
+  says,
+  startLoad as callAllTheTime,
+} from "./releasing.ts";
 import type { TestPlatform } from "./test-platform.ts";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-
-/** Answers with its text, unless `extra` has answered. */
-const says = (text: string, route = `/${text}`, extra = ""): string => `
-export const config = { route: "${route}", requestsPerPod: 20 };
-export default async (request: Request) => {
-  ${extra}
-  return new Response("${text}");
-};`;
 
 let platform: TestPlatform;
 let kube: KubeClient;
@@ -29,56 +27,25 @@ afterAll(async () => {
   await platform?.stop();
 });
 
-const loads = new Set<{ stop(): Promise<unknown> }>();
+const loads = new Set<Load>();
 afterEach(async () => {
-  await Promise.all([...loads].map((load) => load.stop()));
+  await Promise.allSettled([...loads].map((load) => load.stop()));
   loads.clear();
 });
+const startLoad = async (path: string): Promise<Load> => {
+  const load = await callAllTheTime(platform, path);
+  loads.add(load);
+  return load;
+};
 
 const eventually = <T>(check: () => Promise<T>, timeout = 20_000): Promise<T> =>
   vi.waitFor(check, { timeout, interval: 50 });
 const text = async (path: string, init?: RequestInit): Promise<string> =>
   (await platform.get(path, init)).text();
 
-/** Runs a command that has to succeed. */
-async function isotope(...args: string[]): Promise<string> {
-  const { code, out, err } = await platform.cli(args);
-  if (code !== 0) throw new Error(`isotope ${args.join(" ")} ended with ${code}:\n${out}\n${err}`);
-  return out;
-}
-
-/** Writes another state of a project's function, and deploys it. */
-async function redeploy(folder: string, name: string, code: string, ...args: string[]): Promise<string> {
-  writeFileSync(join(folder, "functions", `${name}.ts`), code);
-  return isotope("deploy", folder, ...args);
-}
-
-/** Calls a path over and over, a few at a time, until it is stopped; answers are counted by what they say, or by status when they failed. */
-function startLoad(path: string, atOnce = 4) {
-  const answers = new Map<string, number>();
-  const state = { running: true };
-  const workers = Promise.all(
-    Array.from({ length: atOnce }, async () => {
-      while (state.running) {
-        const reply = await platform.get(path);
-        const said = await reply.text();
-        const key = reply.status === 200 ? said : `${reply.status} ${said}`;
-        answers.set(key, (answers.get(key) ?? 0) + 1);
-        await new Promise((go) => setTimeout(go, 5));
-      }
-    }),
-  );
-  const load = {
-    answers,
-    stop: async () => {
-      state.running = false;
-      await workers;
-      return answers;
-    },
-  };
-  loads.add(load);
-  return load;
-}
+const isotope = (...args: string[]): Promise<string> => run(platform, ...args);
+const redeploy = (folder: string, name: string, code: string, ...args: string[]): Promise<string> =>
+  deployAnew(platform, folder, name, code, ...args);
 
 describe("versions and aliases", () => {
   let folder: string;
@@ -156,7 +123,7 @@ describe("versions and aliases", () => {
 
   it("rolls back without a failed request, and keeps what is needed", async () => {
     await isotope("alias", "update", "stable", "--version", "greet-v2", "--wait");
-    const load = startLoad("/greet");
+    const load = await startLoad("/greet");
     await eventually(async () => expect(load.answers.get("two")).toBeGreaterThan(20));
     expect(await isotope("fn", "rollback", "greet")).toContain('names "greet-v1" again');
     await eventually(async () => expect(await text("/greet")).toBe("one"));
@@ -178,13 +145,11 @@ describe("canaries", () => {
   const STEPS = ["--canary", "20%,50%", "--canary-interval", "1s", "--min-samples", "30"];
   /** What is asked here is who gets which traffic; latency on a busy machine with functions that do nothing says little. */
   const ANY_LATENCY = ["50", "95", "99"].flatMap((percentile) => [`--max-p${percentile}-ratio`, "1000"]);
-  const decisionsOf = async (name: string) =>
-    z.array(CanaryDecision).parse(JSON.parse(await isotope("release", "history", name, "-o", "json")));
 
   it("a good one is promoted, and no request fails by it", async () => {
     const folder = await deploy(platform, { "good.ts": says("old", "/good") });
     expect(await text("/good")).toBe("old");
-    const load = startLoad("/good");
+    const load = await startLoad("/good");
     const out = await redeploy(folder, "good", says("new", "/good"), ...STEPS, ...ANY_LATENCY, "--watch");
     expect(out).toContain("good-v2 is released against good-v1");
     await eventually(async () => expect(await text("/good")).toBe("new"));
@@ -192,7 +157,7 @@ describe("canaries", () => {
     expect([...answers.keys()].toSorted()).toEqual(["new", "old"]);
     const { spec } = await kube.get(FUNCTION_ALIASES, { namespace: platform.namespace, name: "good-live" });
     expect([spec.version, spec.weight ?? 100]).toEqual(["good-v2", 100]);
-    const actions = (await decisionsOf("good")).map(({ action, weight }) => `${action} ${weight}`);
+    const actions = (await decisionsOf(platform, "good")).map(({ action, weight }) => `${action} ${weight}`);
     expect(actions).toEqual(expect.arrayContaining(["weight 20", "weight 50", "promote 100"]));
     // Another deployment without a canary gets all traffic at once, by the same alias.
     expect(await redeploy(folder, "good", says("newer", "/good"))).toContain('"good-live" names good-v3 now');
@@ -201,7 +166,7 @@ describe("canaries", () => {
 
   it("one that fails for some inputs is taken back with the evidence, and only its own requests failed", async () => {
     const folder = await deploy(platform, { "bad.ts": says("old", "/bad") });
-    const load = startLoad("/bad");
+    const load = await startLoad("/bad");
     const broken = says(
       "new",
       "/bad",
@@ -217,7 +182,7 @@ describe("canaries", () => {
     const answers = await load.stop();
     // Whatever failed was answered by the new version itself.
     for (const said of answers.keys()) if (said !== "old" && said !== "new") expect(said).toBe("500 broken");
-    const last = (await decisionsOf("bad")).at(-1);
+    const last = (await decisionsOf(platform, "bad")).at(-1);
     expect(last).toMatchObject({
       action: "rollback",
       weight: 0,
@@ -228,15 +193,58 @@ describe("canaries", () => {
     expect(await isotope("fn", "versions", "bad")).toMatch(/bad-v1 .*bad-live/);
   }, 90_000);
 
+  it("one that takes three times as long is taken back, and no request fails by it", async () => {
+    const takes = (ms: number) => `await new Promise((done) => setTimeout(done, ${ms}));`;
+    const folder = await deploy(platform, { "slow.ts": says("old", "/slow-release", takes(20)) });
+    const load = await startLoad("/slow-release");
+    writeFileSync(join(folder, "functions", "slow.ts"), says("new", "/slow-release", takes(60)));
+    const { code, out } = await platform.cli(["deploy", folder, ...STEPS, "--watch"]);
+    expect([code, out]).toEqual([1, expect.stringContaining("rollback")]);
+    await eventually(async () => {
+      const answers = new Set(await Promise.all(Array.from({ length: 20 }, () => text("/slow-release"))));
+      expect(answers).toEqual(new Set(["old"]));
+    });
+    const answers = await load.stop();
+    expect([...answers.keys()].toSorted()).toEqual(["new", "old"]);
+    expect((await decisionsOf(platform, "slow")).at(-1)).toMatchObject({
+      action: "rollback",
+      weight: 0,
+      sentence: expect.stringMatching(/slow-v2 has a .* ms, slow-v1 .* ms/),
+    });
+  }, 90_000);
+
+  it("what each router has served is counted once", async () => {
+    const folder = await deploy(platform, { "counted.ts": says("old", "/counted-release") });
+    expect(await text("/counted-release")).toBe("old");
+    const few = ["--canary", "50%", "--canary-interval", "1s", "--min-samples", "100000"];
+    await redeploy(folder, "counted", says("new", "/counted-release"), ...few);
+    const status = async () =>
+      (await kube.get(CANARY_CONFIGS, { namespace: platform.namespace, name: "counted" })).status;
+    // Counting begins a moment after the weight is given, when all routers have it.
+    await eventually(async () => expect((await status())?.phase).toBe("holding"));
+    const routers = await platform.routers();
+    expect(routers.length).toBeGreaterThanOrEqual(platform.installed ? 2 : 1);
+    for (const router of routers)
+      for (let at = 0; at < 100; at++) await (await fetch(`${router}/counted-release`)).text();
+    await eventually(async () => {
+      const { counts, routers: read = [] } = (await status()) ?? {};
+      const total = [counts?.old, counts?.new].map((side) => side?.requests ?? 0);
+      expect(total).toEqual([50 * routers.length, 50 * routers.length]);
+      const each = read.map((router) => [router.old?.requests ?? 0, router.new?.requests ?? 0]);
+      expect(each.filter(([old = 0, next = 0]) => old >= 50 && next >= 50)).toHaveLength(routers.length);
+    });
+    await isotope("release", "abort", "counted");
+  }, 60_000);
+
   it("one that nobody calls is held; it can be paused, resumed, aborted and tried again", async () => {
-    const folder = await deploy(platform, { "silent.ts": says("old", "/silent") });
-    await redeploy(folder, "silent", says("new", "/silent"), ...STEPS);
+    const folder = await deploy(platform, { "silent.ts": says("old", "/silent-release") });
+    await redeploy(folder, "silent", says("new", "/silent-release"), ...STEPS);
     const phaseOf = async () =>
       (await kube.get(CANARY_CONFIGS, { namespace: platform.namespace, name: "silent" })).status?.phase;
     await eventually(async () => expect(await phaseOf()).toBe("holding"));
     const { code, err } = await platform.cli([
       "deploy",
-      writeProject(platform, { "silent.ts": says("x", "/silent") }),
+      writeProject(platform, { "silent.ts": says("x", "/silent-release") }),
     ]);
     expect([code, err]).toEqual([1, expect.stringContaining('release "silent" runs')]);
     expect(await isotope("release", "pause", "silent")).toContain("paused");
@@ -244,10 +252,10 @@ describe("canaries", () => {
     await isotope("release", "resume");
     await eventually(async () => expect(await phaseOf()).not.toBe("paused"));
     expect(await isotope("release", "abort", "silent")).toContain("aborted");
-    await eventually(async () => expect(await text("/silent")).toBe("old"));
+    await eventually(async () => expect(await text("/silent-release")).toBe("old"));
     await isotope("release", "retry", "silent");
     await eventually(async () => expect(await phaseOf()).toMatch(/progressing|holding/));
     expect(await isotope("release", "promote", "silent")).toContain("succeeded");
-    await eventually(async () => expect(await text("/silent")).toBe("new"));
+    await eventually(async () => expect(await text("/silent-release")).toBe("new"));
   }, 60_000);
 });

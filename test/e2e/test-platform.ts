@@ -3,6 +3,8 @@ import type { Connection } from "../../net/local-connection.ts";
 import type { InstalledPlatform } from "./installed-platform.ts";
 import type { CliResult } from "./run-cli.ts";
 
+export type CrashedPart = "router" | "controller";
+
 /**
  * A platform for one test file: the real supervisor with its children, on free ports, in a folder of its own; or, where
  * ISOTOPE_TEST_CLUSTER names one, a namespace of its own on a cluster.
@@ -25,6 +27,10 @@ export interface TestPlatform {
   get(path: string, init?: RequestInit): Promise<Response>;
   /** Another router for the same functions than the one that `get` reaches, or may reach. */
   otherRouter(): Promise<{ url: string; stop(): void }>;
+  /** Origins of the public listeners of all routers, each by itself. */
+  routers(): Promise<string[]>;
+  /** Kills (SIGKILL) a router, or the control plane that leads. Something starts it again. */
+  crash(part: CrashedPart): Promise<void>;
   /** What the supervisor has said. */
   said(): string;
   /** Stops everything (SIGTERM) and, unless told to keep it, removes the home. */
