@@ -150,7 +150,7 @@ function connectFleet(options: ExecutorOptions, parts: Later): Fleet {
 const connectShared = ({ tokensOf }: ExecutorOptions, parts: Later): SharedPods =>
   createSharedPods({
     environments: {
-      take: (key, owner, deliver, fail) => parts().environments.take(key, owner, deliver, fail),
+      take: (...asked) => parts().environments.take(...asked),
     },
     connect: ({ address, namespace, name }, functionUid) =>
       podCalls(address, tokensOf(namespace, name), functionUid),

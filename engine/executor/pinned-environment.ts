@@ -6,12 +6,12 @@ import type { KubeEnvironment } from "./cluster.ts";
  */
 export function pinnedEnvironment(
   environment: KubeEnvironment,
-  { environment: { image, contract, keepArchive = false } }: Pick<Serving, "environment">,
+  { environment: { image, contract, shared = false, keepArchive = false } }: Pick<Serving, "environment">,
   fetcherImage: string,
 ): KubeEnvironment {
   if (image === "" || environment.spec.runtime.image === image) return environment;
   const { sidecar, ...spec } = environment.spec;
-  const fetcher = sidecar ?? { image: fetcherImage, shared: false, keepArchive };
+  const fetcher = sidecar ?? { image: fetcherImage, shared, keepArchive };
   return {
     ...environment,
     spec: {

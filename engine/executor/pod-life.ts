@@ -2,13 +2,13 @@ import type { Serving } from "../../api/kinds/serving.ts";
 import type { KubeEnvironment } from "./cluster.ts";
 import type { Content } from "./content.ts";
 import { isDeploymentPod } from "./deployment-manifest.ts";
-import type { Environments } from "./environments.ts";
 import type { Parts } from "./parts.ts";
 import type { Pod } from "./pod.ts";
 import { pinnedEnvironment } from "./pinned-environment.ts";
 import { podTemplate } from "./pod-manifest.ts";
 import { type FunctionIdentity, type Revision, type RevisionOptions, revisionKey } from "./revision.ts";
 import { maxPodsOf } from "./scaling.ts";
+import type { HostKind } from "./shared-pods.ts";
 import { specializeRequest } from "./specialize-request.ts";
 import { environmentKey } from "./workload.ts";
 
@@ -34,12 +34,11 @@ export function revisionOptions(parts: Parts, identity: FunctionIdentity, servin
         : contents.read(key, identity.namespace, serving),
     take: (deliver, fail) => {
       if (parts.deployments.handles({ serving })) return parts.deployments.take(key, deliver, fail);
-      const template = sharedTemplate(environments, environment);
-      if (template !== undefined)
-        return parts.shared.take(environment, identity.uid, template, deliver, fail);
-      const spare = parts.workloads.spare(key);
       const revision = parts.functions.revision(identity.uid, serving.revision);
       const wanted = revision && environmentOf(parts, revision);
+      const kind = hostKind(wanted ?? environments.find(environment));
+      if (kind) return parts.shared.take(environment, identity.uid, kind, deliver, fail);
+      const spare = parts.workloads.spare(key);
       if (!spare) return environments.take(environment, key, deliver, fail, wanted);
       deliver(spare);
       return SERVED;
@@ -82,10 +81,11 @@ const NO_CONTENT: Content = {
   configMaps: [],
 };
 
-/** Fingerprint of the pods of an environment whose functions share them; undefined where each has pods of its own. */
-function sharedTemplate(environments: Environments, key: string): string | undefined {
-  const environment = environments.find(key);
-  return environment?.spec.sidecar?.shared === true ? podTemplate(environment).hash : undefined;
+/** What the pods of an environment whose functions share them are; undefined where each has pods of its own. */
+function hostKind(environment: KubeEnvironment | undefined): HostKind | undefined {
+  return environment?.spec.sidecar?.shared === true
+    ? { environment, template: podTemplate(environment).hash }
+    : undefined;
 }
 
 function podJoined(parts: Parts, revision: Revision, pod: Pod): void {

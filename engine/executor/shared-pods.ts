@@ -1,4 +1,5 @@
 import type { PlatformError } from "../../api/errors.ts";
+import type { KubeEnvironment } from "./cluster.ts";
 import type { Environments } from "./environments.ts";
 import type { Pod } from "./pod.ts";
 import type { PodCalls } from "./pod-calls.ts";
@@ -12,7 +13,7 @@ import type { Ticket } from "./ticket-queue.ts";
  * 1. A host has at most one place per function, and none for a function that it still holds from before: two revisions of a function need
  *    two hosts.
  * 2. A place leaves once: its phase becomes `leaving` first, then `onGone` is told. With its host all its places leave.
- * 3. While calls wait for a host, at most one more is asked of the pool at a time.
+ * 3. While calls wait for a host, at most one more of its kind (template) is asked of the pool at a time.
  * 4. A host without a place is discarded.
  */
 export interface SharedPods {
@@ -20,7 +21,7 @@ export interface SharedPods {
   readonly take: (
     environment: string,
     functionUid: string,
-    template: string,
+    kind: HostKind,
     deliver: (place: Pod) => void,
     fail: (error: PlatformError) => void,
   ) => Ticket;
@@ -32,6 +33,13 @@ export interface SharedPods {
   readonly hostGone: (host: Pod, reason: string, failed: boolean) => void;
   /** A place in the host with this UID. */
   readonly placeIn: (hostUid: string) => Pod | undefined;
+}
+
+/** What a host has to be made of: its environment, with the image of the version that is to run in it. */
+export interface HostKind {
+  readonly environment: KubeEnvironment;
+  /** Fingerprint of its pods. */
+  readonly template: string;
 }
 
 export interface SharedPodsOptions {
@@ -51,7 +59,7 @@ interface Host {
 
 interface Wanted {
   readonly functionUid: string;
-  readonly template: string;
+  kind: HostKind;
   readonly deliver: (place: Pod) => void;
   readonly fail: (error: PlatformError) => void;
 }
@@ -61,7 +69,8 @@ interface Shelf {
   readonly environment: string;
   readonly hosts: Map<Pod, Host>;
   readonly waiting: Set<Wanted>;
-  asked: Asked | undefined;
+  /** By template. */
+  readonly asked: Map<string, Asked>;
 }
 
 /** A pod that was asked of the pool. */
@@ -81,9 +90,9 @@ export function createSharedPods(options: SharedPodsOptions): SharedPods {
   const state: State = { options, shelves: new Map(), hosts: new Map() };
   const { hosts } = state;
   return {
-    take: (environment, functionUid, template, deliver, fail) => {
+    take: (environment, functionUid, kind, deliver, fail) => {
       const shelf = shelfOf(state, environment);
-      const wanted: Wanted = { functionUid, template, deliver, fail };
+      const wanted: Wanted = { functionUid, kind, deliver, fail };
       shelf.waiting.add(wanted);
       serve(state, shelf);
       return {
@@ -106,7 +115,7 @@ export function createSharedPods(options: SharedPodsOptions): SharedPods {
 function shelfOf({ shelves }: State, environment: string): Shelf {
   let shelf = shelves.get(environment);
   if (!shelf) {
-    shelf = { environment, hosts: new Map(), waiting: new Set(), asked: undefined };
+    shelf = { environment, hosts: new Map(), waiting: new Set(), asked: new Map() };
     shelves.set(environment, shelf);
   }
   return shelf;
@@ -143,32 +152,40 @@ function serve(state: State, shelf: Shelf): void {
 }
 
 function ask(state: State, shelf: Shelf): void {
-  if (shelf.waiting.size === 0) {
-    shelf.asked?.ticket?.cancel();
-    shelf.asked = undefined;
-    return;
+  const kinds = new Map([...shelf.waiting].map(({ kind }) => [kind.template, kind]));
+  for (const [template, { ticket }] of shelf.asked) {
+    if (kinds.has(template)) continue;
+    shelf.asked.delete(template);
+    ticket?.cancel();
   }
-  if (shelf.asked) return;
+  for (const kind of kinds.values()) if (!shelf.asked.has(kind.template)) askFor(state, shelf, kind);
+}
+
+function askFor(state: State, shelf: Shelf, { environment, template }: HostKind): void {
   const asked: Asked = { ticket: undefined };
-  shelf.asked = asked;
+  shelf.asked.set(template, asked);
   const answered = () => {
-    if (shelf.asked === asked) shelf.asked = undefined;
+    if (shelf.asked.get(template) === asked) shelf.asked.delete(template);
   };
   asked.ticket = state.options.environments.take(
     shelf.environment,
-    shelf.environment,
+    `${shelf.environment} ${template}`,
     (pod) => {
       answered();
       pod.phase = "specialised";
       addHost(state, pod);
+      // The environment has changed since it was asked for: this is what its pods are now.
+      for (const wanted of shelf.waiting)
+        if (wanted.kind.template === template) wanted.kind = { environment, template: pod.template };
       serve(state, shelf);
     },
     (error) => {
       answered();
-      const failed = [...shelf.waiting];
-      shelf.waiting.clear();
+      const failed = [...shelf.waiting].filter(({ kind }) => kind.template === template);
+      for (const wanted of failed) shelf.waiting.delete(wanted);
       for (const { fail } of failed) fail(error);
     },
+    environment,
   );
 }
 
@@ -213,8 +230,8 @@ function hostGone(state: State, pod: Pod, reason: string, failed: boolean): void
   }
 }
 
-const hasRoom = ({ pod, places, leaving }: Host, { functionUid, template }: Wanted): boolean =>
+const hasRoom = ({ pod, places, leaving }: Host, { functionUid, kind }: Wanted): boolean =>
   pod.phase !== "leaving" &&
-  pod.template === template &&
+  pod.template === kind.template &&
   !places.has(functionUid) &&
   !leaving.has(functionUid);

@@ -236,3 +236,43 @@ test("functions of an environment that allows it share a pod, and each leaves it
   expect(first(await next.acquire("two", two.uid, two.serving.revision))).toEqual(two.endpoint);
   expect((await callPod(two.endpoint, "/", asFunction(two.uid))).text).toBe("two");
 });
+
+test("a version of an environment that allows it runs on the image it was published with, beside what runs on the newer one", async () => {
+  await world.addEnvironment(
+    1,
+    { runtime: { image: "python-shared-env:2" }, allowedFunctionsPerContainer: "infinite" },
+    "moved-on",
+  );
+  const onImage = (tag: number, answer: string) =>
+    pythonRevision(text(answer), { ...shared, name: "moved-on", image: `python-shared-env:${tag}` });
+  const running = await executor();
+  const names = ["red", "blue"];
+  const found = await Promise.all(
+    names.map(async (name) => {
+      const [before, now] = [onImage(1, `${name} before`), onImage(2, `${name} now`)];
+      const { uid } = await world.serve(name, now);
+      await world.publish(name, 1, before);
+      await until("the version is known", async () => {
+        const asked = await running.acquire(name, uid, before.revision).catch(() => undefined);
+        return asked !== undefined;
+      });
+      const old = first(await running.acquire(name, uid, before.revision));
+      const fresh = first(await running.acquire(name, uid, now.revision));
+      expect((await callPod(old, "/", asFunction(uid))).text).toBe(`${name} before`);
+      expect((await callPod(fresh, "/", asFunction(uid))).text).toBe(`${name} now`);
+      return { old: old.podUid, fresh: fresh.podUid };
+    }),
+  );
+  const imageOf = async (podUid: string) => {
+    const { items } = await world.client.list(PODS, { namespace: NAMESPACE });
+    return items
+      .find(({ metadata }) => metadata.uid === podUid)
+      ?.spec.containers.map(({ image }) => image)
+      .find((image) => image?.startsWith("python"));
+  };
+  // Both functions share the pod of an image, and no pod has both images' versions.
+  expect(new Set(found.map(({ old }) => old)).size).toBe(1);
+  expect(new Set(found.map(({ fresh }) => fresh)).size).toBe(1);
+  expect(await imageOf(found[0]?.old ?? "")).toBe("python-shared-env:1");
+  expect(await imageOf(found[0]?.fresh ?? "")).toBe("python-shared-env:2");
+});
