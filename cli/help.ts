@@ -3,7 +3,8 @@ import { GLOBAL_FLAGS } from "./command.ts";
 
 /** A flag with its other names and what stands for its value. */
 export const flagSpelling = (name: string, flag: Flag): string => {
-  const names = [name, ...(flag.aliases ?? [])].map((long) => `--${long}`).join(", ");
+  const isOn = flag.type === "boolean" && flag.default === true;
+  const names = [name, ...(flag.aliases ?? [])].map((long) => `--${isOn ? "[no-]" : ""}${long}`).join(", ");
   const value =
     flag.type === "boolean"
       ? ""

@@ -44,6 +44,13 @@ describe("parseCommandLine", () => {
     expect(given.has("kind")).toBe(false);
   });
 
+  it("takes --no-name for --name=false, of switches only", () => {
+    expect(parse("--no-wait").flags).toMatchObject({ wait: false });
+    expect(() => parse("--no-count")).toThrow("unknown flag --no-count");
+    expect(() => parse("--no-wait=true")).toThrow("unknown flag --no-wait");
+    expect(() => parse("--wait", "--no-wait")).toThrow("given more than once");
+  });
+
   it("fills in defaults and takes what follows -- as it is", () => {
     const { flags, rest } = parse("--", "--count", "99");
     expect(flags).toMatchObject({ wait: true, timeout: 5000, tag: [] });

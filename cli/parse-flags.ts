@@ -94,7 +94,7 @@ function complete(flags: Flags, values: Record<string, Value | undefined>): void
 
 /**
  * Reads the arguments of a command. Long flags take `--name value` and `--name=value`, short ones `-n value` and `-nvalue`;
- * `--` ends the flags.
+ * `--no-name` is `--name=false`; `--` ends the flags.
  * @throws {UsageError} for what is unknown, missing, doubled or malformed.
  */
 export function parseCommandLine(
@@ -133,6 +133,11 @@ export function parseCommandLine(
       const equals = argument.indexOf("=");
       const name = argument.slice(2, equals < 0 ? undefined : equals);
       const known = long.get(name);
+      const denied = known ? undefined : long.get(name.replace(/^no-/, ""));
+      if (denied?.flag.type === "boolean" && equals < 0) {
+        take(denied, `--${name}`, "false");
+        continue;
+      }
       if (!known)
         throw (
           laterFlag(command.noun ?? "", name) ??

@@ -8,6 +8,7 @@ import { CliError, type Command, defineCommand } from "../command.ts";
 import type { CliContext } from "../context.ts";
 import { age, OUTPUT_FLAG, table } from "../output.ts";
 import { findRelease } from "../releases/find-release.ts";
+import { recordsText, releaseRecords } from "../releases/release-records.ts";
 import { hasEnded, wasTakenBack } from "../releases/release-view.ts";
 import { readRelease, readReleases, releaseText, watchRelease } from "../releases/watch-release.ts";
 
@@ -83,24 +84,20 @@ const status: Command = defineCommand({
 const history: Command = defineCommand({
   noun: "release",
   verb: "history",
-  summary: "Show what was decided about a release, and why",
+  summary: "Show the releases of a function, what was decided about each and why",
+  description: "The newest first: 20 releases and 50 decisions are kept.",
   positionals: PLACE,
   flags: { name: NAME, output: OUTPUT_FLAG },
   async run({ flags }, context) {
-    const { metadata, status: state } = await findRelease(await context.kube(), {
+    const found = await findRelease(await context.kube(), {
       namespace: await context.namespace(),
       name: flags.name,
     });
-    const decisions = state?.decisions ?? [];
-    if (printStructured(context, flags.output, decisions)) return 0;
-    if (decisions.length === 0) context.note(`Nothing has been decided about release "${metadata.name}" yet`);
-    else
-      context.out(
-        table(
-          ["AT", "DECISION", "WEIGHT", "WHY"],
-          decisions.map(({ at, action, weight, sentence }) => [at, action, `${weight} %`, sentence]),
-        ),
-      );
+    const records = releaseRecords(found);
+    if (printStructured(context, flags.output, records)) return 0;
+    if (records.length === 0)
+      context.note(`Nothing has been decided about release "${found.metadata.name}" yet`);
+    else context.out(recordsText(records));
     return 0;
   },
 });

@@ -25,13 +25,14 @@ describe("flags of a canary", () => {
 
   it("of steps and gates", () => {
     const args =
-      "--steps 5%,50%:pause --max-error-rate 1.5% --max-p95 250ms --max-p99-ratio 2 --max-hold 2h --observe-only";
+      "--steps 5%,50%:pause --max-error-rate 1.5% --max-p95 250ms --max-p99-ratio 2 --max-hold 2h --observe-only --no-prewarm";
     expect(specOf(args.split(" "))).toEqual({
       ...BASE,
       steps: [{ weight: 5 }, { weight: 50, pause: true }],
       gates: { maxErrorRate: 1.5, maxP95Ms: 250, maxP99Ratio: 2 },
       maxHold: "120m",
       dryRun: true,
+      prewarm: false,
     });
   });
 

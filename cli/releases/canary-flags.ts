@@ -38,6 +38,7 @@ export const GATE_FLAGS = {
   },
   "max-hold": { type: "duration", help: "How long a step may wait for enough requests, such as 1h" },
   "count-client-errors": { type: "boolean", help: "Count 4xx answers as errors too" },
+  prewarm: { type: "boolean", help: "Start pods before each step", default: true },
   "observe-only": { type: "boolean", help: "Judge and tell, but leave the weights alone" },
 } as const satisfies Flags;
 
@@ -121,6 +122,7 @@ export function applyGates<S extends Partial<Spec>>(
   if (flags["min-samples"] !== undefined) next.minSamples = flags["min-samples"];
   if (flags["max-hold"] !== undefined) next.maxHold = durationText(flags["max-hold"]);
   if (given.has("count-client-errors")) next.countClientErrors = flags["count-client-errors"];
+  if (given.has("prewarm")) next.prewarm = flags.prewarm;
   if (given.has("observe-only")) next.dryRun = flags["observe-only"];
   return next;
 }

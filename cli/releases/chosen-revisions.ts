@@ -56,7 +56,7 @@ async function versionsOfAlias(
   );
 }
 
-/** Shows one version, for `fn get --version`. */
+/** One version, for verbs with `--version`. @throws {CliError} when the function has none of that name */
 export const findVersion = async (context: CliContext, name: string, version: string) => {
   const [kube, namespace] = [await context.kube(), await context.namespace()];
   const found = await kube.find(FUNCTION_VERSIONS, { namespace, name: version });

@@ -52,7 +52,11 @@ export async function watchRelease(
       context.out(`${shownLines > 0 ? `\u001b[${shownLines}A\u001b[J` : ""}${text}`);
       shownLines = text.split("\n").length - 1;
     } else {
-      const fresh = release.decisions.slice(release.decisions.findLastIndex(isTold) + 1);
+      const { startedAt = "" } = release;
+      const fresh = release.decisions
+        .slice(release.decisions.findLastIndex(isTold) + 1)
+        // Those before belong to the releases before.
+        .filter(({ at }) => at >= startedAt);
       for (const { at, action, weight, sentence } of fresh)
         context.out(`${at}  ${action} ${weight} %  ${sentence}\n`);
       last = release.decisions.at(-1);

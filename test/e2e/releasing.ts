@@ -31,11 +31,12 @@ export async function redeploy(
   return isotope(platform, "deploy", folder, ...args);
 }
 
-/** What a release decided, in short: `weight 20`, `promote 100`. */
+/** What the newest release of a function decided, the oldest first. */
 export async function decisionsOf(platform: TestPlatform, name: string): Promise<CanaryDecision[]> {
-  return z
-    .array(CanaryDecision)
+  const [newest] = z
+    .array(z.object({ decisions: z.array(CanaryDecision) }))
     .parse(JSON.parse(await isotope(platform, "release", "history", name, "-o", "json")));
+  return newest?.decisions ?? [];
 }
 
 export interface Load {

@@ -11,8 +11,9 @@ import {
 } from "../../generic-verbs.ts";
 import { findVersion } from "../../releases/chosen-revisions.ts";
 import { createFunction, updateFunction } from "./change.ts";
+import { describeFunction } from "./describe.ts";
 import { runContainer, updateContainer } from "./container.ts";
-import { describeFunction, functionLog, functionMeta, functionPods, testFunction } from "./observe.ts";
+import { functionLog, functionMeta, functionPods, testFunction } from "./observe.ts";
 import { versionCommands } from "./versions.ts";
 
 const KIND: NounKind<FunctionObject> = {

@@ -2,12 +2,12 @@ import { stringify } from "yaml";
 import type { z } from "zod";
 import { HEADER_REQUEST_ID } from "../../../api/headers.ts";
 import { HEADER_INVOKE_AUTHORIZATION, LOG_LINE_LEVELS, LogLine, PodList } from "../../../api/wire/ops.ts";
-import { FUNCTIONS, HTTP_TRIGGERS, PACKAGES } from "../../../kube/kinds.ts";
+import { FUNCTIONS } from "../../../kube/kinds.ts";
 import { type Command, defineCommand, UsageError } from "../../command.ts";
 import type { CliContext } from "../../context.ts";
 import { notFound } from "../../generic-verbs.ts";
 import { formatLogLine } from "../../log-lines.ts";
-import { age, OUTPUT_FLAG } from "../../output.ts";
+import { OUTPUT_FLAG } from "../../output.ts";
 import { printPods } from "../../pods-table.ts";
 import { CHOICE_FLAGS, chosenRevisions } from "../../releases/chosen-revisions.ts";
 import { checkMethods } from "../route-flags.ts";
@@ -202,49 +202,6 @@ export const functionPods: Command = defineCommand({
     const { pods } = PodList.parse(await reply.body.json());
     const shown = revisions ? pods.filter(({ revision }) => revisions.includes(revision)) : pods;
     printPods(context, shown, flags.output);
-    return 0;
-  },
-});
-
-export const describeFunction: Command = defineCommand({
-  noun: "fn",
-  verb: "describe",
-  summary: "Show a function, its package, routes, pods and conditions",
-  positionals: PLACE,
-  flags: { name: NAME },
-  async run({ flags }, context) {
-    const [kube, namespace] = [await context.kube(), await context.namespace()];
-    const found = await kube.find(FUNCTIONS, { namespace, name: flags.name });
-    if (!found) throw notFound("fn", "Function", flags.name, namespace);
-    const { spec, status } = found;
-    const pkgName = spec.package.packageref?.name;
-    const [pkg, triggers] = await Promise.all([
-      pkgName ? kube.find(PACKAGES, { namespace, name: pkgName }) : undefined,
-      kube
-        .list(HTTP_TRIGGERS, { namespace })
-        .then(({ items }) => items.filter((trigger) => trigger.spec.functionref.name === flags.name)),
-    ]);
-    const routerUrl = context.routerUrl();
-    const summary = {
-      Name: flags.name,
-      Namespace: namespace,
-      Age: age(found.metadata.creationTimestamp),
-      Environment: spec.environment.name,
-      ...(pkgName
-        ? { Package: `${pkgName} (${pkg ? (pkg.status?.buildstatus ?? "pending") : "not found"})` }
-        : { Image: spec.podspec?.containers?.[0]?.image }),
-      Executor: spec.InvokeStrategy.ExecutionStrategy?.ExecutorType || "poolmgr",
-      Revision: status?.serving?.revision ?? "none serves yet",
-      Limits: status?.serving?.limits,
-      Routes: triggers.map(
-        ({ spec: route }) =>
-          `${route.methods?.join(",") || route.method || "GET"} ${routerUrl}${route.host ? `(host ${route.host})` : ""}${route.relativeurl ?? `${route.prefix}*`}`,
-      ),
-      Conditions: (status?.conditions ?? []).map(
-        ({ type, status: value, reason, message }) => `${type}=${value} ${reason}: ${message}`,
-      ),
-    };
-    context.out(stringify(summary, { lineWidth: 0 }));
     return 0;
   },
 });

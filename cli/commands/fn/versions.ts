@@ -11,6 +11,7 @@ import { CliError, type Command, defineCommand } from "../../command.ts";
 import type { CliContext } from "../../context.ts";
 import { notFound, readyOf } from "../../generic-verbs.ts";
 import { age, OUTPUT_FLAG, printObjects } from "../../output.ts";
+import { aliasShares } from "../../releases/alias-shares.ts";
 import { aliasesOf, versionsOf } from "../../releases/function-versions.ts";
 import { publishFunction } from "../../releases/publish-function.ts";
 import { waitForAlias } from "../../releases/wait-for-alias.ts";
@@ -72,20 +73,6 @@ const publish: Command = defineCommand({
   },
 });
 
-/** `live, beta 10 %` */
-function trafficOf(version: string, aliases: readonly FunctionAlias[]): string {
-  return aliases
-    .flatMap(({ metadata, spec, status }) => {
-      const weight = spec.secondaryVersion ? (spec.weight ?? 100) : 100;
-      const share = (spec.version ?? status?.resolvedVersion) === version ? weight : undefined;
-      const other = spec.secondaryVersion === version ? 100 - weight : undefined;
-      const percent = share ?? other;
-      if (percent === undefined) return [];
-      return [percent === 100 ? metadata.name : `${metadata.name} ${percent} %`];
-    })
-    .join(", ");
-}
-
 const versions: Command = defineCommand({
   noun: "fn",
   verb: "versions",
@@ -113,7 +100,7 @@ const versions: Command = defineCommand({
             status?.serving &&
             `${status.serving.revision}${status.serving.revision === latest ? " (latest)" : ""}`,
         },
-        { header: "ALIASES", value: ({ metadata }) => trafficOf(metadata.name, aliases) },
+        { header: "ALIASES", value: ({ metadata }) => aliasShares(metadata.name, aliases) },
         { header: "PUBLISHED", value: ({ spec }) => age(spec.publishedAt) },
         { header: "DESCRIPTION", value: ({ metadata }) => metadata.annotations?.[ANNOTATION_DESCRIPTION] },
         { header: "PACKAGE", value: ({ spec }) => spec.packageDigest, wide: true },
