@@ -31,7 +31,7 @@ const cluster = (name: string, include: string[], exclude: string[], alone: bool
 });
 
 /** Tests that stop parts of the cluster or of the shared platform: one after the other, once all others are done. */
-const ALONE = "test/cluster/**/*.alone.test.ts";
+const ALONE = ["test/cluster/**/*.alone.test.ts", "test/e2e/*.alone.test.ts"];
 /** Tests with a proxy in front, which takes minutes to build: `npm test -- --cluster --traefik`. */
 const TRAEFIK = "test/cluster/**/*.traefik.test.ts";
 
@@ -47,10 +47,10 @@ export default defineConfig({
             cluster(
               "cluster",
               ["test/cluster/**/*.test.ts", ...ON_CLUSTER, ...BUILT_BY_GO],
-              [ALONE, TRAEFIK],
+              [...ALONE, TRAEFIK],
               false,
             ),
-            cluster("cluster-alone", [ALONE], [], true),
+            cluster("cluster-alone", ALONE, [], true),
           ]
         : process.env["ISOTOPE_CLUSTER_TESTS"] === "traefik"
           ? [cluster("cluster-traefik", [TRAEFIK], [], true)]

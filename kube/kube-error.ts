@@ -49,6 +49,9 @@ export function isNotFound(error: unknown): error is KubeError {
 export function isConflict(error: unknown): error is KubeError {
   return error instanceof KubeError && error.status === 409 && error.reason !== "AlreadyExists";
 }
+export function isForbidden(error: unknown): error is KubeError {
+  return error instanceof KubeError && error.status === 403;
+}
 export function isAlreadyExists(error: unknown): error is KubeError {
   return error instanceof KubeError && error.status === 409 && error.reason === "AlreadyExists";
 }

@@ -11,6 +11,8 @@
 import type { CanaryConfig } from "../../api/kinds/index.ts";
 import { ANNOTATION_CANARY_COMMAND } from "../../api/names.ts";
 import { CANARY_CONFIGS } from "../../kube/kinds.ts";
+import { isForbidden } from "../../kube/kube-error.ts";
+import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { OwnWrites } from "../../kube/own-writes.ts";
 import { keyOf } from "../../kube/object.ts";
 import { after, done, type Outcome } from "../../kube/reconcile.ts";
@@ -122,17 +124,29 @@ export function canaryRunner(
 
   const end = async (key: string, canary: CanaryConfig, memory: CanaryMemory): Promise<Outcome> => {
     if (!guard.isOn(canary)) return done;
-    const decided = decideDeleted(memory.state, now());
-    const dryRun = canary.spec.dryRun ?? false;
-    let written = await keep(canary, memory, decided);
-    tell(context, canary, memory, dryRun);
-    if (!decided.applied) {
-      if (!dryRun) await applyWeight(client, canary, decided);
-      written = await keep(written, memory, { ...decided, applied: true });
+    let written = canary;
+    try {
+      written = await takeBack(canary, memory);
+    } catch (error) {
+      if (!isForbidden(error) || !(await isEnding(canary.metadata.namespace ?? "default"))) throw error;
     }
     await guard.take(key, written);
     return done;
   };
+
+  const takeBack = async (canary: CanaryConfig, memory: CanaryMemory): Promise<CanaryConfig> => {
+    const decided = decideDeleted(memory.state, now());
+    const dryRun = canary.spec.dryRun ?? false;
+    const written = await keep(canary, memory, decided);
+    tell(context, canary, memory, dryRun);
+    if (decided.applied) return written;
+    if (!dryRun) await applyWeight(client, canary, decided);
+    return keep(written, memory, { ...decided, applied: true });
+  };
+
+  /** Whether a namespace is being deleted: what had the weight goes too, and the right to change it may have gone before. */
+  const isEnding = async (name: string): Promise<boolean> =>
+    (await client.find(NAMESPACES, { name }))?.metadata.deletionTimestamp !== undefined;
 
   return { step, end };
 }
