@@ -41,6 +41,8 @@ export type CanaryState = CanaryConfigStatus;
 export const ERROR_BUDGET = 0.005;
 /** The next look at a window comes when the new side has had so many times as many requests. */
 const LOOK_GROWTH = 1.2;
+/** What was seen so long ago says nothing about the present. */
+const MAX_BLIND_MS = 10_000;
 /** How long a step waits for its pods before it goes on without: a cold start is no disaster. */
 const WARM_PATIENCE_MS = 60_000;
 
@@ -237,6 +239,13 @@ function judged(state: CanaryState, plan: CanaryPlan, seen: Observation): Canary
   const { finding } = looked;
   if (finding?.verdict === "bad") return finish(looked.state, "failed", seen, finding.sentence);
   if (!isOver) return { ...looked.state, phase: "progressing" };
+  if (elapsedMs(state.readAt, seen.now) > MAX_BLIND_MS)
+    return holding(
+      looked.state,
+      plan,
+      seen,
+      `No router has told its counters since ${state.readAt}: more traffic is given only to what is watched`,
+    );
   const isSilent = planned?.weight === 0;
   if (finding && finding.verdict !== "good" && !isSilent)
     return holding(looked.state, plan, seen, finding.sentence);

@@ -1,12 +1,20 @@
+import type { LookupAddress } from "node:dns";
 import { lookup } from "node:dns/promises";
 import { COUNTERS_PATH, RevisionCounters } from "../../api/wire/counters.ts";
 import type { KeyRing } from "../../net/keys.ts";
 import type { Log } from "../../net/log.ts";
 import { type SignedClient, signedClient } from "../../net/signed-client.ts";
 
-/** Reads what routers count. */
+/**
+ * Reads what routers count.
+ *
+ * Invariants
+ * R1. Every address that the host has now is asked, at each reading: routers come and go in between.
+ * R2. Counters are cumulative, so a router that is left out of a reading is in a later one with all that it counted.
+ * R3. A router that did not answer holds up one reading, and then none until it answers again: it is asked beside them.
+ */
 export interface RouterCounters {
-  /** The counters of these functions in every router that answers in time. */
+  /** The counters of these functions in every router that answers in time; none when no router can be found. */
   read(uids: readonly string[]): Promise<RevisionCounters[]>;
   close(): Promise<void>;
 }
@@ -16,45 +24,86 @@ const AUDIENCE = "router-internal";
 /** Connections to routers that are gone are closed after so many readings without them. */
 const FORGET_AFTER = 10;
 
-/**
- * `peers` is `http://host:port` of the routers' internal listeners; every address of the host is a router. One that does not answer is
- * left out: what it counted is seen when it answers again.
- */
-export function routerCounters(options: { keys: KeyRing; peers: string; log: Log }): RouterCounters {
+interface Peer {
+  readonly client: SignedClient;
+  /** Readings since its address was last there. */
+  unused: number;
+  /** It did not answer when it was last asked. */
+  silent: boolean;
+  /** It is asked beside the readings now. */
+  probing: boolean;
+}
+
+export interface RouterCountersOptions {
+  readonly keys: KeyRing;
+  /** `http://host:port` of the routers' internal listeners; every address of the host is a router. */
+  readonly peers: string;
+  readonly log: Log;
+  /** How long a reading waits for a router. Default 2,000. */
+  readonly timeoutMs?: number;
+  /** Finds the addresses of a host. Default: as this machine looks names up. */
+  readonly addressesOf?: (host: string) => Promise<readonly LookupAddress[]>;
+}
+
+export function routerCounters(options: RouterCountersOptions): RouterCounters {
+  const { timeoutMs = READ_TIMEOUT_MS, addressesOf = (host) => lookup(host, { all: true }) } = options;
   const { hostname, port, protocol } = new URL(options.peers);
-  const clients = new Map<string, { client: SignedClient; unused: number }>();
+  const peers = new Map<string, Peer>();
   let failures = 0;
 
   const origins = async (): Promise<string[]> => {
-    const found = await lookup(hostname.replace(/^\[|\]$/g, ""), { all: true });
+    const found = await addressesOf(hostname.replace(/^\[|\]$/g, ""));
     return [
       ...new Set(
         found.map(({ address, family }) => `${protocol}//${family === 6 ? `[${address}]` : address}:${port}`),
       ),
     ];
   };
-  const clientOf = (origin: string): SignedClient => {
-    const known = clients.get(origin) ?? {
+  const peerOf = (origin: string): Peer => {
+    const { keys } = options;
+    const peer = peers.get(origin) ?? {
       client: signedClient({
-        keys: options.keys,
+        keys,
         origin,
         audience: AUDIENCE,
         unavailable: "connection_refused",
         connections: 2,
       }),
       unused: 0,
+      silent: false,
+      probing: false,
     };
-    known.unused = 0;
-    clients.set(origin, known);
-    return known.client;
+    peer.unused = 0;
+    peers.set(origin, peer);
+    return peer;
   };
   const forget = (): void => {
-    for (const [origin, known] of clients) {
-      known.unused += 1;
-      if (known.unused <= FORGET_AFTER) continue;
-      clients.delete(origin);
-      void known.client.close();
+    for (const [origin, peer] of peers) {
+      peer.unused += 1;
+      if (peer.unused <= FORGET_AFTER) continue;
+      peers.delete(origin);
+      void peer.client.close();
     }
+  };
+  const ask = async (peer: Peer, target: string): Promise<RevisionCounters> => {
+    try {
+      const reply = await peer.client.getJson(target, RevisionCounters, { timeoutMs });
+      peer.silent = false;
+      return reply;
+    } catch (error) {
+      peer.silent = true;
+      throw error;
+    }
+  };
+  /** Asks for nobody's counters, only whether it answers again. */
+  const probe = (peer: Peer): void => {
+    if (peer.probing) return;
+    peer.probing = true;
+    ask(peer, `${COUNTERS_PATH}?uid=none`)
+      .catch(() => undefined)
+      .finally(() => {
+        peer.probing = false;
+      });
   };
   const warn = (error: unknown): void => {
     failures += 1;
@@ -70,14 +119,15 @@ export function routerCounters(options: { keys: KeyRing; peers: string; log: Log
       try {
         const all = await origins();
         forget();
+        const found = all.map(peerOf);
+        const silent = found.filter((peer) => peer.silent);
         const replies = await Promise.allSettled(
-          all.map((origin) =>
-            clientOf(origin).getJson(target, RevisionCounters, { timeoutMs: READ_TIMEOUT_MS }),
-          ),
+          found.filter((peer) => !peer.silent).map((peer) => ask(peer, target)),
         );
+        for (const peer of silent) probe(peer);
         const failed = replies.find((reply) => reply.status === "rejected");
         if (failed) warn(failed.reason);
-        else failures = 0;
+        else if (silent.length === 0) failures = 0;
         return replies.flatMap((reply) => (reply.status === "fulfilled" ? [reply.value] : []));
       } catch (error) {
         warn(error);
@@ -85,7 +135,7 @@ export function routerCounters(options: { keys: KeyRing; peers: string; log: Log
       }
     },
     close: async () => {
-      await Promise.all([...clients.values()].map(({ client }) => client.close()));
+      await Promise.all([...peers.values()].map(({ client }) => client.close()));
     },
   };
 }

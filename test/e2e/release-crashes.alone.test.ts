@@ -2,9 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import type { CanaryConfigStatus, FunctionAlias } from "../../api/kinds/index.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { DEPLOYMENTS } from "../../kube/core.ts";
 import { createInformer, type Informer } from "../../kube/informer.ts";
 import { CANARY_CONFIGS, FUNCTION_ALIASES } from "../../kube/kinds.ts";
-import { startTestPlatform } from "./platform.ts";
+import { onCluster, startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
 import { decisionsOf, type Load, redeploy, says, startLoad } from "./releasing.ts";
 import type { TestPlatform } from "./test-platform.ts";
@@ -129,4 +130,58 @@ it(
     expect(load?.broken.size).toBeGreaterThan(0);
   },
   TEST_MS,
+);
+
+it.skipIf(!onCluster)(
+  "routers that come and go are counted, each once",
+  async () => {
+    const name = "counts-routers";
+    const namespace = platform.installed?.platformNamespace ?? "";
+    const folder = await deploy(platform, { [`${name}.ts`]: says("old", `/${name}`) });
+    const few = ["--canary", "50%", "--canary-interval", "3s", "--min-samples", "100000"];
+    await redeploy(platform, folder, name, says("new", `/${name}`), ...few);
+    await eventually(async () => expect((await statusOf(name)).phase).toBe("holding"));
+    /** Requests to both sides that every router answers, one after the other. */
+    const callEach = async (routers: readonly string[], times: number): Promise<void> => {
+      for (const router of routers)
+        for (let at = 0; at < times; at++) expect((await fetch(`${router}/${name}`)).status).toBe(200);
+    };
+    const scaleTo = async (replicas: number): Promise<string[]> => {
+      await kube.patch(DEPLOYMENTS, { namespace, name: "isotope-router" }, { spec: { replicas } });
+      return eventually(async () => {
+        const routers = await platform.routers();
+        expect(routers).toHaveLength(replicas);
+        for (const router of routers) expect((await fetch(`${router}/readyz`)).status).toBe(200);
+        return routers;
+      });
+    };
+    const inStep = async (): Promise<number> => {
+      const { counts } = await statusOf(name);
+      return (counts?.old.requests ?? 0) + (counts?.new.requests ?? 0);
+    };
+    const first = await platform.routers();
+    try {
+      // A version's first requests are no measure of it.
+      await callEach(first, 200);
+      await eventually(async () => expect((await statusOf(name)).counts?.new.requests).toBeGreaterThan(0));
+      const settled = () =>
+        eventually(async () => {
+          const before = (await statusOf(name)).readAt;
+          const counted = await inStep();
+          await eventually(async () => expect((await statusOf(name)).readAt).not.toBe(before));
+          expect(await inStep()).toBe(counted);
+          return counted;
+        });
+      const start = await settled();
+      const more = await scaleTo(first.length + 1);
+      await callEach(more, 100);
+      await eventually(async () => expect(await inStep()).toBe(start + 100 * more.length));
+      const fewer = await scaleTo(first.length);
+      await callEach(fewer, 100);
+      await eventually(async () => expect(await inStep()).toBe(start + 100 * (more.length + fewer.length)));
+    } finally {
+      await scaleTo(first.length);
+    }
+  },
+  240_000,
 );

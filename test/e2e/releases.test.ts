@@ -247,14 +247,30 @@ describe("canaries", () => {
     await eventually(async () => expect((await status())?.phase).toBe("holding"));
     const routers = await platform.routers();
     expect(routers.length).toBeGreaterThanOrEqual(platform.installed ? 2 : 1);
-    for (const router of routers)
-      for (let at = 0; at < 100; at++) await (await fetch(`${router}/counted-release`)).text();
-    await eventually(async () => {
+    const callEach = async (times: number): Promise<void> => {
+      for (const router of routers)
+        for (let at = 0; at < times; at++) await (await fetch(`${router}/counted-release`)).text();
+    };
+    /** Requests of both sides: in the step, and in each router since it began. */
+    const counted = async () => {
       const { counts, routers: read = [] } = (await status()) ?? {};
-      const total = [counts?.old, counts?.new].map((side) => side?.requests ?? 0);
-      expect(total).toEqual([50 * routers.length, 50 * routers.length]);
       const each = read.map((router) => [router.old?.requests ?? 0, router.new?.requests ?? 0]);
-      expect(each.filter(([old = 0, next = 0]) => old >= 50 && next >= 50)).toHaveLength(routers.length);
+      return { step: [counts?.old.requests ?? 0, counts?.new.requests ?? 0], each };
+    };
+    // A version's first requests are no measure of it.
+    await callEach(200);
+    const before = await eventually(async () => {
+      const now = await counted();
+      expect(now.each.filter(([old = 0, next = 0]) => old >= 100 && next >= 100)).toHaveLength(
+        routers.length,
+      );
+      return now;
+    });
+    await callEach(100);
+    await eventually(async () => {
+      const now = await counted();
+      expect(now.step).toEqual(before.step.map((requests) => requests + 50 * routers.length));
+      expect(now.each).toEqual(before.each.map((router) => router.map((requests) => requests + 50)));
     });
     // Stays under way: where the test has a namespace of its own, that goes all the same.
   }, 60_000);

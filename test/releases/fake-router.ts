@@ -24,16 +24,24 @@ export interface FakeRouter {
   /** A new process: everything begins at 0. */
   restart(): void;
   reads(): number;
+  /** From now on questions are left without an answer, or not any more. */
+  hang(hanging: boolean): void;
   stop(): Promise<void>;
 }
 
-export async function startFakeRouter(keys: KeyRing): Promise<FakeRouter> {
+export async function startFakeRouter(
+  keys: KeyRing,
+  { host = "127.0.0.1", port = 0 } = {},
+): Promise<FakeRouter> {
   let state = freshState();
+  let answering = Promise.withResolvers<void>();
+  answering.resolve();
   let reads = 0;
   const app = fastify();
   requireSignedCalls(app, { verifier: verifier(keys, "router-internal") });
-  app.get(COUNTERS_PATH, (request): RevisionCounters => {
+  app.get(COUNTERS_PATH, async (request): Promise<RevisionCounters> => {
     reads += 1;
+    await answering.promise;
     const wanted = new URL(request.url, "http://router").searchParams.getAll("uid");
     return {
       router: state.router,
@@ -42,7 +50,7 @@ export async function startFakeRouter(keys: KeyRing): Promise<FakeRouter> {
       revisions: [...state.revisions.values()].filter(({ uid }) => wanted.includes(uid)),
     };
   });
-  await app.listen({ host: "127.0.0.1", port: 0 });
+  await app.listen({ host, port });
   const address = app.server.address();
   return {
     port: typeof address === "object" && address ? address.port : 0,
@@ -66,7 +74,14 @@ export async function startFakeRouter(keys: KeyRing): Promise<FakeRouter> {
       state = freshState();
     },
     reads: () => reads,
-    stop: () => app.close(),
+    hang: (hanging) => {
+      answering.resolve();
+      if (hanging) answering = Promise.withResolvers();
+    },
+    stop: () => {
+      answering.resolve();
+      return app.close();
+    },
   };
 }
 
