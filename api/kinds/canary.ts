@@ -90,6 +90,9 @@ export const SideCounts = z.object({
 });
 export type SideCounts = z.infer<typeof SideCounts>;
 
+/** Requests by latency in a stretch of time, as `SideCounts.buckets`. */
+const Block = z.object({ old: z.array(count()).max(200), new: z.array(count()).max(200) });
+
 const RouterBaseline = z.object({
   router: text(64),
   /** Cumulative counters of this router when they were last read. */
@@ -165,7 +168,17 @@ export const CanaryConfigStatus = z.object({
     .describe("How often the window was tested; each look spends a part of the error budget"),
   nextLookAt: count().optional().describe("Requests of the new side at which it is tested next"),
   counts: z
-    .object({ old: SideCounts, new: SideCounts })
+    .object({
+      old: SideCounts,
+      new: SideCounts,
+      blocks: z
+        .array(Block)
+        .max(64)
+        .optional()
+        .describe("Latencies by stretches of time of equal length, the oldest first"),
+      blockReadings: count().optional().describe("Readings of the routers in a block"),
+      readings: count().optional().describe("Readings in all blocks"),
+    })
     .optional()
     .describe("Both sides in the present window"),
   routers: z.array(RouterBaseline).max(64).optional(),

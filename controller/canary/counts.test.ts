@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { RevisionCounters } from "../../api/wire/counters.ts";
-import { differences } from "./counts.ts";
+import { type CountedWindow, differences, grown } from "./counts.ts";
 
 const sides = { old: { uid: "u", revision: "r1" }, new: { uid: "u", revision: "r2" } };
 const T0 = "2026-01-01T00:00:00.000Z";
@@ -63,4 +63,28 @@ it("keeps revisions apart", () => {
     sides,
   );
   expect([delta.old.requests, delta.new.requests]).toEqual([5, 0]);
+});
+
+it("keeps latencies in a few stretches of equal length, after the requests of fresh pods", () => {
+  const second = (requests: number) => ({
+    requests,
+    serverErrors: 0,
+    clientErrors: 0,
+    platformErrors: 0,
+    buckets: [requests],
+  });
+  const WARM_UP = 30;
+  let window: CountedWindow | undefined;
+  let expected = 0;
+  for (let at = 0; at < 500; at += 1) {
+    if (at * 10 >= WARM_UP) expected += 10;
+    window = grown(window, { old: second(100), new: second(10) }, WARM_UP);
+    const { blocks = [] } = window;
+    expect(blocks.length).toBeLessThanOrEqual(16);
+    expect(blocks.reduce((sum, block) => sum + (block.new[0] ?? 0), 0)).toBe(expected);
+    // All but the last, which is still filling, are of one length.
+    expect(new Set(blocks.slice(0, -1).map((block) => block.new[0])).size).toBeLessThanOrEqual(1);
+    if (at > 20) expect(blocks.length).toBeGreaterThanOrEqual(8);
+  }
+  expect(window?.new.requests).toBe(5_000);
 });

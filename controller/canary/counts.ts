@@ -56,6 +56,46 @@ export function differences(
   return { delta, routers: [...routers, ...silent].slice(0, MAX_ROUTERS) };
 }
 
+/** What both sides had in a window: in all, and the latencies in stretches of time of equal length, the oldest first. */
+export type CountedWindow = NonNullable<CanaryConfigStatus["counts"]>;
+export type Block = NonNullable<CountedWindow["blocks"]>[number];
+
+/** Readings (of a second, as a rule) in a block at first: what happens in one moment lasts longer than one. */
+const FIRST_BLOCK_READINGS = 2;
+/** A window has so many blocks at most; of more, neighbours become one: long windows have long blocks. */
+const MAX_BLOCKS = 16;
+
+/**
+ * A window with what came since the last reading. Latencies begin when the new side has had `warmUpRequests`: the first ones of a fresh
+ * pod compile the code and open its connections.
+ */
+export function grown(
+  before: CountedWindow = NO_TRAFFIC,
+  delta: BothSides<SideCounts>,
+  warmUpRequests: number,
+): CountedWindow {
+  const { blocks = [], blockReadings = FIRST_BLOCK_READINGS, readings = 0 } = before;
+  const counts = { old: plus(before.old, delta.old), new: plus(before.new, delta.new) };
+  if (before.new.requests < warmUpRequests) return counts;
+  const block = { old: delta.old.buckets, new: delta.new.buckets };
+  const last = readings % blockReadings === 0 ? undefined : blocks.at(-1);
+  const all = last ? [...blocks.slice(0, -1), together(last, block)] : [...blocks, block];
+  const longer = all.length > MAX_BLOCKS;
+  return {
+    ...counts,
+    blocks: longer ? all.flatMap((each, i) => (i % 2 === 0 ? [together(each, all[i + 1])] : [])) : all,
+    blockReadings: longer ? blockReadings * 2 : blockReadings,
+    readings: readings + 1,
+  };
+}
+
+/** Two blocks as one. */
+export const together = (a: Block, b: Block | undefined): Block =>
+  b === undefined ? a : { old: sum(a.old, b.old), new: sum(a.new, b.new) };
+
+const sum = (a: readonly number[], b: readonly number[]): number[] =>
+  trimmed(Array.from({ length: Math.max(a.length, b.length) }, (_, i) => (a[i] ?? 0) + (b[i] ?? 0)));
+
 export function plus(a: SideCounts, b: SideCounts): SideCounts {
   return combine(a, b, (x, y) => x + y);
 }

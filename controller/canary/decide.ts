@@ -11,8 +11,9 @@
 import type { CanaryConfigStatus, CanaryDecision, CanarySide } from "../../api/kinds/canary.ts";
 import { MAX_CANARY_DECISIONS, MAX_PAST_RELEASES } from "../../api/kinds/canary.ts";
 import { type BothSides, NO_TRAFFIC } from "./counts.ts";
-import { alphaOfLook, type Finding, judge, type Window } from "./judge/judge.ts";
+import { alphaOfLook, judge } from "./judge/judge.ts";
 import { runOfFailures } from "./judge/run-of-failures.ts";
+import type { Finding, Window } from "./judge/window.ts";
 import type { CanaryPlan } from "./plan.ts";
 
 export const CANARY_COMMANDS = ["pause", "resume", "promote", "abort", "retry"] as const;

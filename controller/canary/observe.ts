@@ -1,9 +1,9 @@
 import type { CanaryConfig, CanarySide } from "../../api/kinds/index.ts";
 import { LATENCY_BUCKET_BOUNDS_MS } from "../../api/wire/counters.ts";
 import type { World } from "../world.ts";
-import { type BothSides, differences, NO_TRAFFIC, plus } from "./counts.ts";
+import { type BothSides, differences, grown, plus } from "./counts.ts";
 import { type CanaryState, isFinished, type Warmth, weightOfStep } from "./decide.ts";
-import type { Window } from "./judge/judge.ts";
+import type { Window } from "./judge/window.ts";
 import type { CanaryPlan } from "./plan.ts";
 import type { RecentSeconds } from "./recent-seconds.ts";
 import type { RouterCounters } from "./router-counters.ts";
@@ -18,7 +18,7 @@ export async function readCounters(
   { counters, settleMs }: { counters: Pick<RouterCounters, "read">; settleMs: number },
   { state, recent }: { readonly state: CanaryState; readonly recent: RecentSeconds },
   sides: BothSides<CanarySide> | Problem,
-  at: Date,
+  { at, plan }: { readonly at: Date; readonly plan: CanaryPlan },
 ): Promise<CanaryState> {
   const watched = state.old && state.new ? { old: state.old, new: state.new } : sides;
   if ("problem" in watched || isFinished(state)) return state;
@@ -33,8 +33,7 @@ export async function readCounters(
     state.stepStartedAt !== undefined &&
     at.getTime() - Date.parse(state.stepStartedAt) >= settleMs;
   if (!settled || state.phase === "warming") return read;
-  const { counts = NO_TRAFFIC } = state;
-  return { ...read, counts: { old: plus(counts.old, delta.old), new: plus(counts.new, delta.new) } };
+  return { ...read, counts: grown(state.counts, delta, plan.warmUpRequests) };
 }
 
 /** What both sides did in the last seconds. */

@@ -1,6 +1,6 @@
 import { parseDurationMs } from "../../api/duration.ts";
 import type { CanaryConfigSpec } from "../../api/kinds/canary.ts";
-import type { Gates } from "./judge/judge.ts";
+import type { Gates } from "./judge/window.ts";
 
 export interface PlannedStep {
   /** Share of the new side in percent. */
@@ -15,6 +15,8 @@ export interface CanaryPlan {
   readonly steps: readonly PlannedStep[];
   readonly gates: Gates & { readonly maxErrorRate: number };
   readonly minSamples: number;
+  /** Requests of the new side in each step whose latency is not compared: its pods are fresh. */
+  readonly warmUpRequests: number;
   readonly maxHoldMs: number;
   readonly countClientErrors: boolean;
   readonly dryRun: boolean;
@@ -25,6 +27,8 @@ const DEFAULT_INCREMENT = 20;
 const DEFAULT_DURATION = "2m";
 const DEFAULT_THRESHOLD = 10;
 const DEFAULT_MIN_SAMPLES = 100;
+/** Never more than a third of what a step is judged by. */
+const WARM_UP_REQUESTS = 30;
 const DEFAULT_MAX_HOLD = "1h";
 
 /** What a CanaryConfig asks for. @throws {TypeError} naming the field, its value and what is allowed */
@@ -42,7 +46,7 @@ export function planOf(spec: CanaryConfigSpec): CanaryPlan {
     throw new TypeError(
       `Cannot follow the steps: steps[${falling}].weight must be ${steps[falling - 1]?.weight}..100 (weights never fall), got ${steps[falling]?.weight}`,
     );
-  const { gates = {} } = spec;
+  const { gates = {}, minSamples = DEFAULT_MIN_SAMPLES } = spec;
   return {
     steps,
     gates: {
@@ -53,7 +57,8 @@ export function planOf(spec: CanaryConfigSpec): CanaryPlan {
       maxP95Ratio: gates.maxP95Ratio ?? 1.25,
       maxP99Ratio: gates.maxP99Ratio ?? 1.5,
     },
-    minSamples: spec.minSamples ?? DEFAULT_MIN_SAMPLES,
+    minSamples,
+    warmUpRequests: Math.min(WARM_UP_REQUESTS, Math.floor(minSamples / 3)),
     maxHoldMs: duration("maxHold", spec.maxHold || DEFAULT_MAX_HOLD),
     countClientErrors: spec.countClientErrors ?? false,
     dryRun: spec.dryRun ?? false,

@@ -86,7 +86,7 @@ export function canaryRunner(
     const over = await takenElsewhere({ client, world }, canary, before);
     const sides = over === undefined ? sidesOf({ ...canary, status: before }, target, world) : undefined;
     const at = now();
-    const state = await readCounters({ counters, settleMs }, memory, sides ?? NO_SIDES, at);
+    const state = await readCounters({ counters, settleMs }, memory, sides ?? NO_SIDES, { at, plan });
     const warmth = await warmNext({ world, warm }, canary, { state, plan, recent });
     const decided = decide(state, plan, {
       now: at,

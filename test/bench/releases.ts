@@ -5,12 +5,8 @@
  */
 import { parseArgs } from "node:util";
 import { planOf } from "../../controller/canary/plan.ts";
-import {
-  simulateRelease,
-  simulateThreshold,
-  type SimulatedRelease,
-  type Version,
-} from "../releases/simulated-release.ts";
+import type { Version } from "../releases/made-up-traffic.ts";
+import { simulateRelease, simulateThreshold, type SimulatedRelease } from "../releases/simulated-release.ts";
 import { printConditions, printLoadAfter, printTable } from "./report.ts";
 
 const { values } = parseArgs({ options: { releases: { type: "string", default: "400" } } });

@@ -1,26 +1,10 @@
 import type { SideCounts } from "../../api/kinds/canary.ts";
 import { LATENCY_BUCKET_BOUNDS_MS } from "../../api/wire/counters.ts";
-import { NO_TRAFFIC, plus } from "../../controller/canary/counts.ts";
+import { type BothSides, grown, NO_TRAFFIC, plus } from "../../controller/canary/counts.ts";
 import { type CanaryState, decide, isFinished } from "../../controller/canary/decide.ts";
 import type { CanaryPlan } from "../../controller/canary/plan.ts";
-
-/** A seeded generator of uniform numbers in [0, 1) (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
-/** How a version behaves: share that fails; latency log-normal around its median. */
-export interface Version {
-  readonly errorRate: number;
-  readonly medianMs: number;
-  readonly sigma: number;
-}
+import { binomial, gauss, poisson, seeded, type Traffic, type Version } from "./made-up-traffic.ts";
+import { type Noise, noisyTraffic } from "./noisy-traffic.ts";
 
 export interface SimulatedRelease {
   readonly outcome: "succeeded" | "failed" | "running";
@@ -32,32 +16,48 @@ export interface SimulatedRelease {
 
 const RECENT_SECONDS = 4;
 
+/** Requests that have nothing to do with one another. */
+function steadyTraffic(versions: BothSides<Version>, perSecond: number, random: () => number): Traffic {
+  return (weight) => {
+    const arrivals = poisson(perSecond, random);
+    const toNew = binomial(arrivals, weight, random);
+    return {
+      old: secondOf(versions.old, arrivals - toNew, random),
+      new: secondOf(versions.new, toNew, random),
+    };
+  };
+}
+
+interface Simulation {
+  readonly perSecond: number;
+  readonly seed: number;
+  readonly maxSeconds?: number;
+  /** What the machine does besides; without it all requests are independent. */
+  readonly noise?: Noise | undefined;
+}
+
 /** Runs the real decisions over made-up traffic, second by second, until the release ends. */
 export function simulateRelease(
   plan: CanaryPlan,
-  versions: { readonly old: Version; readonly new: Version },
-  { perSecond, seed, maxSeconds = 7_200 }: { perSecond: number; seed: number; maxSeconds?: number },
+  versions: BothSides<Version>,
+  { perSecond, seed, noise, maxSeconds = 7_200 }: Simulation,
 ): SimulatedRelease {
   const random = seeded(seed);
+  const traffic = noise
+    ? noisyTraffic(versions, perSecond, noise, random)
+    : steadyTraffic(versions, perSecond, random);
   const side = (name: string) => ({ name, function: name, uid: name, revision: name });
   const sides = { old: side("old"), new: side("new") };
   let state: CanaryState = {};
   let newRequests = 0;
   const recent: { old: SideCounts; new: SideCounts }[] = [];
   for (let second = 0; second < maxSeconds; second += 1) {
-    const weight = (state.weight ?? 0) / 100;
-    const arrivals = poisson(perSecond, random);
-    const toNew = binomial(arrivals, weight, random);
-    const delta = {
-      old: secondOf(versions.old, arrivals - toNew, random),
-      new: secondOf(versions.new, toNew, random),
-    };
-    newRequests += toNew;
+    const delta = traffic((state.weight ?? 0) / 100);
+    newRequests += delta.new.requests;
     recent.push(delta);
     if (recent.length > RECENT_SECONDS) recent.shift();
-    const { counts = NO_TRAFFIC } = state;
     if (state.phase !== undefined && state.phase !== "warming")
-      state = { ...state, counts: { old: plus(counts.old, delta.old), new: plus(counts.new, delta.new) } };
+      state = { ...state, counts: grown(state.counts, delta, plan.warmUpRequests) };
     const window = recent.reduce(
       (sum, each) => ({ old: plus(sum.old, each.old), new: plus(sum.new, each.new) }),
       NO_TRAFFIC,
@@ -87,7 +87,7 @@ export function simulateRelease(
  */
 export function simulateThreshold(
   plan: CanaryPlan,
-  versions: { readonly old: Version; readonly new: Version },
+  versions: BothSides<Version>,
   { perSecond, seed, maxSeconds = 7_200 }: { perSecond: number; seed: number; maxSeconds?: number },
 ): SimulatedRelease {
   const random = seeded(seed);
@@ -135,25 +135,4 @@ function secondOf(version: Version, requests: number, random: () => number): Sid
   }
   const serverErrors = binomial(requests, version.errorRate, random);
   return { requests, serverErrors, clientErrors: 0, platformErrors: 0, buckets };
-}
-
-function gauss(random: () => number): number {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-}
-
-function binomial(n: number, p: number, random: () => number): number {
-  if (p <= 0 || p >= 1) return p <= 0 ? 0 : n;
-  let count = 0;
-  for (let i = 0; i < n; i += 1) if (random() < p) count += 1;
-  return count;
-}
-
-function poisson(mean: number, random: () => number): number {
-  const limit = Math.exp(-mean);
-  let [count, product] = [0, random()];
-  while (product > limit) {
-    count += 1;
-    product *= random();
-  }
-  return count;
 }

@@ -1,67 +1,20 @@
 import type { SideCounts } from "../../../api/kinds/canary.ts";
-import { countAbove, mannWhitney, quantileMs, tailTest, total } from "./latency.ts";
+import { quantileMs } from "./latency.ts";
+import { latencyFindings } from "./latency-gates.ts";
 import { binomialUpperTail, fisherUpperTail } from "./tails.ts";
+import { type Finding, type JudgeRules, SUSPICION, type Window } from "./window.ts";
+import { count, ms, percent } from "./wording.ts";
 
-/** What the new side must keep to; an absent limit is not looked at. Rates and increases in percent. */
-export interface Gates {
-  readonly maxErrorRate?: number | undefined;
-  readonly maxErrorRateIncrease: number;
-  readonly maxP50Ms?: number | undefined;
-  readonly maxP95Ms?: number | undefined;
-  readonly maxP99Ms?: number | undefined;
-  readonly maxP50Ratio: number;
-  readonly maxP95Ratio: number;
-  readonly maxP99Ratio: number;
-}
-
-/** Both sides in one window: the same time, the same weights. */
-export interface Window {
-  readonly old: SideCounts;
-  readonly new: SideCounts;
-  readonly names: { readonly old: string; readonly new: string };
-  readonly bounds: readonly number[];
-}
-
-export interface JudgeRules {
-  readonly gates: Gates;
-  readonly minSamples: number;
-  readonly countClientErrors: boolean;
-}
-
-/**
- * `good`: nothing speaks against the new side. `bad`: it breaks a gate beyond doubt. `unclear`: it may break one; more requests will tell.
- * `few`: too few requests to say anything.
- */
-export interface Finding {
-  readonly verdict: "good" | "bad" | "unclear" | "few";
-  /** One sentence with the evidence. */
-  readonly sentence: string;
-}
-
-/** Below this p, what is not proved yet is reason enough to wait for more requests. */
-const SUSPICION = 0.05;
-/** Latency is compared from so many requests a side on, whatever `minSamples` says. */
-const MIN_LATENCY_SAMPLES = 30;
-/** A new request must be slower than an old one at least this often: a shift that nobody feels is none. */
-const MIN_CLES = 0.56;
 /** Tests against the old side that share the error budget of a look: errors, median, p95, p99. */
 const RELATIVE_TESTS = 4;
-/**
- * `minShiftMs`: a difference of less is the machine's, not the code's. The side with a twentieth of the requests has colder caches and
- * connections, and requests that wait for a processor do so together, so that a tail of some milliseconds is not many independent facts.
- */
-const QUANTILES = [
-  { q: 0.5, word: "median", max: "maxP50Ms", ratio: "maxP50Ratio", minShiftMs: 1 },
-  { q: 0.95, word: "95th percentile", max: "maxP95Ms", ratio: "maxP95Ratio", minShiftMs: 5 },
-  { q: 0.99, word: "99th percentile", max: "maxP99Ms", ratio: "maxP99Ratio", minShiftMs: 10 },
-] as const;
-
 /**
  * The judgement of one window.
  *
  * J1. A gate is broken (`bad`) when the requests would look like this with a probability of at most `alpha` if it were kept: a single
  *     failure or slow request breaks nothing, and looking often does not either, because `alpha` shrinks from look to look (`alphaOfLook`).
  * J2. Against the old side two things must hold: it is worse beyond chance, and by more than the gate allows.
+ * J2a. Of latency two things more: it holds from stretch to stretch of time and not by the number of requests alone (`blocks.ts`), and in
+ *      the later half of the window by itself: a pod that begins is slow for a while, which says nothing of its version.
  * J3. Both sides over the same window only: what slows down or breaks everybody breaks no relative gate.
  * J4. Silence is never success: with fewer than `minSamples` requests the finding is `few`.
  */
@@ -69,10 +22,7 @@ export function judge(window: Window, rules: JudgeRules, alpha: number): Finding
   const findings = [
     errorRate(window, rules, alpha),
     errorIncrease(window, rules, alpha / RELATIVE_TESTS),
-    ...QUANTILES.flatMap((quantile) => [
-      latencyLimit(window, rules, quantile, alpha),
-      latencyRatio(window, rules, quantile, alpha / RELATIVE_TESTS),
-    ]),
+    ...latencyFindings(window, rules.gates, { limit: alpha, ratio: alpha / RELATIVE_TESTS }),
   ].filter((finding) => finding !== undefined);
   const bad = findings.find(({ verdict }) => verdict === "bad");
   if (bad) return bad;
@@ -136,50 +86,6 @@ function errorIncrease(window: Window, rules: JudgeRules, alpha: number): Findin
   return { verdict: p <= alpha ? "bad" : "unclear", sentence: failuresSaid(window, both) };
 }
 
-type Quantile = (typeof QUANTILES)[number];
-
-function latencyLimit(
-  window: Window,
-  { gates }: JudgeRules,
-  quantile: Quantile,
-  alpha: number,
-): Finding | undefined {
-  const limit = gates[quantile.max];
-  const { buckets } = window.new;
-  const value = quantileMs(buckets, window.bounds, quantile.q);
-  if (limit === undefined || value === undefined || value <= limit) return undefined;
-  const slow = countAbove(buckets, window.bounds, limit);
-  const all = total(buckets);
-  const p = binomialUpperTail(slow, all, 1 - quantile.q);
-  return {
-    verdict: p <= alpha ? "bad" : "unclear",
-    sentence: `${window.names.new} has a ${quantile.word} of ${ms(value)}, at most ${ms(limit)} is allowed: ${count(slow)} of ${count(all)} requests took longer`,
-  };
-}
-
-function latencyRatio(
-  window: Window,
-  { gates }: JudgeRules,
-  quantile: Quantile,
-  alpha: number,
-): Finding | undefined {
-  const [slow, fast] = [window.new.buckets, window.old.buckets];
-  const [n1, n2] = [total(slow), total(fast)];
-  if (Math.min(n1, n2) < MIN_LATENCY_SAMPLES) return undefined;
-  const now = quantileMs(slow, window.bounds, quantile.q);
-  const before = quantileMs(fast, window.bounds, quantile.q);
-  if (now === undefined || before === undefined || now / before <= gates[quantile.ratio]) return undefined;
-  if (now - before < quantile.minShiftMs) return undefined;
-  const shift = mannWhitney(slow, fast);
-  if (quantile.q === 0.5 && shift.cles < MIN_CLES) return undefined;
-  const p = quantile.q === 0.5 ? shift.p : tailTest(slow, fast, quantile.q);
-  if (p > SUSPICION) return undefined;
-  return {
-    verdict: p <= alpha ? "bad" : "unclear",
-    sentence: `${window.names.new} has a ${quantile.word} of ${ms(now)}, ${window.names.old} ${ms(before)} (${(now / before).toFixed(2)} times as long, over ${count(n1)} and ${count(n2)} requests)`,
-  };
-}
-
 function compared(window: Window, rules: JudgeRules): string {
   const p95 = [window.new, window.old].map(({ buckets }) => quantileMs(buckets, window.bounds, 0.95));
   const [now, before] = p95;
@@ -189,11 +95,3 @@ function compared(window: Window, rules: JudgeRules): string {
       : `; 95th percentile ${ms(now)}${before === undefined ? "" : ` against ${ms(before)}`}`;
   return `${failuresSaid(window, sides(window, rules))}${latency}`;
 }
-
-const NUMBER = new Intl.NumberFormat("en-US");
-const count = (value: number): string => NUMBER.format(value);
-const percent = (k: number, n: number): string => `${((100 * k) / n).toFixed(1)} %`;
-const ms = (value: number): string =>
-  value >= 1_000
-    ? `${(value / 1_000).toFixed(2)} s`
-    : `${value >= 10 ? value.toFixed(0) : value.toFixed(1)} ms`;

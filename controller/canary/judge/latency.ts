@@ -49,11 +49,37 @@ export function mannWhitney(slow: Buckets, fast: Buckets): { p: number; cles: nu
   return { p: normalUpperTail((u - (n1 * n2) / 2 - 0.5) / Math.sqrt(variance)), cles };
 }
 
+/** The buckets of the same requests, were all of them `factor` times as fast. Bounds grow geometrically. */
+export function quickened(buckets: Buckets, bounds: readonly number[], factor: number): number[] {
+  const [low = 1, high = 1.25] = bounds;
+  const by = Math.log(factor) / Math.log(high / low);
+  const [whole, rest] = [Math.floor(by), by - Math.floor(by)];
+  const moved = buckets.map(() => 0);
+  for (const [i, count] of buckets.entries()) {
+    const [near, far] = [Math.max(0, i - whole), Math.max(0, i - whole - 1)];
+    moved[near] = (moved[near] ?? 0) + count * (1 - rest);
+    moved[far] = (moved[far] ?? 0) + count * rest;
+  }
+  return moved;
+}
+
+/** Share of the requests below a bucket's, those in it half. */
+export function sharesBelow(buckets: Buckets): (bucket: number) => number {
+  const all = total(buckets);
+  let below = 0;
+  const shares = buckets.map((count) => {
+    const share = (below + count / 2) / all;
+    below += count;
+    return share;
+  });
+  return (bucket) => shares[bucket] ?? 1;
+}
+
 /**
  * Whether `slow` has more requests beyond the q-quantile of both sides together, by Fisher's exact test. The border comes from the
- * pooled requests, so that it favours neither side.
+ * pooled requests, so that it favours neither side; the tail begins with bucket `from`.
  */
-export function tailTest(slow: Buckets, fast: Buckets, q: number): number {
+export function tailTest(slow: Buckets, fast: Buckets, q: number): { p: number; from: number } {
   const pooled = Array.from(
     { length: Math.max(slow.length, fast.length) },
     (_, i) => (slow[i] ?? 0) + (fast[i] ?? 0),
@@ -61,10 +87,14 @@ export function tailTest(slow: Buckets, fast: Buckets, q: number): number {
   const wanted = total(pooled) * q;
   let below = 0;
   const border = pooled.findIndex((count) => (below += count) >= wanted);
-  const above = (buckets: Buckets): number => total(buckets.slice(border + 1));
-  const atLeast = (buckets: Buckets): number => total(buckets.slice(border));
+  const beyond = (from: number) => ({
+    from,
+    of: (buckets: Buckets): number => total(buckets.slice(from)),
+  });
   // The quantile's bucket belongs to the side of the border that keeps the share of the tail nearest to 1 - q.
-  const share = (count: number): number => Math.abs(count / total(pooled) - (1 - q));
-  const side = share(above(slow) + above(fast)) <= share(atLeast(slow) + atLeast(fast)) ? above : atLeast;
-  return fisherUpperTail(side(slow), total(slow), side(fast), total(fast));
+  const distance = (from: number): number => Math.abs(total(pooled.slice(from)) / total(pooled) - (1 - q));
+  const { from, of } = beyond(distance(border + 1) <= distance(border) ? border + 1 : border);
+  // Quickened requests are split between two buckets.
+  const [tails, heads] = [Math.round(of(slow)), Math.round(of(fast))];
+  return { p: fisherUpperTail(tails, Math.round(total(slow)), heads, Math.round(total(fast))), from };
 }

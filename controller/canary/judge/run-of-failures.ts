@@ -1,6 +1,7 @@
 import type { SideCounts } from "../../../api/kinds/canary.ts";
-import { failuresOf, type Window } from "./judge.ts";
+import { failuresOf } from "./judge.ts";
 import { binomialUpperTail } from "./tails.ts";
+import type { Window } from "./window.ts";
 
 /** How seldom a run of failures may come by chance in a look, of which there is one every second: five of five where 10 % may fail. */
 const ALPHA = 2e-5;

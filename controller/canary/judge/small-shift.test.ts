@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { LATENCY_BUCKET_BOUNDS_MS as bounds } from "../../../api/wire/counters.ts";
-import { judge, type Window } from "./judge.ts";
+import { judge } from "./judge.ts";
+import type { Window } from "./window.ts";
 
 /** All requests take `ms`; with `tailMs` one in ten takes that. */
 const side = (requests: number, ms: number, tailMs = ms): Window["old"] => {
@@ -21,17 +22,23 @@ const rules = {
   minSamples: 100,
   countClientErrors: false,
 };
-const verdict = (oldMs: number, newMs: number, oldTailMs = oldMs, newTailMs = newMs) =>
-  judge(
+const verdict = (oldMs: number, newMs: number, oldTailMs = oldMs, newTailMs = newMs) => {
+  const sides = { old: side(1_900, oldMs, oldTailMs), new: side(100, newMs, newTailMs) };
+  const tenth = {
+    old: sides.old.buckets.map((each) => each / 10),
+    new: sides.new.buckets.map((each) => each / 10),
+  };
+  return judge(
     {
-      old: side(1_900, oldMs, oldTailMs),
-      new: side(100, newMs, newTailMs),
+      ...sides,
+      blocks: Array.from({ length: 10 }, () => tenth),
       names: { old: "a", new: "b" },
       bounds,
     },
     rules,
     0.001,
   ).verdict;
+};
 
 it("takes a difference of less than a millisecond for the machine's, however large the ratio", () => {
   expect(verdict(0.6, 0.9)).toBe("good");

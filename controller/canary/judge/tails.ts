@@ -5,9 +5,9 @@ const LANCZOS = [
   -0.13857109526572012, 9.984369578019572e-6, 1.5056327351493116e-7,
 ] as const;
 
-/** Natural logarithm of n!, n >= 0 (Lanczos, 15 digits). */
+/** Natural logarithm of n! = Γ(n + 1), n > -1 (Lanczos, 15 digits). */
 export function logFactorial(n: number): number {
-  if (n < 2) return 0;
+  if (n === 0 || n === 1) return 0;
   let sum = 0.9999999999998099;
   LANCZOS.forEach((coefficient, i) => {
     sum += coefficient / (n + i + 1);
@@ -70,4 +70,36 @@ export function normalUpperTail(z: number): number {
   const poly = series.reduceRight((sum, coefficient) => coefficient + t * sum, 0);
   const erfc = t * Math.exp(-x * x + poly);
   return z >= 0 ? erfc / 2 : 1 - erfc / 2;
+}
+
+/** P(T >= t) of Student's distribution with `df` degrees of freedom; 1 below one degree: one fact is no proof. */
+export function studentUpperTail(t: number, df: number): number {
+  if (!(df >= 1) || Number.isNaN(t)) return 1;
+  if (t === Number.POSITIVE_INFINITY) return 0;
+  const half = regularBeta(df / (df + t * t), df / 2, 0.5) / 2;
+  return t >= 0 ? half : 1 - half;
+}
+
+/** The regularised incomplete beta function (continued fraction by Lentz's method). */
+function regularBeta(x: number, a: number, b: number): number {
+  if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
+  if (x > (a + 1) / (a + b + 2)) return 1 - regularBeta(1 - x, b, a);
+  const logBeta = logFactorial(a - 1) + logFactorial(b - 1) - logFactorial(a + b - 1);
+  const tiny = 1e-300;
+  const [apart, above] = [(value: number) => (Math.abs(value) < tiny ? tiny : value), a + b];
+  let c = 1;
+  let d = 1 / apart(1 - (above * x) / (a + 1));
+  let fraction = d;
+  for (let m = 1; m <= 300; m += 1) {
+    const even = (m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m));
+    d = 1 / apart(1 + even * d);
+    c = apart(1 + even / c);
+    fraction *= d * c;
+    const odd = (-(a + m) * (above + m) * x) / ((a + 2 * m) * (a + 2 * m + 1));
+    d = 1 / apart(1 + odd * d);
+    c = apart(1 + odd / c);
+    fraction *= d * c;
+    if (Math.abs(d * c - 1) < 1e-14) break;
+  }
+  return (Math.exp(a * Math.log(x) + b * Math.log1p(-x) - logBeta) * fraction) / a;
 }
