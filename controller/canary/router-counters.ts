@@ -77,14 +77,6 @@ export function routerCounters(options: RouterCountersOptions): RouterCounters {
     peers.set(origin, peer);
     return peer;
   };
-  const forget = (): void => {
-    for (const [origin, peer] of peers) {
-      peer.unused += 1;
-      if (peer.unused <= FORGET_AFTER) continue;
-      peers.delete(origin);
-      void peer.client.close();
-    }
-  };
   const ask = async (peer: Peer, target: string): Promise<RevisionCounters> => {
     try {
       const reply = await peer.client.getJson(target, RevisionCounters, { timeoutMs });
@@ -118,7 +110,7 @@ export function routerCounters(options: RouterCountersOptions): RouterCounters {
       const target = `${COUNTERS_PATH}?${uids.map((uid) => `uid=${encodeURIComponent(uid)}`).join("&")}`;
       try {
         const all = await origins();
-        forget();
+        forgetUnused(peers);
         const found = all.map(peerOf);
         const silent = found.filter((peer) => peer.silent);
         const replies = await Promise.allSettled(
@@ -138,4 +130,13 @@ export function routerCounters(options: RouterCountersOptions): RouterCounters {
       await Promise.all([...peers.values()].map(({ client }) => client.close()));
     },
   };
+}
+
+function forgetUnused(peers: Map<string, Peer>): void {
+  for (const [origin, peer] of peers) {
+    peer.unused += 1;
+    if (peer.unused <= FORGET_AFTER) continue;
+    peers.delete(origin);
+    void peer.client.close();
+  }
 }
