@@ -54,5 +54,7 @@ export const ANNOTATION_PREVIEW = "isotope.dev/preview";
 /** With which header or cookie testers name it. */
 export const HEADER_VERSION = "x-isotope-version";
 export const COOKIE_VERSION = "isotope-version";
+/** On a FunctionAlias: code was deployed, or is about to be, that has got no traffic yet. Taken away when it is released. */
+export const ANNOTATION_UNRELEASED = "isotope.dev/unreleased";
 /** On a CanaryConfig: `pause`, `resume`, `promote`, `abort` or `retry`; removed when it was obeyed. */
 export const ANNOTATION_CANARY_COMMAND = "isotope.dev/canary-command";

@@ -4,7 +4,7 @@ import { CliError, defineCommand, type FlagValues, UsageError } from "../command
 import type { CliContext } from "../context.ts";
 import { checkNamespace } from "../deploy/check-namespace.ts";
 import { applyPlan, type DeployAccess, type ProjectPlan, planProject } from "../deploy/deploy-project.ts";
-import { deployReleases } from "../deploy/deploy-releases.ts";
+import { deployReleases, type DeployReleases } from "../deploy/deploy-releases.ts";
 import { findProject } from "../deploy/find-functions.ts";
 import { watchLive } from "../deploy/live.ts";
 import type { PlannedObject } from "../deploy/plan.ts";
@@ -145,11 +145,7 @@ export const deploy = defineCommand({
         wishes,
       );
       const released = await releases.prepare();
-      await applyPlan(released, access, flags);
-      if (!flags.wait) return 0;
-      const ready = await waitForAll(released, access, flags.timeout, context);
-      const { lines, started } = await releases.start(ready);
-      for (const line of lines) context.out(`  ${line}\n`);
+      const { ready, started } = await carryOut(released, releases, access, flags, context);
       const ended = flags.watch ? await watchAll(started, context) : [];
       return ready.size < released.functions.length || ended.some(wasTakenBack) ? 1 : 0;
     } finally {
@@ -157,6 +153,26 @@ export const deploy = defineCommand({
     }
   },
 });
+
+/** Writes what is planned and gives what serves then its traffic; says what was left without, also when the user breaks off. */
+async function carryOut(
+  plan: ProjectPlan,
+  releases: DeployReleases,
+  access: DeployAccess,
+  flags: { prune: boolean; wait: boolean; timeout: number },
+  context: CliContext,
+): Promise<{ ready: ReadonlySet<PlannedFunction>; started: string[] }> {
+  try {
+    await applyPlan(plan, access, flags);
+    if (!flags.wait) return { ready: new Set(plan.functions), started: [] };
+    const ready = await waitForAll(plan, access, flags.timeout, context);
+    const { lines, started } = await releases.start(ready);
+    for (const line of lines) context.out(`  ${line}\n`);
+    return { ready, started };
+  } finally {
+    for (const line of releases.pending()) context.note(`  ${line}`);
+  }
+}
 
 async function watchAll(names: readonly string[], context: CliContext): Promise<Release[]> {
   const ended: Release[] = [];

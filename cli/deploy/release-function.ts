@@ -1,5 +1,5 @@
 import type { CanaryConfig, FunctionAlias } from "../../api/kinds/index.ts";
-import { API_GROUP_VERSION, LABEL_DEPLOYMENT } from "../../api/names.ts";
+import { ANNOTATION_UNRELEASED, API_GROUP_VERSION, LABEL_DEPLOYMENT } from "../../api/names.ts";
 import { CANARY_CONFIGS, FUNCTION_ALIASES, FUNCTIONS } from "../../kube/kinds.ts";
 import { changeObject } from "../change-object.ts";
 import { CliError } from "../command.ts";
@@ -8,12 +8,28 @@ import { hasEnded } from "../releases/release-view.ts";
 import { waitForAlias } from "../releases/wait-for-alias.ts";
 import { waitForVersion } from "../releases/wait-for-version.ts";
 import type { ProjectPlan } from "./deploy-project.ts";
+import { beginRelease } from "./begin-release.ts";
 import { aliasesInUse, triggersOf } from "./release-plan.ts";
 import type { ReleaseAccess, Served } from "./serve-through-alias.ts";
+import { markReleased } from "./unreleased.ts";
 
 type PlannedFunction = ProjectPlan["functions"][number];
 
 const isRunning = ({ status }: CanaryConfig): boolean => !hasEnded({ phase: status?.phase ?? "waiting" });
+
+/** The release of a function that runs. */
+export async function findRelease(
+  planned: PlannedFunction,
+  { kube, target }: Pick<ReleaseAccess, "kube" | "target">,
+): Promise<CanaryConfig | undefined> {
+  const triggers = triggersOf(planned).map(({ object }) => object.metadata.name);
+  const { items } = await kube.list(CANARY_CONFIGS, { namespace: target.namespace });
+  return items.find(
+    (canary) =>
+      isRunning(canary) &&
+      (canary.status?.new?.function === planned.prepared.name || triggers.includes(canary.spec.trigger)),
+  );
+}
 
 /**
  * New code under a release that runs would change what is compared.
@@ -23,15 +39,8 @@ export async function checkNoRelease(
   functions: readonly PlannedFunction[],
   { kube, target }: Pick<ReleaseAccess, "kube" | "target">,
 ): Promise<void> {
-  if (functions.length === 0) return;
-  const { items } = await kube.list(CANARY_CONFIGS, { namespace: target.namespace });
   for (const planned of functions) {
-    const triggers = triggersOf(planned).map(({ object }) => object.metadata.name);
-    const running = items.find(
-      (canary) =>
-        isRunning(canary) &&
-        (canary.status?.new?.function === planned.prepared.name || triggers.includes(canary.spec.trigger)),
-    );
+    const running = await findRelease(planned, { kube, target });
     if (running)
       throw new CliError(
         `Cannot deploy "${planned.prepared.name}": release "${running.metadata.name}" runs; \`isotope release promote ${running.metadata.name}\` or \`isotope release abort ${running.metadata.name}\` ends it`,
@@ -53,71 +62,72 @@ async function publishReady(
 /** What a release is asked for, without who takes part. */
 export type ReleaseWishes = Omit<CanaryConfig["spec"], "trigger" | "newfunction" | "oldfunction">;
 
-/**
- * Publishes a function's new code and begins to give it traffic step by step. Resolves to the new version, or to nothing when it is the
- * one that serves already.
- */
+/** The version that gets traffic step by step now, or why none does. */
+export type StartedRelease =
+  | { readonly isStarted: true; readonly name: string }
+  | { readonly isStarted: false; readonly why: string };
+
+/** Publishes a function's new code and begins to give it traffic step by step. `isResumed`: by an earlier deployment's files. */
 export async function startRelease(
   planned: PlannedFunction,
-  served: Served,
+  { served, isResumed }: { served: Served; isResumed: boolean },
   wishes: ReleaseWishes,
   access: ReleaseAccess,
-): Promise<string | undefined> {
+): Promise<StartedRelease> {
   const { kube, target } = access;
   const { namespace } = target;
   const { name, objects } = planned.prepared;
   const trigger = objects.triggers[0]?.metadata.name;
   if (!trigger) throw new CliError(`Cannot release "${name}": it has no route`);
   const version = await publishReady(name, access);
-  if (version === served.version) return undefined;
+  if (version === served.version) return { isStarted: false, why: `${version} does the same` };
+  const tried = isResumed ? await triedBy(name, version, access) : undefined;
+  if (tried) return { isStarted: false, why: tried };
   const fn = await kube.get(FUNCTIONS, { namespace, name });
-  const found = await kube.find(CANARY_CONFIGS, { namespace, name });
-  const canary: CanaryConfig = {
-    apiVersion: API_GROUP_VERSION,
-    kind: "CanaryConfig",
-    metadata: {
-      name,
-      namespace,
-      labels: { [LABEL_DEPLOYMENT]: target.deployment },
-      ownerReferences: [
-        { apiVersion: API_GROUP_VERSION, kind: "Function", name, uid: fn.metadata.uid ?? "" },
-      ],
+  await beginRelease(
+    {
+      apiVersion: API_GROUP_VERSION,
+      kind: "CanaryConfig",
+      metadata: {
+        name,
+        namespace,
+        labels: { [LABEL_DEPLOYMENT]: target.deployment },
+        ownerReferences: [
+          { apiVersion: API_GROUP_VERSION, kind: "Function", name, uid: fn.metadata.uid ?? "" },
+        ],
+      },
+      spec: { ...wishes, trigger, newfunction: version, oldfunction: served.version },
     },
-    spec: { ...wishes, trigger, newfunction: version, oldfunction: served.version },
-  };
-  // A new object: what the last release came to is said in the old one, and nothing of it may count for this one.
-  if (found)
-    await kube.delete(CANARY_CONFIGS, { namespace, name }, { preconditions: { uid: found.metadata.uid } });
-  await createOnceGone(canary, access);
-  return version;
+    access,
+  );
+  return { isStarted: true, name: version };
 }
 
-const GONE_POLL_MS = 50;
-
-async function createOnceGone(
-  canary: CanaryConfig,
-  { kube, timeoutMs, signal }: ReleaseAccess,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  const { namespace, name } = canary.metadata;
-  while (await kube.find(CANARY_CONFIGS, { namespace, name })) {
-    signal.throwIfAborted();
-    if (performance.now() > deadline)
-      throw new CliError(`Cannot start release "${name}": the last one is still being deleted`);
-    await new Promise((done) => setTimeout(done, GONE_POLL_MS));
-  }
-  await kube.create(CANARY_CONFIGS, canary);
+/** What the last release of the function came to, in words, if it was one of that version. */
+async function triedBy(
+  name: string,
+  version: string,
+  { kube, target }: ReleaseAccess,
+): Promise<string | undefined> {
+  const found = await kube.find(CANARY_CONFIGS, { namespace: target.namespace, name });
+  return found?.spec.newfunction === version
+    ? `release "${name}" of ${version} is ${found.status?.phase ?? "waiting"}`
+    : undefined;
 }
 
 /** Whether a deployment made the alias, so that it follows what is deployed. */
-const followsDeployments = ({ metadata }: FunctionAlias, deployment: string): boolean =>
+export const followsDeployments = ({ metadata }: FunctionAlias, deployment: string): boolean =>
   metadata.labels?.[LABEL_DEPLOYMENT] === deployment;
 
 /**
  * Gives the newest code all traffic of a function whose routes go through an alias: at once, as a deployment without a canary means it.
  * Resolves to a line for people per alias.
  */
-export async function followDeployment(planned: PlannedFunction, access: ReleaseAccess): Promise<string[]> {
+export async function followDeployment(
+  planned: PlannedFunction,
+  access: ReleaseAccess,
+  isResumed: boolean,
+): Promise<string[]> {
   const { kube, target, timeoutMs, signal } = access;
   const { namespace } = target;
   const { name } = planned.prepared;
@@ -130,18 +140,22 @@ export async function followDeployment(planned: PlannedFunction, access: Release
       );
       continue;
     }
+    const ref = { namespace, name: alias };
     const version = await publishReady(name, access);
-    if (found.spec.version === version && !found.spec.secondaryVersion) continue;
-    await changeObject(
-      kube,
-      { noun: "alias", type: FUNCTION_ALIASES },
-      { namespace, name: alias },
-      (live) => ({
-        ...live,
-        spec: { functionName: name, version },
-      }),
-    );
-    await waitForAlias(kube, { namespace, name: alias }, { timeoutMs, signal });
+    const isThere = found.spec.version === version && !found.spec.secondaryVersion;
+    const tried = isResumed && !isThere ? await triedBy(name, version, access) : undefined;
+    if (isThere || tried) {
+      await markReleased(kube, ref);
+      if (tried) lines.push(`${name}: ${tried}; alias "${alias}" stays at ${found.spec.version}`);
+      continue;
+    }
+    const { [ANNOTATION_UNRELEASED]: _, ...annotations } = found.metadata.annotations ?? {};
+    await changeObject(kube, { noun: "alias", type: FUNCTION_ALIASES }, ref, (live) => ({
+      ...live,
+      metadata: { ...live.metadata, annotations },
+      spec: { functionName: name, version },
+    }));
+    await waitForAlias(kube, ref, { timeoutMs, signal });
     lines.push(`${name}: alias "${alias}" names ${version} now`);
   }
   return lines;

@@ -1,6 +1,7 @@
 import type { FunctionReference } from "../../api/kinds/index.ts";
 import type { ProjectPlan } from "./deploy-project.ts";
 import { aliasOfTrigger } from "./keep-aliases.ts";
+import type { LiveObject } from "./live.ts";
 import { planObject, type PlannedObject } from "./plan.ts";
 
 type PlannedFunction = ProjectPlan["functions"][number];
@@ -24,7 +25,16 @@ export const aliasesInUse = (planned: PlannedFunction): string[] => [
   ...new Set(triggersOf(planned).flatMap(({ live }) => aliasOfTrigger(live, planned.prepared.name) ?? [])),
 ];
 
-/** The plan with every trigger of the function calling the alias. */
+/** A live trigger that calls the function by name, as it is once it goes through the alias. */
+function movedLive(live: LiveObject | undefined, alias: string): LiveObject | undefined {
+  const spec = live?.spec;
+  if (!live || typeof spec !== "object" || spec === null || !("functionref" in spec)) return live;
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the API server checked it by its schema
+  const { version: _, ...reference } = spec.functionref as FunctionReference;
+  return { ...live, spec: { ...spec, functionref: { ...reference, alias } } };
+}
+
+/** The plan with every trigger of the function calling the alias, which those that are there do already. */
 export function planThroughAlias(planned: PlannedFunction, alias: string): PlannedFunction {
   const change = <T extends { spec: { functionref: FunctionReference } }>(trigger: T): T => ({
     ...trigger,
@@ -47,7 +57,7 @@ export function planThroughAlias(planned: PlannedFunction, alias: string): Plann
     prepared: { ...planned.prepared, objects: { ...objects, triggers, timers } },
     actions: planned.actions.map((action) => {
       const object = changed.get(`${action.kind}/${action.object.metadata.name}`);
-      return object ? planObject(action.kind, object, action.live) : action;
+      return object ? planObject(action.kind, object, movedLive(action.live, alias)) : action;
     }),
   };
 }

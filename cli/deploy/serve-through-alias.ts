@@ -78,6 +78,10 @@ async function newAlias(functionName: string, access: ReleaseAccess): Promise<Se
   await waitForVersion(kube, { namespace, name: version.metadata.name }, { timeoutMs, signal });
   const name = liveAliasName(functionName);
   const found = await kube.find(FUNCTION_ALIASES, { namespace, name });
+  if (found && (found.spec.functionName !== functionName || !found.metadata.labels?.[LABEL_DEPLOYMENT]))
+    throw new CliError(
+      `Cannot release "${functionName}": alias "${name}" exists and was not made by a deployment of it; let its route go through an alias of yours with \`isotope route update <route> --function-alias <alias>\`, or delete "${name}"`,
+    );
   const alias: FunctionAlias = {
     apiVersion: API_GROUP_VERSION,
     kind: "FunctionAlias",
