@@ -1,57 +1,102 @@
-import { expect, it } from "vitest";
-import type { CanarySide, SideCounts } from "../../api/kinds/canary.ts";
-import { type CanaryState, decide, type Observation } from "./decide.ts";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { CanarySide } from "../../api/kinds/canary.ts";
 import { NO_TRAFFIC } from "./counts.ts";
+import {
+  CANARY_COMMANDS,
+  type CanaryState,
+  decide,
+  decideDeleted,
+  isFinished,
+  type Observation,
+} from "./decide.ts";
 import { planOf } from "./plan.ts";
 
-const T0 = Date.parse("2026-01-01T00:00:00.000Z");
-const at = (seconds: number) => new Date(T0 + seconds * 1_000);
-const side = (name: string): CanarySide => ({ name, function: "f", uid: "u", revision: name });
-const sides = { old: side("v1"), new: side("v2") };
-const good: SideCounts = {
-  requests: 500,
-  serverErrors: 0,
-  clientErrors: 0,
-  platformErrors: 0,
-  buckets: [100, 300, 100],
-};
+const side = (name: string): CanarySide => ({ name, function: "shop", uid: "u", revision: name });
+const sides = { old: side("shop-v1"), new: side("shop-v2") };
 const plan = planOf({
-  trigger: "t",
-  newfunction: "v2",
-  oldfunction: "v1",
-  steps: [{ weight: 20, duration: "30s" }],
+  trigger: "shop",
+  newfunction: "shop-v2",
+  oldfunction: "shop-v1",
+  steps: [{ weight: 10, duration: "2s" }, { weight: 40, duration: "2s", pause: true }, { weight: 80 }],
+  maxHold: "20s",
 });
-const seenAt = (seconds: number): Observation => ({
-  now: at(seconds),
-  generation: 1,
-  sides,
-  alias: "live",
-  recent: { ...NO_TRAFFIC, names: { old: "v1", new: "v2" }, bounds: [1, 2] },
-  warmth: "ready",
-});
-const state = (readAtSeconds: number): CanaryState => ({
-  ...sides,
-  phase: "progressing",
-  observedGeneration: 1,
-  step: 0,
-  weight: 20,
-  applied: true,
-  alias: "live",
-  stepStartedAt: at(0).toISOString(),
-  readAt: at(readAtSeconds).toISOString(),
-  counts: { old: good, new: good },
+const START = Date.parse("2026-01-01T00:00:00Z");
+
+/** What one second brings. */
+interface Second {
+  readonly command: Observation["command"];
+  readonly sides: "both" | "gone" | "taken";
+  readonly warmth: "ready" | "waiting" | "failed";
+  readonly traffic: "none" | "good" | "bad";
+  /** Whether the weight could be written. */
+  readonly writes: boolean;
+}
+const second: fc.Arbitrary<Second> = fc.record({
+  command: fc.option(fc.constantFrom(...CANARY_COMMANDS), { nil: undefined, freq: 9 }),
+  sides: fc.oneof(
+    { weight: 20, arbitrary: fc.constant<Second["sides"]>("both") },
+    { weight: 1, arbitrary: fc.constantFrom<Second["sides"][]>("gone", "taken") },
+  ),
+  warmth: fc.oneof(
+    { weight: 20, arbitrary: fc.constant<Second["warmth"]>("ready") },
+    { weight: 1, arbitrary: fc.constantFrom<Second["warmth"][]>("waiting", "failed") },
+  ),
+  traffic: fc.oneof(
+    { weight: 10, arbitrary: fc.constant<Second["traffic"]>("good") },
+    { weight: 1, arbitrary: fc.constantFrom<Second["traffic"][]>("none", "bad") },
+  ),
+  writes: fc.boolean(),
 });
 
-it("goes on after a good step", () => {
-  expect(decide(state(30), plan, seenAt(31))).toMatchObject({ phase: "warming", step: 1 });
+const counted = (requests: number, serverErrors: number) => ({
+  ...NO_TRAFFIC.old,
+  requests,
+  serverErrors,
+  buckets: [...Array.from({ length: 12 }, () => 0), requests],
 });
 
-it("gives no more traffic while no router tells its counters, however good those before were", () => {
-  const held = decide(state(15), plan, seenAt(31));
-  expect(held).toMatchObject({
-    phase: "holding",
-    weight: 20,
-    sentence: expect.stringContaining("No router has told its counters since 2026-01-01T00:00:15.000Z"),
+/** One look at the world, then the write of the weight. */
+function after(state: CanaryState, given: Second, at: number): CanaryState {
+  const errors = given.traffic === "bad" ? 60 : 0;
+  const now = { old: counted(300, 0), new: counted(given.traffic === "none" ? 0 : 120, errors) };
+  const counts = state.phase === "progressing" || state.phase === "holding" ? now : state.counts;
+  const decided = decide({ ...state, ...(counts ? { counts } : {}) }, plan, {
+    now: new Date(START + at * 1_000),
+    generation: 1,
+    sides: given.sides === "both" ? sides : { problem: "it went elsewhere", isOver: given.sides === "taken" },
+    alias: "shop-live",
+    command: given.command,
+    recent: { ...NO_TRAFFIC, names: { old: "shop-v1", new: "shop-v2" }, bounds: [] },
+    warmth: given.warmth === "failed" ? { failed: "SyntaxError" } : given.warmth,
   });
-  expect(decide({ ...held, readAt: at(40).toISOString() }, plan, seenAt(41))).toMatchObject({ step: 1 });
+  return given.writes ? { ...decided, applied: true } : decided;
+}
+
+describe("whatever happens to a release", () => {
+  test("its weight only grows by its steps, falls to nothing at once, and ends whole", () => {
+    fc.assert(
+      fc.property(fc.array(second, { minLength: 1, maxLength: 60 }), (seconds) => {
+        let state: CanaryState = {};
+        for (const [at, given] of seconds.entries()) {
+          const before = state;
+          state = after(before, given, at);
+          const [was, is] = [before.weight ?? 0, state.weight ?? 0];
+          if (is > was) expect([10, 40, 80, 100]).toContain(is);
+          else if (is < was) expect(is).toBe(0);
+          if (is > was && given.command !== "promote") expect(given.sides).toBe("both");
+          if (isFinished(state)) expect(is).toBe(state.phase === "succeeded" ? 100 : 0);
+          if (isFinished(before) && !(before.applied && given.command === "retry"))
+            expect([state.phase, state.weight]).toEqual([before.phase, before.weight]);
+          expect((state.decisions ?? []).length).toBeLessThanOrEqual(50);
+          expect((state.past ?? []).length).toBeLessThanOrEqual(20);
+        }
+        const end = decideDeleted(state, new Date(START + 100_000));
+        if (end.weight !== undefined) expect([0, 100]).toContain(end.weight);
+        if (end.weight === 100) expect(["succeeded", "waiting"]).toContain(end.phase);
+        expect(decideDeleted(end, new Date(START + 200_000))).toBe(end);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
 });

@@ -64,6 +64,8 @@ export const weightOfStep = (plan: CanaryPlan, step: number): number => plan.ste
 export function decide(state: CanaryState, plan: CanaryPlan, seen: Observation): CanaryState {
   const current = { ...state, observedGeneration: seen.generation, steps: plan.steps.length };
   if (isFinished(state)) {
+    // Its last weight comes first.
+    if (!state.applied) return state;
     const isAsked = seen.command === "retry" || (state.observedGeneration ?? 0) < seen.generation;
     return isAsked ? again(current, plan, seen) : current;
   }
@@ -102,7 +104,10 @@ function again(state: CanaryState, plan: CanaryPlan, seen: Observation): CanaryS
       ? [{ old: old.name, new: next.name, phase, startedAt, finishedAt, sentence }]
       : [];
   const past = [...(state.past ?? []), ...ended].slice(-MAX_PAST_RELEASES);
-  return begin({ ...state, past }, plan, seen, isSame ? "retry" : "start");
+  if (!("problem" in seen.sides)) return begin({ ...state, past }, plan, seen, isSame ? "retry" : "start");
+  const { conditions, observedGeneration, steps, decisions, applied, weight } = state;
+  const fresh = { conditions, observedGeneration, steps, decisions, applied, weight, past };
+  return stuck(fresh, plan, seen, seen.sides.problem);
 }
 
 const limitsOf = (plan: CanaryPlan) => ({
@@ -138,7 +143,7 @@ function begin(
     startedAt: seen.now.toISOString(),
     // Behind a weight that the new side has already, another revision of it has proved nothing.
     weight: 0,
-    applied: action !== "restart",
+    applied: action !== "restart" && (state.weight ?? 0) === 0,
   };
   const sentence =
     why ?? `The release of ${next.name} in place of ${old.name} begins with ${weightOfStep(plan, 0)} %`;

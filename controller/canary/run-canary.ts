@@ -71,7 +71,7 @@ export function canaryRunner(
   const step = async (key: string, canary: CanaryConfig, memory: CanaryMemory): Promise<Outcome> => {
     const { state: before, recent } = memory;
     const { generation = 0 } = canary.metadata;
-    const command = commandOf(canary);
+    const command = isFinished(before) && !before.applied ? undefined : commandOf(canary);
     const plan = readPlan(canary);
     if ("problem" in plan) {
       await keep(canary, memory, misunderstood(before, generation, plan.problem));
