@@ -79,3 +79,7 @@ export function age(time: string | undefined, now: number = Date.now()): string 
   if (seconds < 172_800) return `${Math.floor(seconds / 3600)}h`;
   return `${Math.floor(seconds / 86_400)}d`;
 }
+
+/** Whether text for people may have colours: see no-color.org; a terminal that can do nothing gets none either. */
+export const isColourful = ({ interactive, env }: Pick<CliContext, "interactive" | "env">): boolean =>
+  interactive && !env.NO_COLOR && env.TERM !== "dumb";

@@ -8,6 +8,7 @@ import { watchLive } from "../deploy/live.ts";
 import { waitForFunction } from "../deploy/wait.ts";
 import { foldersOf, watchFolders } from "../deploy/watch-files.ts";
 import { formatLogLine } from "../log-lines.ts";
+import { isColourful } from "../output.ts";
 import { logLines } from "./fn/observe.ts";
 import { startPlatform } from "./start.ts";
 
@@ -62,7 +63,7 @@ async function showLogs(context: CliContext, namespace: string): Promise<void> {
         since = line.time;
         if (line.function)
           context.out(
-            `${formatLogLine(line, { detail: false, colour: context.interactive, prefix: line.function })}\n`,
+            `${formatLogLine(line, { detail: false, colour: isColourful(context), prefix: line.function })}\n`,
           );
       }
     } catch {

@@ -84,10 +84,17 @@ describe("the view of a release", () => {
     ]);
   });
 
-  it.each([60, 80, 200])("never gets wider than %d characters", (width) => {
-    const long = release({ sentence: "word ".repeat(60).trim(), name: "n".repeat(63) });
-    for (const line of renderRelease(long, { ...plain, width }))
-      expect(line.length).toBeLessThanOrEqual(width);
+  it.each([30, 44, 60, 80, 200])("never gets wider than %d characters, whatever is in it", (width) => {
+    const long = release({
+      sentence: `${"word ".repeat(60)}${"x".repeat(90)}`,
+      name: "n".repeat(63),
+      old: { ...release().old, name: "o".repeat(63), requests: 123_456_789 },
+    });
+    // oxlint-disable-next-line no-control-regex -- colours take no room
+    const escapes = /\u001b\[\d+m/g;
+    for (const colour of [false, true])
+      for (const line of renderRelease(long, { ...plain, colour, width }))
+        expect(line.replaceAll(escapes, "").length).toBeLessThanOrEqual(width);
   });
 
   it("says where nothing has happened yet", () => {

@@ -3,7 +3,7 @@ import type { Release, ReleaseSideView } from "../../api/wire/releases.ts";
 import { sparkline } from "./sparkline.ts";
 
 const LABEL_WIDTH = 10;
-const MIN_COLUMN = 22;
+const MIN_COLUMN = 9;
 const MAX_COLUMN = 40;
 const count = (value: number): string => value.toLocaleString("en-US");
 const rate = (value: number): string => (value >= 10 ? value.toFixed(0) : value.toFixed(1));
@@ -61,10 +61,15 @@ export function progressOf(release: Release, nowMs: number): string {
   return `${place}, ${lasted}${whole}${phase === "paused" ? ", waits for `release resume`" : ""}`;
 }
 
+const pieces = (word: string, width: number): string[] =>
+  Array.from({ length: Math.max(1, Math.ceil(word.length / width)) }, (_, at) =>
+    word.slice(at * width, (at + 1) * width),
+  );
+
 /** Cuts a sentence into lines of at most `width` characters. */
 function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
-  for (const word of text.split(/\s+/)) {
+  for (const word of text.split(/\s+/).flatMap((part) => pieces(part, width))) {
     const last = lines.at(-1);
     if (last !== undefined && last.length + 1 + word.length <= width)
       lines[lines.length - 1] = `${last} ${word}`;
@@ -73,7 +78,10 @@ function wrap(text: string, width: number): string[] {
   return lines;
 }
 
-/** Both sides next to each other, as lines of at most `width` characters (at least 60). Pure. */
+const fit = (text: string, width: number): string =>
+  text.length <= width ? text : width < 1 ? "" : `${text.slice(0, width - 1)}…`;
+
+/** Both sides next to each other, as lines of at most `width` characters (at least 30). Pure. */
 export function renderRelease(
   release: Release,
   { width, colour, nowMs }: { width: number; colour: boolean; nowMs: number },
@@ -87,9 +95,7 @@ export function renderRelease(
     cell: (side: ReleaseSideView) => string,
     mark: (text: string) => string = (text) => text,
   ): string =>
-    `  ${label.padEnd(LABEL_WIDTH)}${cell(old)
-      .slice(0, column - 1)
-      .padEnd(column)}${mark(cell(next).slice(0, column))}`.trimEnd();
+    `  ${label.padEnd(LABEL_WIDTH)}${fit(cell(old), column - 1).padEnd(column)}${mark(fit(cell(next), column))}`.trimEnd();
   const isWorse = errorRate(next) > errorRate(old);
   const progress = progressOf(release, nowMs);
   const latencies = ({ seconds }: ReleaseSideView): string =>
@@ -97,15 +103,15 @@ export function renderRelease(
       seconds.map(({ p95Ms }) => p95Ms),
       { width: column - 2, top },
     );
+  const shownName = fit(name, width - phase.length - 2);
+  const rest = `${dryRun ? " (dry run)" : ""}${progress ? `  ${progress}` : ""}`;
+  const shownRest = fit(rest, width - shownName.length - 2 - phase.length);
   return [
-    `${paint(1, name)}  ${paint(PHASE_COLOURS[phase], phase)}${dryRun ? " (dry run)" : ""}${progress ? `  ${progress}` : ""}`.slice(
-      0,
-      colour ? undefined : width,
-    ),
+    `${paint(1, shownName)}  ${paint(PHASE_COLOURS[phase], phase)}${shownRest}`,
     "",
     row(
       "",
-      (side) => `${side.name} (${side === old ? "old" : "new"})`,
+      (side) => `${fit(side.name, column - 7)} (${side === old ? "old" : "new"})`,
       (text) => paint(1, text),
     ),
     row("traffic", ({ weight }) => `${weight} %`),
@@ -114,6 +120,6 @@ export function renderRelease(
     row("p50 / p95", ({ p50Ms, p95Ms }) => `${ms(p50Ms)} / ${ms(p95Ms)}`),
     row("p95 by s", latencies),
     "",
-    ...wrap(sentence || "No verdict yet", Math.max(40, width - 4)).map((line) => `  ${line}`),
+    ...wrap(sentence || "No verdict yet", width - 4).map((line) => `  ${line}`),
   ];
 }

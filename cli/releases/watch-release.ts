@@ -3,11 +3,12 @@ import type { CanaryDecision } from "../../api/kinds/index.ts";
 import { type Release, ReleaseList } from "../../api/wire/releases.ts";
 import { CliError } from "../command.ts";
 import type { CliContext } from "../context.ts";
+import { isColourful } from "../output.ts";
 import { hasEnded, renderRelease } from "./release-view.ts";
 
 const POLL_MS = 1_000;
 const DEFAULT_WIDTH = 80;
-const MIN_WIDTH = 60;
+const MIN_WIDTH = 30;
 
 /** Releases of a namespace as the operations API tells them; with a name only that one. */
 export async function readReleases(context: CliContext, name?: string): Promise<Release[]> {
@@ -26,11 +27,11 @@ export async function readRelease(context: CliContext, name: string): Promise<Re
 }
 
 const widthOf = ({ env }: CliContext): number =>
-  Math.max(MIN_WIDTH, Number(env.COLUMNS) || process.stdout.columns || DEFAULT_WIDTH);
+  Math.max(MIN_WIDTH, process.stdout.columns || Number(env.COLUMNS) || DEFAULT_WIDTH);
 
 /** The present state as text for people. */
 export const releaseText = (context: CliContext, release: Release): string =>
-  `${renderRelease(release, { width: widthOf(context), colour: context.interactive, nowMs: Date.now() }).join("\n")}\n`;
+  `${renderRelease(release, { width: widthOf(context), colour: isColourful(context), nowMs: Date.now() }).join("\n")}\n`;
 
 /**
  * Shows a release until it has ended: in place on a terminal, elsewhere one line for each decision. Resolves to its last state, also when

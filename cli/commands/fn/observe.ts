@@ -7,7 +7,7 @@ import { type Command, defineCommand, UsageError } from "../../command.ts";
 import type { CliContext } from "../../context.ts";
 import { notFound } from "../../generic-verbs.ts";
 import { formatLogLine } from "../../log-lines.ts";
-import { OUTPUT_FLAG } from "../../output.ts";
+import { isColourful, OUTPUT_FLAG } from "../../output.ts";
 import { printPods } from "../../pods-table.ts";
 import { CHOICE_FLAGS, chosenRevisions } from "../../releases/chosen-revisions.ts";
 import { checkMethods } from "../route-flags.ts";
@@ -87,7 +87,7 @@ export const functionLog: Command = defineCommand({
       context.out(
         flags.output === "json"
           ? `${JSON.stringify(line)}\n`
-          : `${formatLogLine(line, { detail: flags.detail, colour: context.interactive })}\n`,
+          : `${formatLogLine(line, { detail: flags.detail, colour: isColourful(context) })}\n`,
       );
     const lines: LogLine[] = [];
     await Promise.all(
