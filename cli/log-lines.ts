@@ -19,6 +19,10 @@ export function formatLogLine(
   const origin = options.detail
     ? ` [${line.revision.slice(0, 8)} ${line.pod}${line.requestId ? ` ${line.requestId}` : ""}]`
     : "";
-  const stack = line.stack && !line.message.includes(line.stack) ? `\n${printable(line.stack)}` : "";
+  // A stack mostly begins with the message.
+  const trace = line.stack?.startsWith(`${line.message}\n`)
+    ? line.stack.slice(line.message.length + 1)
+    : (line.stack ?? "");
+  const stack = trace && !line.message.includes(trace) ? `\n${printable(trace)}` : "";
   return `${line.time} ${options.prefix ? `${options.prefix} ` : ""}${shown}${origin} ${printable(line.message)}${stack}`;
 }

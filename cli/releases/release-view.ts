@@ -81,6 +81,10 @@ function wrap(text: string, width: number): string[] {
 const fit = (text: string, width: number): string =>
   text.length <= width ? text : width < 1 ? "" : `${text.slice(0, width - 1)}…`;
 
+/** Names differ at their end. */
+const fitEnd = (text: string, width: number): string =>
+  text.length <= width ? text : width < 1 ? "" : `…${text.slice(text.length - width + 1)}`;
+
 /** Both sides next to each other, as lines of at most `width` characters (at least 30). Pure. */
 export function renderRelease(
   release: Release,
@@ -111,7 +115,7 @@ export function renderRelease(
     "",
     row(
       "",
-      (side) => `${fit(side.name, column - 7)} (${side === old ? "old" : "new"})`,
+      (side) => `${fitEnd(side.name, column - 7)} (${side === old ? "old" : "new"})`,
       (text) => paint(1, text),
     ),
     row("traffic", ({ weight }) => `${weight} %`),
