@@ -11,7 +11,7 @@
 import { LABEL_MANAGED_BY, MANAGED_BY } from "../../api/names.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { ENDPOINT_SLICES, PODS } from "../../kube/core.ts";
-import { isConflict, isNotFound, KubeError } from "../../kube/kube-error.ts";
+import { isConflict, isForbidden, isNotFound } from "../../kube/kube-error.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { after, done, type Outcome, type Reconcile } from "../../kube/reconcile.ts";
@@ -64,7 +64,7 @@ export function functionNamespaces(options: FunctionNamespacesOptions): Function
       return await leave(namespace);
     } catch (error) {
       // A namespace that is being deleted takes nothing new and loses everything by itself.
-      if (isEnding(error)) return done;
+      if (isNotFound(error) || (isForbidden(error) && (await hasEnded(client, namespace)))) return done;
       throw error;
     }
   };
@@ -173,7 +173,7 @@ async function ownPods(client: KubeClient, namespace: string): Promise<KubeObjec
     return (await client.list(PODS, selection)).items;
   } catch (error) {
     // The rights were gone already.
-    if (error instanceof KubeError && error.status === 403) return [];
+    if (isForbidden(error)) return [];
     throw error;
   }
 }
@@ -184,7 +184,8 @@ async function deletePods(client: KubeClient, pods: readonly KubeObject[]): Prom
       await client.delete(PODS, metadata, { preconditions: { uid: metadata.uid } });
 }
 
-function isEnding(error: unknown): boolean {
-  if (isNotFound(error)) return true;
-  return error instanceof KubeError && error.status === 403 && error.message.includes("being terminated");
+/** Whether a namespace is gone or being deleted, and the rights in it with it. */
+async function hasEnded(client: Pick<KubeClient, "find">, name: string): Promise<boolean> {
+  const namespace = await client.find(NAMESPACES, { name });
+  return namespace === undefined || namespace.metadata.deletionTimestamp !== undefined;
 }
