@@ -90,6 +90,7 @@ export async function clusterTestPlatform(
   return platform;
 }
 
+/** Those that are ready. */
 const podsOf = async (
   kube: KubeClient,
   { platformNamespace: namespace }: InstalledPlatform,
@@ -98,7 +99,9 @@ const podsOf = async (
   const labelSelector = `app.kubernetes.io/name=isotope,app.kubernetes.io/component=${component}`;
   const { items } = await kube.list(PODS, { namespace, labelSelector });
   return items.filter(
-    ({ metadata, status }) => metadata.deletionTimestamp === undefined && status?.phase === "Running",
+    ({ metadata, status }) =>
+      metadata.deletionTimestamp === undefined &&
+      status?.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True"),
   );
 };
 
