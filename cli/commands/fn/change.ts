@@ -12,6 +12,7 @@ import { CODE_FLAGS, codeArchives, entryOfFolder } from "../../code-archive.ts";
 import { CliError, type Command, defineCommand, UsageError } from "../../command.ts";
 import { notFound } from "../../generic-verbs.ts";
 import { checkName, generatedName, parsePairList, parsePairs } from "../../names.ts";
+import { pinnedRoutes } from "../../releases/pinned-routes.ts";
 import { createOrSave, SAVE_FLAGS } from "../../save.ts";
 import { environmentBuilds } from "../pkg.ts";
 import { checkMethods } from "../route-flags.ts";
@@ -182,6 +183,8 @@ export const updateFunction: Command = defineCommand({
       return { ...current, metadata, spec };
     });
     context.out(`function "${flags.name}" updated\n`);
+    const { items } = await kube.list(HTTP_TRIGGERS, { namespace });
+    for (const line of pinnedRoutes(items, flags.name)) context.note(line);
     return 0;
   },
 });
