@@ -26,7 +26,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   streaming: { what: "1 GB up and down", onCluster: false },
   "many-routes": { what: "10,000 routes beside 10", onCluster: false },
   "many-objects": { what: "2,000 functions and 200 environments without a pool", onCluster: [] },
-  releases: { what: "how soon a worse version is seen (simulated)", onCluster: false },
+  releases: { what: "how soon a worse version is seen and taken back; what a split costs", onCluster: false },
   footprint: { what: "memory of the idle platform and of warm functions", onCluster: [] },
 };
 
