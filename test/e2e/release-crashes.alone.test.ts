@@ -15,7 +15,9 @@ import type { TestPlatform } from "./test-platform.ts";
  * and in order.
  */
 const STEPS = [
-  ...["--canary", "20%,40%,60%", "--canary-interval", "3s", "--min-samples", "30"],
+  "--canary=20%,40%,60%",
+  "--canary-interval=3s",
+  "--min-samples=30",
   // What is asked here is who gets which traffic; parts that start again take the machine from both sides unequally.
   ...["50", "95", "99"].flatMap((percentile) => [`--max-p${percentile}-ratio`, "1000"]),
 ];
