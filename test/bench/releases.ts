@@ -24,6 +24,8 @@ const { values } = parseArgs({
   },
 });
 const RELEASES = Number(values.releases);
+/** Each request is drawn by itself there. */
+const NOISY_RELEASES = Math.ceil(RELEASES / 4);
 const PER_SECOND = 100;
 const STEPS = [5, 25, 50].map((weight) => ({ weight, duration: "60s" }));
 const plan = planOf({ trigger: "t", newfunction: "n", oldfunction: "o", steps: STEPS });
@@ -55,7 +57,7 @@ function told(releases: readonly SimulatedRelease[]): string[] {
 
 const run = (simulate: typeof simulateRelease, version: Version, noise?: Noise): string[] =>
   told(
-    Array.from({ length: RELEASES }, (_, seed) =>
+    Array.from({ length: noise ? NOISY_RELEASES : RELEASES }, (_, seed) =>
       simulate(plan, { old: usual, new: version }, { perSecond: PER_SECOND, seed, noise }),
     ),
   );
@@ -83,6 +85,7 @@ function simulatedNoise(): void {
   printConditions(
     "The same on a made-up busy machine: load that comes and goes, pods that pause, fresh pods that are slow at first",
   );
+  console.log(`${NOISY_RELEASES} releases a row\n`);
   printTable([
     ["new version", "judge", "requests", "seconds"],
     ...CASES.map(({ what, version }) => [what, ...run(simulateRelease, version, BUSY_MACHINE)]),

@@ -45,6 +45,24 @@ describe("latency is judged by stretches of time", () => {
     expect(judged(blocks(12, (at) => Math.max(0, 100 - 20 * at))).verdict).toBe("good");
   });
 
+  it("requests of fresh pods alone are no all-clear", () => {
+    const [block] = blocks(1, () => 100);
+    const { old, new: next } = block ?? { old: [], new: [] };
+    const counts = { serverErrors: 0, clientErrors: 0, platformErrors: 0 };
+    const window = {
+      old: { ...counts, requests: 300, buckets: old },
+      new: { ...counts, requests: 100, buckets: next },
+      names: { old: "v1", new: "v2" },
+      bounds,
+      blocks: [{ old, new: taking(90, 29) }],
+    };
+    expect(judge(window, plan, 0.001)).toEqual({
+      verdict: "few",
+      sentence:
+        "v2 had 29 requests in this step since its pods are warm: at least 30 are needed to judge its latency",
+    });
+  });
+
   it("in too short a time there is no proof, and no all-clear either", () => {
     const finding = judged(blocks(4, () => 100));
     expect(finding).toMatchObject({ verdict: "unclear", sentence: expect.stringContaining("median") });

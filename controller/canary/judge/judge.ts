@@ -1,6 +1,6 @@
 import type { SideCounts } from "../../../api/kinds/canary.ts";
-import { quantileMs } from "./latency.ts";
-import { latencyFindings } from "./latency-gates.ts";
+import { quantileMs, total } from "./latency.ts";
+import { latencyFindings, MIN_LATENCY_SAMPLES } from "./latency-gates.ts";
 import { binomialUpperTail, fisherUpperTail } from "./tails.ts";
 import { type Finding, type JudgeRules, SUSPICION, type Window } from "./window.ts";
 import { count, ms, percent } from "./wording.ts";
@@ -26,20 +26,30 @@ export function judge(window: Window, rules: JudgeRules, alpha: number): Finding
   ].filter((finding) => finding !== undefined);
   const bad = findings.find(({ verdict }) => verdict === "bad");
   if (bad) return bad;
-  const { requests } = window.new;
-  if (requests < rules.minSamples) {
-    const have = requests === 0 ? "no request" : `${count(requests)} request${requests === 1 ? "" : "s"}`;
-    return {
-      verdict: "few",
-      sentence: `${window.names.new} had ${have} in this step: at least ${count(rules.minSamples)} are needed to judge it`,
-    };
-  }
+  const few = tooFew(window, rules);
+  if (few !== undefined) return { verdict: "few", sentence: few };
   return (
     findings.find(({ verdict }) => verdict === "unclear") ?? {
       verdict: "good",
       sentence: compared(window, rules),
     }
   );
+}
+
+/** What is missing for a judgement: requests, or among them such whose latency counts. */
+function tooFew(
+  { new: { requests }, names, blocks = [] }: Window,
+  { minSamples }: JudgeRules,
+): string | undefined {
+  const needed = `at least ${count(minSamples)} are needed to judge it`;
+  if (requests < minSamples) {
+    const have = requests === 0 ? "no request" : `${count(requests)} request${requests === 1 ? "" : "s"}`;
+    return `${names.new} had ${have} in this step: ${needed}`;
+  }
+  const timed = blocks.reduce((sum, block) => sum + total(block.new), 0);
+  const neededTimed = Math.min(minSamples, MIN_LATENCY_SAMPLES);
+  if (timed >= neededTimed) return undefined;
+  return `${names.new} had ${count(timed)} requests in this step since its pods are warm: at least ${count(neededTimed)} are needed to judge its latency`;
 }
 
 /** The error budget of the k-th look at one window (k from 1): all looks together spend at most `budget`, however many there are. */

@@ -15,7 +15,7 @@ import { type Finding, type Gates, SUSPICION, type Window } from "./window.ts";
 import { count, ms } from "./wording.ts";
 
 /** Latency is compared from so many requests a side on, whatever `minSamples` says. */
-const MIN_LATENCY_SAMPLES = 30;
+export const MIN_LATENCY_SAMPLES = 30;
 /** A new request must be slower than an old one at least this often: a shift that nobody feels is none. */
 const MIN_CLES = 0.56;
 
