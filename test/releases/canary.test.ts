@@ -9,7 +9,8 @@ import { at, canaryWorld, QUICK } from "./canary-world.ts";
 const world = canaryWorld();
 
 /** What a release decided. On a busy machine a step may have to be held for requests. */
-const movesOf = ({ status }: CanaryConfig) => (status?.decisions ?? []).filter(({ action }) => action !== "hold");
+const movesOf = ({ status }: CanaryConfig) =>
+  (status?.decisions ?? []).filter(({ action }) => action !== "hold");
 
 test("a good release is promoted step by step, with pods started before each step", async () => {
   const setup = await world.byWeights(QUICK);

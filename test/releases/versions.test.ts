@@ -318,7 +318,7 @@ test("an alias follows its version or archive, remembers where it was, and says 
 test("updates of an alias at the same time: it ends as it was written last, and each switch is remembered once", async () => {
   await deploy("busy", "1");
   await publish("busy");
-  for (const code of ["2", "3", "4"]) {
+  for (const code of ["2", "3"]) {
     await redeploy("busy", code);
     await publish("busy");
   }
@@ -328,8 +328,8 @@ test("updates of an alias at the same time: it ends as it was written last, and 
   await other.controller.synced;
   try {
     await Promise.all(
-      Array.from({ length: 60 }, (_, at_) =>
-        kube.client.patch(FUNCTION_ALIASES, at("busy"), { spec: { version: `busy-v${1 + (at_ % 4)}` } }),
+      Array.from({ length: 40 }, (_, at_) =>
+        kube.client.patch(FUNCTION_ALIASES, at("busy"), { spec: { version: `busy-v${1 + (at_ % 3)}` } }),
       ),
     );
     const wanted = (await aliasAt("busy")).spec.version ?? "";
@@ -344,7 +344,7 @@ test("updates of an alias at the same time: it ends as it was written last, and 
   } finally {
     await other.controller.stop();
   }
-});
+}, 60_000);
 
 test("a restarted controller finds everything as it left it", async () => {
   await deploy("again", "1", { versioning: { mode: "auto" } });
