@@ -196,7 +196,9 @@ describe("canaries", () => {
     const folder = await deploy(platform, { "slow.ts": says("old", "/slow-release", takes(20)) });
     const load = await startLoad("/slow-release");
     writeFileSync(join(folder, "functions", "slow.ts"), says("new", "/slow-release", takes(60)));
-    const { code, out } = await platform.cli(["deploy", folder, ...STEPS, "--watch"]);
+    // Latency is judged by stretches of time, of which there have to be some.
+    const steps = ["--canary", "50%", "--canary-interval", "6s", "--min-samples", "100"];
+    const { code, out } = await platform.cli(["deploy", folder, ...steps, "--watch"]);
     expect([code, out]).toEqual([1, expect.stringContaining("rollback")]);
     await eventually(async () => {
       const answers = new Set(await Promise.all(Array.from({ length: 20 }, () => text("/slow-release"))));
