@@ -1,0 +1,137 @@
+import type { ErrorFacts, MachineEvent } from "../definition/definition.ts";
+import type { Json } from "./json.ts";
+
+/** A run's address. `id` is unique in its namespace: 1..128 characters of `A-Za-z0-9._-`, chosen by the caller or made up. */
+export interface RunKey {
+  readonly namespace: string;
+  readonly id: string;
+}
+
+export type RunStatus = "running" | "succeeded" | "failed" | "cancelled" | "timed-out" | "terminated";
+
+/** A JSON value, or where it lies when it is larger than 256 KiB: `{ref: <sha256>}` in the payload store. */
+export type Payload = { readonly value: Json } | { readonly ref: string; readonly bytes: number };
+
+/** What never changes after the start. */
+export interface RunFacts {
+  readonly key: RunKey;
+  readonly workflow: string;
+  readonly workflowUid: string;
+  /** Of the Workflow object. */
+  readonly generation: number;
+  readonly definition: string;
+  readonly input: Payload;
+  /** Actor name → what it resolved to at the start. A plain function is pinned to a version of it. */
+  readonly pins: Readonly<Record<string, Pin>>;
+  readonly parent?: { readonly key: RunKey; readonly token: string; readonly close: "cancel" | "abandon" };
+  /** Why and from where: `api`, `http:<trigger>`, `object:<WorkflowRun>`, `parent`, `timer:…`. */
+  readonly startedBy: string;
+  /** Versions of this format that a worker must know: an older one leaves the run alone. */
+  readonly format: number;
+}
+export type Pin =
+  | { readonly kind: "function"; readonly name: string; readonly version: string }
+  | { readonly kind: "workflow"; readonly name: string };
+
+/** All that the engine knows of a run between two commits. Lives in one hash; `version` counts the commits. */
+export interface RunRecord {
+  readonly facts: RunFacts;
+  readonly version: number;
+  readonly status: RunStatus;
+  /** Text of the machine's snapshot. */
+  readonly snapshot: string;
+  readonly states: readonly string[];
+  readonly accepts: readonly string[];
+  /** Open effects by token. */
+  readonly effects: Readonly<Record<string, Effect>>;
+  /** Set timers by token. */
+  readonly timers: Readonly<Record<string, Timer>>;
+  /** Number of the last transition; the next one has this + 1. */
+  readonly transition: number;
+  /** By the store's clock, ms since 1970. */
+  readonly startedAt: number;
+  readonly updatedAt: number;
+  readonly finishedAt?: number;
+  readonly output?: Payload;
+  readonly error?: ErrorFacts;
+  /** Asked for, not done yet. */
+  readonly cancelling?: boolean;
+  /** Compensations to be called on failure, the last first: kept while the run goes on. */
+  readonly compensations: readonly Compensation[];
+}
+export interface Compensation {
+  readonly token: string;
+  readonly pin: Pin;
+  readonly input: Payload;
+}
+
+/** `token` = `<transition>.<index>`: unique in its run, and the effect's id `<run>/<transition>/<index>` for ever, however often it is tried. */
+export interface Effect {
+  readonly token: string;
+  /** XState's id of the child, to feed the result back. */
+  readonly child: string;
+  readonly actor: string;
+  readonly state: string;
+  readonly input: Payload;
+  /** Attempts that have begun. */
+  readonly attempt: number;
+  /** When its first attempt began, for the total time limit. */
+  readonly startedAt?: number;
+  /** Not before; a retry waits for it. */
+  readonly notBefore?: number;
+  /** `map`: how far it is; its items and results lie outside the record. */
+  readonly map?: { readonly items: number; readonly done: number; readonly failed: number };
+}
+
+export interface Timer {
+  readonly token: string;
+  /** XState's id of the delayed event. */
+  readonly id: string;
+  readonly event: MachineEvent;
+  readonly dueAt: number;
+}
+
+/** What reaches a run from outside its worker; lies in its inbox until a transition takes it. */
+export type Message =
+  | { readonly kind: "event"; readonly id: string; readonly event: MachineEvent; readonly buffered: boolean }
+  | { readonly kind: "completed"; readonly token: string; readonly outcome: Outcome }
+  | { readonly kind: "timer"; readonly token: string }
+  | { readonly kind: "cancel"; readonly reason: string }
+  | { readonly kind: "terminate"; readonly reason: string }
+  | { readonly kind: "deadline" };
+
+export type Outcome =
+  | { readonly kind: "done"; readonly output: Payload }
+  | { readonly kind: "failed"; readonly error: ErrorFacts; readonly cause?: Json };
+
+/** A line of a run's history: what `runs history` shows. */
+export interface HistoryEntry {
+  readonly seq: number;
+  readonly at: number;
+  readonly type:
+    | "started"
+    | "transition"
+    | "effect-scheduled"
+    | "attempt-failed"
+    | "effect-completed"
+    | "effect-failed"
+    | "effect-cancelled"
+    | "event"
+    | "event-dropped"
+    | "timer-set"
+    | "timer-fired"
+    | "timer-cancelled"
+    | "emitted"
+    | "logged"
+    | "compensated"
+    | "finished";
+  readonly transition: number;
+  readonly state?: string;
+  readonly token?: string;
+  readonly actor?: string;
+  readonly attempt?: number;
+  readonly event?: string;
+  readonly payload?: Payload;
+  readonly error?: ErrorFacts;
+  readonly note?: string;
+}
