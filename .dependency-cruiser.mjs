@@ -6,6 +6,7 @@ const ALLOWED = {
   net: ["api"],
   localkube: [],
   controller: ["api", "kube", "net"],
+  workflows: ["api", "kube", "net"],
   cli: ["api", "kube", "net"],
   "env-images/deno": ["api"],
   // Runs on Node: reads archives and settings with the platform's own modules.
@@ -36,12 +37,18 @@ export default {
   forbidden: [
     ...Object.entries(ALLOWED).map(foldersRule),
     ...ENGINE_PARTS.map(engineRule),
+    {
+      name: "workflows/core imports itself and the definition's types",
+      severity: "error",
+      from: { path: "^workflows/core/", pathNot: TESTS },
+      to: { pathNot: "^workflows/(core|definition)/" },
+    },
     { name: "nothing imports tests", severity: "error", from: { pathNot: TESTS }, to: { path: TESTS } },
   ],
   options: {
     doNotFollow: { path: "node_modules" },
     exclude: { path: "(^|/)(dist|fixtures|\\.isotope)/" },
-    includeOnly: "^(api|sdk|kube|net|localkube|controller|engine|cli|local|env-images|scripts|test)/",
+    includeOnly: "^(api|sdk|kube|net|localkube|controller|engine|workflows|cli|local|env-images|scripts|test)/",
     parser: "swc",
     enhancedResolveOptions: { extensions: [".ts", ".mjs", ".js"] },
   },

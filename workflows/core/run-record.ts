@@ -1,6 +1,9 @@
 import type { ErrorFacts, MachineEvent } from "../definition/definition.ts";
 import type { Json } from "./json.ts";
 
+/** Of the records that this code writes and understands. */
+export const RUN_FORMAT = 1;
+
 /** A run's address. `id` is unique in its namespace: 1..128 characters of `A-Za-z0-9._-`, chosen by the caller or made up. */
 export interface RunKey {
   readonly namespace: string;
@@ -38,7 +41,7 @@ export interface RunRecord {
   readonly facts: RunFacts;
   readonly version: number;
   readonly status: RunStatus;
-  /** Text of the machine's snapshot. */
+  /** Text of the machine's snapshot; empty until a worker has made the first transition. */
   readonly snapshot: string;
   readonly states: readonly string[];
   readonly accepts: readonly string[];
@@ -54,15 +57,42 @@ export interface RunRecord {
   readonly finishedAt?: number;
   readonly output?: Payload;
   readonly error?: ErrorFacts;
-  /** Asked for, not done yet. */
-  readonly cancelling?: boolean;
-  /** Compensations to be called on failure, the last first: kept while the run goes on. */
+  /** The whole run's time limit, by the store's clock. */
+  readonly deadlineAt?: number;
+  /** How it will end, which nothing changes any more: compensations and duties are still open. `status` stays `running` until they are done. */
+  readonly ending?: Ending;
+  /** Of a run that failed or timed out, nothing of it compensated: where `retry` goes on. */
+  readonly resume?: Resume;
+  /** Events that the machine did not take when they came and whose sender asked to keep them, in order of arrival. */
+  readonly buffered: readonly BufferedEvent[];
+  /** Of completed effects, in the order of completion; called from the last to the first on failure. */
   readonly compensations: readonly Compensation[];
 }
+export interface Ending {
+  readonly status: Exclude<RunStatus, "running">;
+  readonly output?: Payload;
+  readonly error?: ErrorFacts;
+}
+/** What a run was before the transition that made it fail. */
+export interface Resume {
+  readonly snapshot: string;
+  readonly states: readonly string[];
+  readonly accepts: readonly string[];
+  readonly effects: Readonly<Record<string, Effect>>;
+  readonly timers: Readonly<Record<string, Timer>>;
+}
+export interface BufferedEvent {
+  readonly id: string;
+  readonly event: MachineEvent;
+}
+/** Of a completed effect: what undoes it. The compensating function is called with `{input, output}` of that effect. */
 export interface Compensation {
   readonly token: string;
-  readonly pin: Pin;
+  /** The compensating actor. */
+  readonly actor: string;
+  readonly state: string;
   readonly input: Payload;
+  readonly output: Payload;
 }
 
 /** `token` = `<transition>.<index>`: unique in its run, and the effect's id `<run>/<transition>/<index>` for ever, however often it is tried. */
@@ -73,15 +103,28 @@ export interface Effect {
   readonly actor: string;
   readonly state: string;
   readonly input: Payload;
-  /** Attempts that have begun. */
+  /** Number of the present attempt, from 1. An attempt that a crash cut short is made again under its number. */
   readonly attempt: number;
-  /** When its first attempt began, for the total time limit. */
-  readonly startedAt?: number;
+  /** When its first attempt was scheduled, for the total time limit. */
+  readonly startedAt: number;
+  /** When the present attempt was scheduled. */
+  readonly attemptAt: number;
   /** Not before; a retry waits for it. */
   readonly notBefore?: number;
-  /** `map`: how far it is; its items and results lie outside the record. */
-  readonly map?: { readonly items: number; readonly done: number; readonly failed: number };
+  /** Handed to somebody else (a callback, a child run) who completes it by a message; at `until` it has timed out. */
+  readonly waiting?: { readonly until?: number };
+  /** Failures of this visit by retry rule: the error's class when the rule has one of its own for it, else empty. */
+  readonly failures?: Readonly<Record<string, number>>;
+  /** `map`: its items and results lie outside the record (`Journal.getItems`, `getResults`, `getCounts`). */
+  readonly map?: { readonly items: number };
+  /** Undoes a completed effect: the function is called with `{input, output}` of that one. */
+  readonly compensates?: { readonly token: string; readonly output: Payload };
+  /** Something that the engine owes other runs; `actor` and `child` are empty. */
+  readonly duty?: Duty;
 }
+export type Duty =
+  | { readonly kind: "tell-parent"; readonly outcome: Outcome }
+  | { readonly kind: "cancel-child"; readonly key: RunKey; readonly reason: string };
 
 export interface Timer {
   readonly token: string;
@@ -95,6 +138,7 @@ export interface Timer {
 export type Message =
   | { readonly kind: "event"; readonly id: string; readonly event: MachineEvent; readonly buffered: boolean }
   | { readonly kind: "completed"; readonly token: string; readonly outcome: Outcome }
+  | { readonly kind: "heartbeat"; readonly token: string; readonly details?: Json }
   | { readonly kind: "timer"; readonly token: string }
   | { readonly kind: "cancel"; readonly reason: string }
   | { readonly kind: "terminate"; readonly reason: string }
@@ -124,6 +168,7 @@ export interface HistoryEntry {
     | "emitted"
     | "logged"
     | "compensated"
+    | "resumed"
     | "finished";
   readonly transition: number;
   readonly state?: string;
