@@ -17,6 +17,13 @@ export const HEADER_REFUSED = "x-isotope-refused";
 /** Pod → router: set on a reply that the runtime made itself (handler threw, deadline, load error): the error code. */
 export const HEADER_ERROR_CODE = "x-isotope-error";
 
+/** Workflow engine → function: how often this step was begun, from 1. Its `Idempotency-Key` stays the same. */
+export const HEADER_ATTEMPT = "x-isotope-attempt";
+/** Workflow engine → function: `<namespace>/<id>` of the run. */
+export const HEADER_RUN = "x-isotope-run";
+/** Workflow engine → function: the one-time token for the step's result or heartbeats, where the step waits for a callback. */
+export const HEADER_CALLBACK_TOKEN = "x-isotope-callback-token";
+
 /** Why a pod refused a request before running anything. */
 export const POD_REFUSALS = ["busy", "wrong-pod", "wrong-revision", "retired", "not-specialised"] as const;
 export type PodRefusal = (typeof POD_REFUSALS)[number];
