@@ -1,0 +1,20 @@
+-- Takes a run under a new epoch, unless a worker has it.
+-- KEYS: run, facts, state, inbox, due
+-- ARGV: member, worker, lease in ms, the newest format that the worker knows, most messages
+-- Gives {'unknown' | 'finished' | 'newer-format'}, {'held', owner}, or
+-- {'claimed', epoch, version, startedAt, updatedAt, facts, state, messages}.
+local run = redis.call('HMGET', KEYS[1], 'status', 'format', 'owner', 'until', 'version', 'startedAt', 'updatedAt')
+if not run[1] then
+  redis.call('ZREM', KEYS[5], ARGV[1])
+  return { 'unknown' }
+end
+if run[1] ~= 'running' then return { 'finished' } end
+if tonumber(run[2]) > tonumber(ARGV[4]) then return { 'newer-format' } end
+local at = now()
+if run[3] ~= '' and tonumber(run[4]) > at then return { 'held', run[3] } end
+local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+local leaseUntil = at + tonumber(ARGV[3])
+redis.call('HSET', KEYS[1], 'owner', ARGV[2], 'until', leaseUntil)
+redis.call('ZADD', KEYS[5], leaseUntil, ARGV[1])
+return { 'claimed', epoch, run[5], run[6], run[7], redis.call('GET', KEYS[2]), redis.call('GET', KEYS[3]),
+  redis.call('XRANGE', KEYS[4], '-', '+', 'COUNT', ARGV[5]) }
