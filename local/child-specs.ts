@@ -135,6 +135,7 @@ export function childSpec(name: ProcessName, plan: Plan): ChildSpec {
     extra.ISOTOPE_REDIS_URL = redisUrl(secrets, ports.redis);
     extra.ISOTOPE_FUNCTIONS_REDIS_URL = functionsRedisUrl(secrets, ports.redis);
   }
+  if (name === "router" && redisServer) extra.ISOTOPE_ROUTER_REDIS_URL = redisUrl(secrets, ports.redis);
   return {
     ...common,
     command: process.execPath,

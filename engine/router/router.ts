@@ -2,10 +2,12 @@ import type { KubeClient } from "../../kube/client.ts";
 import type { KeyRing } from "../../net/keys.ts";
 import type { Log } from "../../net/log.ts";
 import type { MetricsRegistry } from "../../net/metrics.ts";
+import { redisConnection } from "../../net/redis.ts";
 import { referenceVerifier } from "../../net/reference-sign.ts";
 import { verifier } from "../../net/sign.ts";
 import { accessLog } from "./access-log.ts";
 import { coreErrorReply } from "./core-errors.ts";
+import { firstAnswers } from "./first-answers.ts";
 import { forwardedWriter } from "./forwarded.ts";
 import { createListener } from "./http/listener.ts";
 import type { ListenerOptions } from "./http/types.ts";
@@ -62,6 +64,7 @@ export function createRouter(deps: RouterDeps): Router {
     debugErrors: settings.debugErrors,
     logEnd: accessLog(settings.accessLog, log),
   });
+  const redis = redisConnection({ url: settings.redisUrl, log, name: "router" });
   const forwarded = forwardedWriter(settings.trustedProxies);
   const preview = previewHosts(settings.previewDomain, state.functions);
   const own = ownPaths({ version: deps.version, notReady });
@@ -80,6 +83,14 @@ export function createRouter(deps: RouterDeps): Router {
       aliases: state.aliases,
       counters: (uids) => state.counters(uids),
       invoker,
+      firstAnswers: firstAnswers({
+        redis,
+        metrics: state.metrics,
+        log,
+        maxBytes: settings.firstAnswerBytes,
+        maxTtlS: settings.firstAnswerTtlMs / 1_000,
+        refuse: (exchange, error) => invoker.refuse(exchange, error),
+      }),
       forwarded,
       verifier: verifier(keys, ROUTER_AUDIENCE),
       reference: referenceVerifier(keys, "router-internal"),
@@ -110,6 +121,9 @@ export function createRouter(deps: RouterDeps): Router {
       ]);
       return cut + internalCut;
     },
-    stop: () => state.stop(),
+    stop: async () => {
+      await state.stop();
+      await redis.close();
+    },
   };
 }
