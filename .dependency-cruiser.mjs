@@ -1,7 +1,8 @@
 // Import directions (docs/architecture.md): a folder may import only what is listed for it, and itself.
 const ALLOWED = {
   api: [],
-  sdk: ["api"],
+  // What a workflow is bundled with is what the engine speaks to.
+  sdk: ["api", "workflows/definition"],
   kube: ["api", "net"],
   net: ["api"],
   localkube: [],
@@ -48,7 +49,8 @@ export default {
   options: {
     doNotFollow: { path: "node_modules" },
     exclude: { path: "(^|/)(dist|fixtures|\\.isotope)/" },
-    includeOnly: "^(api|sdk|kube|net|localkube|controller|engine|workflows|cli|local|env-images|scripts|test)/",
+    includeOnly:
+      "^(api|sdk|kube|net|localkube|controller|engine|workflows|cli|local|env-images|scripts|test)/",
     parser: "swc",
     enhancedResolveOptions: { extensions: [".ts", ".mjs", ".js"] },
   },

@@ -15,6 +15,8 @@ export interface Definition {
   transition(snapshot: string, event: MachineEvent): Promise<Transition>;
   /** Whether an event from outside has the shape that the definition declares: undefined, or what is wrong with which field. */
   checkEvent(event: MachineEvent): Promise<string | undefined>;
+  /** The same of a run's input; absent: any is taken. */
+  checkInput?(input: Json): Promise<string | undefined>;
 }
 
 /** What is known of a definition without running it. */

@@ -36,7 +36,7 @@ interface ReturnedAction {
 }
 
 /** Microsteps of one transition: `always` and `raise` may chain this many times. */
-const MAX_MICROSTEPS = 5_000;
+const MAX_MICROSTEPS = 1_000;
 
 export function machineReducer(machine: AnyStateMachine): MachineReducer {
   if (!((machine.options?.maxIterations ?? Infinity) <= MAX_MICROSTEPS))
