@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { RetryPolicy } from "./function.ts";
+import type { Resource } from "./metadata.ts";
 import { FunctionReference } from "./references.ts";
 import { anyJson, Conditions, int, int32, int64, ObjectName, opaqueObject, text, Time } from "./schema.ts";
+import type { PlainStatus } from "./triggers.ts";
 
 const numeric = () => z.any().meta({ "x-kubernetes-int-or-string": true }).optional();
 
@@ -83,3 +85,9 @@ export const WorkflowRunStatus = z.object({
     .max(64)
     .optional(),
 });
+
+export type WorkflowSpec = z.infer<typeof WorkflowSpec>;
+export type Workflow = Resource<"Workflow", WorkflowSpec, PlainStatus>;
+export type WorkflowRunSpec = z.infer<typeof WorkflowRunSpec>;
+export type WorkflowRunStatus = z.infer<typeof WorkflowRunStatus>;
+export type WorkflowRun = Resource<"WorkflowRun", WorkflowRunSpec, WorkflowRunStatus>;
