@@ -353,12 +353,14 @@ const refused: [string, unknown, string, RegExp][] = [
   ],
   [
     "branches without end",
-    withState(
-      Array.from({ length: 8 }).reduce<Record<string, unknown>>(
+    withState({
+      ...Array.from({ length: 8 }).reduce<Record<string, unknown>>(
         (inner) => ({ type: "Parallel", branches: [branch({ x: inner })], end: true }),
         succeed,
       ),
-    ),
+      end: false,
+      next: "done",
+    }),
     "states.s.branches[0].states.x.branches[0].states.x.branches[0].states.x.branches[0].states.x.branches[0]",
     /nested/,
   ],
