@@ -59,7 +59,7 @@ export type StartRun = z.infer<typeof StartRun>;
 
 const RunError = z.object({ type: z.string(), message: z.string() });
 export const PayloadView = z.union([
-  z.object({ value: z.unknown() }),
+  z.object({ value: z.unknown().optional() }),
   z.object({ ref: z.string(), bytes: count }),
 ]);
 
@@ -80,10 +80,12 @@ export const RunView = z.object({
   startedAt: time,
   updatedAt: time,
   finishedAt: time.optional(),
-  input: z.unknown(),
-  output: z.unknown(),
+  input: z.unknown().optional(),
+  output: z.unknown().optional(),
   error: RunError.optional(),
-  cancelling: z.boolean().optional(),
+  /** How it will end once its compensations are done, and what it owes other runs. */
+  ending: status.optional(),
+  deadlineAt: time.optional(),
   parent: z.object({ namespace: z.string(), id: z.string() }).optional(),
   /** Actor → function and version, or workflow. */
   pins: z.record(
@@ -99,7 +101,10 @@ export const RunView = z.object({
       attempt: count,
       /** A retry or an overload waits until then. */
       notBefore: time.optional(),
-      map: z.object({ items: count, done: count, failed: count }).optional(),
+      /** A callback or a child run completes it. */
+      waiting: z.boolean().optional(),
+      /** Of a map. */
+      items: count.optional(),
     }),
   ),
   timers: z.array(z.object({ id: z.string(), event: z.string(), dueAt: time })),
