@@ -52,5 +52,7 @@ export const ANNOTATION_PREVIEW = "isotope.dev/preview";
 /** With which header or cookie testers name it. */
 export const HEADER_VERSION = "x-isotope-version";
 export const COOKIE_VERSION = "isotope-version";
+/** On an HTTPTrigger of a workflow: how long a call waits for the end of its run, e.g. `30s`; default 0s: it gets the run's address. */
+export const ANNOTATION_WORKFLOW_WAIT = "isotope.dev/workflow-wait";
 /** On a CanaryConfig: `pause`, `resume`, `promote`, `abort` or `retry`; removed when it was obeyed. */
 export const ANNOTATION_CANARY_COMMAND = "isotope.dev/canary-command";

@@ -58,6 +58,14 @@ export const WORKFLOW_ERRORS = {
     "The run has ended.",
     "Start a new run, or retry a failed one with `isotope workflow runs retry`.",
   ),
+  run_failed: entry(
+    502,
+    "workflows",
+    "function",
+    false,
+    "The run that the call started has ended without success.",
+    "Look at its history: `isotope workflow runs history`.",
+  ),
   run_not_failed: entry(
     409,
     "workflows",

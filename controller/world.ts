@@ -118,6 +118,7 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
 /** Names of the functions that a trigger calls. */
 export function functionNames(trigger: HTTPTrigger): string[] {
   const { type, name, functionweights } = trigger.spec.functionref;
+  if (type === "workflow") return [];
   return type === "function-weights" ? Object.keys(functionweights ?? {}) : [name];
 }
 

@@ -121,6 +121,19 @@ export const ROUTER_SETTINGS = {
     min: 1,
     max: 2 ** 30,
   }),
+  workflowsUrl: origin({
+    ...flag(
+      "workflows-url",
+      "Address of the workflow service: for routes that start runs, and for callbacks",
+    ),
+    fallback: "http://127.0.0.1:8896",
+  }),
+  workflowBodyBytes: bytes({
+    ...flag("workflow-max-body", "Largest input of a run, and largest result of a callback"),
+    fallback: 50 * 2 ** 20,
+    min: 1,
+    max: 2 ** 30,
+  }),
   redisUrl: optionalText(
     flag(
       "redis-url",

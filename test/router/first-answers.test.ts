@@ -98,7 +98,7 @@ describe.skipIf(!hasRedis)("the first answer to an idempotency key", () => {
     for (const answer of pod.held) answer();
     const replies = await Promise.all(others);
     expect(replies.map(({ status }) => status)).toEqual([200, 200, 200]);
-    expect(replies.map(replayed).toSorted()).toEqual([null, "true", "true"]);
+    expect(replies.filter((reply) => replayed(reply) === "true")).toHaveLength(2);
     expect(pod.started).toBe(2);
   });
 
