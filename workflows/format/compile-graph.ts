@@ -116,13 +116,13 @@ function compileState(
 }
 
 function compileTask(compilation: Compilation, scope: Scope, name: string, state: State): AnyStateNodeConfig {
-  const id = pathOf(scope, name).join(".");
+  const path = pathOf(scope, name).join(".");
   const shape = shapeOf(state);
-  compilation.actors[compilation.prefix + id] = compilation.functionActor(state);
+  compilation.actors[compilation.prefix + path] = compilation.functionActor(state);
   return {
     invoke: {
-      id,
-      src: compilation.prefix + id,
+      id: childOf(path),
+      src: compilation.prefix + path,
       input: ({ context }: Moment) => shapeInput(shape, documentOf(context, scope.slot)),
       onDone: finish(scope, name, state, shape, ({ event }) => event.output ?? null),
       onError: caught(scope, name, state.catch, errorOfEvent),
@@ -230,6 +230,8 @@ function compileBranch(
   };
 }
 
+/** Id of the child of a state, as XState would name it: histories show the path in it. */
+export const childOf = (path: string): string => `0.${MACHINE_ID}.${path}`;
 export const pathOf = (scope: Scope, name: string): string[] => [...scope.path, name];
 export const targetOf = (scope: Scope, name: string): string =>
   `#${[MACHINE_ID, ...pathOf(scope, name)].join(".")}`;

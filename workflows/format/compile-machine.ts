@@ -18,7 +18,7 @@ import type { Graph, Retry, State } from "./spec.ts";
 export interface CompiledMachine {
   readonly machine: AnyStateMachine;
   readonly actors: Readonly<Record<string, FunctionActor | MapActor>>;
-  /** By id of the child that runs them. */
+  /** By path of their Map. */
   readonly itemMachines: Readonly<
     Record<string, { readonly items: CompiledMachine; readonly maxConcurrency: number }>
   >;

@@ -2,6 +2,7 @@ import type { AnyStateNodeConfig, AnyTransitionConfig } from "xstate";
 import type { Json } from "../core/json.ts";
 import {
   caught,
+  childOf,
   type Compilation,
   documentOf,
   errorOfEvent,
@@ -116,9 +117,9 @@ function eachCall(
   compilation: Compilation,
   { scope, name, state, shape, task, itemsOf }: Each & { readonly task: State },
 ): AnyStateNodeConfig {
-  const id = pathOf(scope, name).join(".");
+  const path = pathOf(scope, name).join(".");
   const taskShape = shapeOf(task);
-  compilation.actors[compilation.prefix + id] = {
+  compilation.actors[compilation.prefix + path] = {
     kind: "map",
     each: compilation.functionActor(task),
     maxConcurrency: state.maxConcurrency || DEFAULT_MAX_CONCURRENCY,
@@ -131,8 +132,8 @@ function eachCall(
   const fault: Reading<string | undefined> = (moment) => pathFault(() => outputs(moment));
   return {
     invoke: {
-      id,
-      src: compilation.prefix + id,
+      id: childOf(path),
+      src: compilation.prefix + path,
       input: ({ context }: { context: RunContext }) =>
         listOf(itemsOf(context)).map((item) => shapeInput(taskShape, item)),
       onDone: [
@@ -160,15 +161,15 @@ function eachMachine(
   compilation: Compilation,
   { scope, name, state, shape, graph, itemsOf }: Each & { readonly graph: Graph },
 ): AnyStateNodeConfig {
-  const id = pathOf(scope, name).join(".");
-  compilation.itemMachines[id] = {
+  const path = pathOf(scope, name).join(".");
+  compilation.itemMachines[path] = {
     graph,
     maxConcurrency: state.maxConcurrency || DEFAULT_MAX_CONCURRENCY,
   };
   return {
     invoke: {
-      id,
-      src: compilation.prefix + id,
+      id: childOf(path),
+      src: compilation.prefix + path,
       input: ({ context }: { context: RunContext }) => itemsOf(context),
       onDone: finish(scope, name, state, shape, ({ event }) => event.output ?? null),
       onError: caught(scope, name, state.catch, ({ event }) => ({

@@ -423,7 +423,7 @@ describe("a map whose items run through several states", () => {
     const again = await definition.transition(second.snapshot, doneEvent(id, "w"));
     expect(again.snapshot).toBe(second.snapshot);
     expect(again.actions).toEqual([]);
-    expect((await definition.transition(first.snapshot, doneEvent("each[7]/work", 1))).snapshot).toBe(
+    expect((await definition.transition(first.snapshot, doneEvent("0.run.each[7].work", 1))).snapshot).toBe(
       first.snapshot,
     );
   });

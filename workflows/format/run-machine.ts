@@ -2,7 +2,7 @@ import type { Json } from "../core/json.ts";
 import { type Action, doneEvent, errorEvent, type MachineEvent } from "../definition/definition.ts";
 import { machineReducer, type MachineReducer } from "../definition/machine-reducer.ts";
 import type { CompiledMachine } from "./compile-machine.ts";
-import { OWN_STATE } from "./compile-graph.ts";
+import { childOf, OWN_STATE } from "./compile-graph.ts";
 import { isJsonObject } from "./json-path.ts";
 import { branchError, causeText, type FormatError } from "./format-error.ts";
 
@@ -11,7 +11,7 @@ import { branchError, causeText, type FormatError } from "./format-error.ts";
  *
  * Invariants:
  * 1. At most `maxConcurrency` items of a Map run at a time; the next one starts in the transition in which one ends.
- * 2. A child or timer of item 3 of `each` is known to the engine as `each[3]/<its own id>`; what comes back under a name that is no longer open changes nothing.
+ * 2. A child or timer of item 3 of `each` is known to the engine under a name with `each[3]` in its path; what comes back under a name that is no longer open changes nothing.
  * 3. The first item that fails ends its Map: the children and timers of the others are stopped in the same transition.
  */
 export interface RunMachine {
@@ -52,7 +52,7 @@ interface StoredItem {
 
 /** How the timer of an item comes back; nothing from outside may be named so. */
 const ITEM_EVENT = "xstate.item";
-const ITEM_CHILD = /^(xstate\.(?:done|error)\.actor\.)([^[\]/]+)\[(\d+)\]\/(.+)$/s;
+const ITEM_CHILD = /^(xstate\.(?:done|error)\.actor\.)0\.run\.([^[]+)\[(\d+)\]\.(.+)$/s;
 
 type Moved = ReturnType<MachineReducer["start"]>;
 
@@ -101,22 +101,23 @@ function shownState(state: string): string[] {
 }
 
 interface ItemEvent {
-  readonly child: string;
+  /** Of the Map. */
+  readonly path: string;
   readonly index: string;
   readonly event: MachineEvent;
 }
 
 function itemEvent(event: MachineEvent): ItemEvent | undefined {
   if (event.type === ITEM_EVENT) {
-    const { child, index, event: inner } = event;
-    return typeof child === "string" && typeof index === "string"
-      ? { child, index, event: asEvent(inner) }
+    const { path, index, event: inner } = event;
+    return typeof path === "string" && typeof index === "string"
+      ? { path, index, event: asEvent(inner) }
       : undefined;
   }
   const match = ITEM_CHILD.exec(event.type);
   if (!match) return undefined;
-  const [, head = "", child = "", index = "", rest = ""] = match;
-  return { child, index, event: { ...event, type: head + rest } };
+  const [, head = "", path = "", index = "", rest = ""] = match;
+  return { path, index, event: { ...event, type: head + childOf(rest) } };
 }
 
 const asEvent = (value: Json | undefined): MachineEvent =>
@@ -156,15 +157,15 @@ class Turn {
   }
 
   /** The same for an event of an item. */
-  takeItem({ child, index, event }: ItemEvent): Step | undefined {
-    const map = this.#stored.maps[child];
+  takeItem({ path, index, event }: ItemEvent): Step | undefined {
+    const map = this.#stored.maps[path];
     const item = map?.live[index];
-    const definition = this.#items[child];
+    const definition = this.#items[path];
     if (!map || !item || !definition) return undefined;
     const step = definition.machine.transition(item.run, event);
     if (step.snapshot === item.run) return undefined;
-    this.#itemStep(child, map, index, item, step);
-    this.#fill(child);
+    this.#itemStep(path, map, index, item, step);
+    this.#fill(path);
     return this.end();
   }
 
@@ -187,37 +188,44 @@ class Turn {
     if (moved.status === "done") this.#result = resultOf(moved.output);
     const begun: string[] = [];
     for (const action of moved.actions) {
-      if (action.kind === "invoke" && this.#items[action.id]) {
+      const map = "id" in action ? this.#mapOf(action.id) : undefined;
+      if (map === undefined) this.#actions.push(action);
+      else if (action.kind === "stop") this.#stop(map);
+      else if (action.kind === "invoke") {
         const items = Array.isArray(action.input) ? action.input : [];
-        this.#stored.maps[action.id] = { items, next: 0, ended: 0, live: {}, results: {} };
-        begun.push(action.id);
-      } else if (action.kind === "stop" && this.#items[action.id]) this.#stop(action.id);
-      else this.#actions.push(action);
+        this.#stored.maps[map] = { items, next: 0, ended: 0, live: {}, results: {} };
+        begun.push(map);
+      }
     }
-    for (const child of begun) this.#fill(child);
+    for (const path of begun) this.#fill(path);
+  }
+
+  /** The path of the Map that a child of the machine runs the items of. */
+  #mapOf(child: string): string | undefined {
+    return Object.keys(this.#items).find((path) => childOf(path) === child);
   }
 
   /** Starts items as far as they may run, and ends the Map when the last one has. */
-  #fill(child: string): void {
-    const definition = this.#items[child];
+  #fill(path: string): void {
+    const definition = this.#items[path];
     for (;;) {
-      const map = this.#stored.maps[child];
+      const map = this.#stored.maps[path];
       if (!map || !definition) return;
       if (map.ended === map.items.length) {
-        delete this.#stored.maps[child];
+        delete this.#stored.maps[path];
         const results = map.items.map((_item, at) => map.results[at] ?? null);
-        this.#apply(this.#reducer.transition(this.#stored.machine, doneEvent(child, results)));
+        this.#apply(this.#reducer.transition(this.#stored.machine, doneEvent(childOf(path), results)));
         return;
       }
       if (map.next >= map.items.length || Object.keys(map.live).length >= definition.maxConcurrency) return;
       const index = String(map.next++);
       const item: StoredItem = { run: "", states: [], children: [], timers: [] };
-      this.#itemStep(child, map, index, item, definition.machine.start(map.items[Number(index)] ?? null));
+      this.#itemStep(path, map, index, item, definition.machine.start(map.items[Number(index)] ?? null));
     }
   }
 
-  #itemStep(child: string, map: StoredMap, index: string, item: StoredItem, step: Step): void {
-    for (const action of step.actions) this.#actions.push(itemAction(child, index, item, action));
+  #itemStep(path: string, map: StoredMap, index: string, item: StoredItem, step: Step): void {
+    for (const action of step.actions) this.#actions.push(itemAction(path, index, item, action));
     if (!step.result) {
       map.live[index] = { ...item, run: step.snapshot, states: step.states };
       return;
@@ -229,19 +237,19 @@ class Turn {
       return;
     }
     this.#stopItem(item);
-    this.#stop(child);
+    this.#stop(path);
     const { errorType, cause } = branchError(index, step.result.failure);
     this.#apply(
       this.#reducer.transition(
         this.#stored.machine,
-        errorEvent(child, { type: errorType, message: causeText(cause), cause }),
+        errorEvent(childOf(path), { type: errorType, message: causeText(cause), cause }),
       ),
     );
   }
 
-  #stop(child: string): void {
-    const map = this.#stored.maps[child];
-    delete this.#stored.maps[child];
+  #stop(path: string): void {
+    const map = this.#stored.maps[path];
+    delete this.#stored.maps[path];
     for (const item of Object.values(map?.live ?? {})) this.#stopItem(item);
   }
 
@@ -251,10 +259,16 @@ class Turn {
   }
 }
 
+const CHILD_PREFIX = childOf("");
+const itemId = (path: string, index: string, id: string): string =>
+  id.startsWith(CHILD_PREFIX)
+    ? childOf(`${path}[${index}].${id.slice(CHILD_PREFIX.length)}`)
+    : `${path}[${index}]/${id}`;
+
 /** The action of an item as the engine sees it; what stays open is noted with the item. */
-function itemAction(child: string, index: string, item: StoredItem, action: Action): Action {
+function itemAction(path: string, index: string, item: StoredItem, action: Action): Action {
   if (action.kind === "emit" || action.kind === "log") return action;
-  const id = `${child}[${index}]/${action.id}`;
+  const id = itemId(path, index, action.id);
   switch (action.kind) {
     case "invoke":
       item.children.push(id);
@@ -264,7 +278,7 @@ function itemAction(child: string, index: string, item: StoredItem, action: Acti
       return { ...action, id };
     case "timer":
       item.timers.push(id);
-      return { ...action, id, event: { type: ITEM_EVENT, child, index, event: action.event } };
+      return { ...action, id, event: { type: ITEM_EVENT, path, index, event: action.event } };
     default:
       item.timers = item.timers.filter((open) => open !== id);
       return { ...action, id };
