@@ -416,7 +416,14 @@ export function journalSuite(name: string, make: () => Promise<JournalUnderTest>
         });
       });
 
-      it("keeps a run of today's timer due after a release without a commit", async () => {
+      it("does not give a run that has nothing to do", async () => {
+        const record = await parked({ effects: waitingEffect("1.0") });
+        expect(await journal.claim(record.facts.key, WORKER, LONG_MS)).toEqual({ kind: "idle" });
+        await journal.deliver(record.facts.key, completed("1.0"));
+        await claimed(record);
+      });
+
+      it("keeps a run with an effect to start due after a release without a commit", async () => {
         const record = await parked({ effects: { "1.0": effect("1.0") } });
         const { lease } = await claimed(record);
         expect(await isDue(record)).toBe(false);

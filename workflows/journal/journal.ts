@@ -15,7 +15,7 @@ export interface Journal {
   /** Stores a new run (`newRun` in core), which is due at once: a worker makes the first transition. `created: false` changes nothing and gives what is there, so that starting is idempotent by id. */
   create(record: RunRecord, history: readonly NewEntry[]): Promise<{ created: boolean; record: RunRecord }>;
   load(key: RunKey): Promise<RunRecord | undefined>;
-  /** Takes the run for `leaseMs` with a new epoch, unless somebody else has it; gives the record and what waits in the inbox. */
+  /** Takes a run that is due for `leaseMs` with a new epoch, unless somebody else has it; gives the record and what waits in the inbox. */
   claim(key: RunKey, worker: string, leaseMs: number): Promise<Claim | ClaimRefused>;
   /** Prolongs leases; gives the keys of those that are lost, and of those with messages in the inbox. */
   renew(
@@ -94,7 +94,8 @@ export interface Claim {
   readonly inbox: readonly StoredMessage[];
 }
 export interface ClaimRefused {
-  readonly kind: "held" | "finished" | "unknown" | "newer-format";
+  /** `idle`: it has nothing to do now; somebody else was faster. */
+  readonly kind: "held" | "finished" | "unknown" | "newer-format" | "idle";
   readonly owner?: string;
 }
 /** The next state of a run: a whole record (its `version` is the expected one + 1; times are set by the store) and what came of it. */

@@ -215,6 +215,7 @@ function claim(
   if (record.status !== "running") return { kind: "finished" };
   if (record.facts.format > RUN_FORMAT) return { kind: "newer-format" };
   if (run.owner !== undefined && run.leaseUntil > now) return { kind: "held", owner: run.owner };
+  if (run.dueAt === undefined || run.dueAt > now) return { kind: "idle" };
   run.epoch += 1;
   run.owner = worker;
   prolong(run, now + leaseMs);

@@ -45,11 +45,12 @@ const SCRIPTS = {
  * @param client gives the connected client, or throws `redis_unavailable`
  */
 export function redisJournal(client: () => RedisClient): Journal {
+  const time = sharedTime(client);
   return {
     ...runMethods(client),
     ...leaseMethods(client),
     ...mapMethods(client),
-    due: (partition, limit) => due(client(), partition, limit),
+    due: async (partition, limit) => due(client(), time(), partition, limit),
     now: () => storeTime(client()),
     history: (key, from, limit) => history(client(), key, from, limit),
     list: (filter) => listRuns(client(), filter),
@@ -268,7 +269,7 @@ async function claim(
   );
   const kind = text(reply[0]);
   if (kind === "held") return { kind, owner: text(reply[1]) };
-  if (kind === "finished" || kind === "newer-format" || kind === "unknown") return { kind };
+  if (kind === "finished" || kind === "newer-format" || kind === "unknown" || kind === "idle") return { kind };
   const [, epoch, version, startedAt, updatedAt, facts, state] = row(reply.slice(0, 7).map(text), 7);
   return {
     kind: "claimed",
@@ -360,20 +361,34 @@ function messages(reply: unknown): StoredMessage[] {
 
 async function due(
   redis: RedisClient,
+  time: Promise<number>,
   partition: number,
   limit: number,
 ): Promise<{ runs: readonly RunKey[]; nextAt: number | undefined }> {
-  // The time is read first: what is due by it is due.
-  const [now, found] = await Promise.all([
-    storeTime(redis),
-    redis.zrange(dueKey(partition), 0, String(limit), "WITHSCORES"),
-  ]);
-  const waiting = Array.from({ length: found.length / 2 }, (_, at) => ({
-    member: text(found[2 * at]),
-    dueAt: Number(found[2 * at + 1]),
-  }));
+  const read = async (last: number): Promise<{ member: string; dueAt: number }[]> => {
+    const found = await redis.zrange(dueKey(partition), 0, String(last), "WITHSCORES");
+    return Array.from({ length: found.length / 2 }, (_, at) => ({
+      member: text(found[2 * at]),
+      dueAt: Number(found[2 * at + 1]),
+    }));
+  };
+  // The time was asked for first: what is due by it is due.
+  const [now, [first]] = await Promise.all([time, read(0)]);
+  if (!first || first.dueAt > now) return { runs: [], nextAt: first?.dueAt };
+  const waiting = await read(limit);
   const ready = waiting.filter(({ dueAt }) => dueAt <= now).slice(0, limit);
   return { runs: ready.map(({ member }) => keyOfMember(member)), nextAt: waiting[ready.length]?.dueAt };
+}
+
+/** Those who ask in the same tick, as the sweeper does for all partitions, share one question. */
+function sharedTime(client: () => RedisClient): () => Promise<number> {
+  let asked: Promise<number> | undefined;
+  return () => {
+    if (asked) return asked;
+    asked = storeTime(client());
+    queueMicrotask(() => (asked = undefined));
+    return asked;
+  };
 }
 
 async function storeTime(redis: RedisClient): Promise<number> {

@@ -1,7 +1,7 @@
--- Takes a run under a new epoch, unless a worker has it.
+-- Takes a run that is due under a new epoch, unless a worker has it.
 -- KEYS: run, facts, state, inbox, due
 -- ARGV: member, worker, lease in ms, the newest format that the worker knows, most messages
--- Gives {'unknown' | 'finished' | 'newer-format'}, {'held', owner}, or
+-- Gives {'unknown' | 'finished' | 'newer-format' | 'idle'}, {'held', owner}, or
 -- {'claimed', epoch, version, startedAt, updatedAt, facts, state, messages}.
 local run = redis.call('HMGET', KEYS[1], 'status', 'format', 'owner', 'until', 'version', 'startedAt', 'updatedAt')
 if not run[1] then
@@ -9,9 +9,15 @@ if not run[1] then
   return { 'unknown' }
 end
 if run[1] ~= 'running' then return { 'finished' } end
-if tonumber(run[2]) > tonumber(ARGV[4]) then return { 'newer-format' } end
 local at = now()
+if tonumber(run[2]) > tonumber(ARGV[4]) then
+  -- For a newer worker to find; it does not stand before those that this one may take.
+  if run[3] == '' then redis.call('ZADD', KEYS[5], at + 1000, ARGV[1]) end
+  return { 'newer-format' }
+end
 if run[3] ~= '' and tonumber(run[4]) > at then return { 'held', run[3] } end
+local due = redis.call('ZSCORE', KEYS[5], ARGV[1])
+if not due or tonumber(due) > at then return { 'idle' } end
 local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 local leaseUntil = at + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'owner', ARGV[2], 'until', leaseUntil)
