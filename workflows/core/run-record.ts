@@ -72,6 +72,8 @@ export interface Ending {
   readonly status: Exclude<RunStatus, "running">;
   readonly output?: Payload;
   readonly error?: ErrorFacts;
+  /** The duty to tell the parent has been opened. */
+  readonly told?: boolean;
 }
 /** What a run was before the transition that made it fail. */
 export interface Resume {
@@ -124,7 +126,13 @@ export interface Effect {
 }
 export type Duty =
   | { readonly kind: "tell-parent"; readonly outcome: Outcome }
-  | { readonly kind: "cancel-child"; readonly key: RunKey; readonly reason: string };
+  /** Of the child run of an effect, or of each item of a map: their ids follow from the token (`childRunKey`). */
+  | {
+      readonly kind: "cancel-children";
+      readonly of: string;
+      readonly items?: number;
+      readonly reason: string;
+    };
 
 export interface Timer {
   readonly token: string;
