@@ -186,14 +186,19 @@ export const WaitQuery = z.object({
 });
 export const GraphQuery = z.object({ format: z.enum(["mermaid", "svg"]).default("mermaid") });
 
-/** Exactly one of the two. */
+/** Exactly one of `spec` and `archive`. */
 export const CheckDefinition = z.strictObject({
   namespace,
+  /** Of the Workflow. */
+  name: workflowName,
   /** A Workflow's `spec` in the form of `startAt` and `states`. */
   spec: json.optional(),
-  /** The one-file bundle of a TypeScript workflow. */
-  bundle: z.string().optional(),
-  /** Which export of the bundle it is. */
+  /** sha256 of the archive with the one-file bundle of a TypeScript workflow. */
+  archive: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+  /** Which export of the bundle it is; default `default`. */
   export: z.string().max(128).optional(),
 });
 export type CheckDefinition = z.infer<typeof CheckDefinition>;

@@ -12,11 +12,13 @@ import { FormatSpec } from "./spec.ts";
 const COMPILER = 1;
 const DEFAULT_RUN_TIMEOUT_MS = 86_400_000;
 
-/** What a run of this spec pins: equal specs have equal digests. */
+/** What a run of this spec pins, as text: equal specs have equal texts. */
+export const formatText = (spec: FormatSpec): string =>
+  `startAt/${COMPILER}\n${canonicalJson(definingPart(spec))}`;
+
+/** sha256 of `formatText`. */
 export const formatDigest = (spec: FormatSpec): string =>
-  createHash("sha256")
-    .update(`startAt/${COMPILER}\n${canonicalJson(definingPart(spec))}`)
-    .digest("hex");
+  createHash("sha256").update(formatText(spec)).digest("hex");
 
 const definingPart = ({ startAt, states, timeout, defaultRetry }: FormatSpec) => ({
   startAt,
