@@ -77,12 +77,12 @@ export const WorkflowSpec = withRules(
   }),
   [
     {
-      rule: "has(self.package) ? !has(self.startAt) && !has(self.states) : has(self.startAt) && has(self.states)",
+      rule: "has(self.__package__) ? !has(self.startAt) && !has(self.states) : has(self.startAt) && has(self.states)",
       message: "exactly one of package and (startAt with states)",
     },
-    { rule: "!has(self.export) || has(self.package)", message: "export needs package" },
+    { rule: "!has(self.export) || has(self.__package__)", message: "export needs package" },
     {
-      rule: "!has(self.defaultRetry) || !has(self.package)",
+      rule: "!has(self.defaultRetry) || !has(self.__package__)",
       message: "defaultRetry is for startAt and states: a package's steps say it in fn()",
     },
   ],
