@@ -8,7 +8,8 @@ const ALLOWED = {
   localkube: [],
   controller: ["api", "kube", "net"],
   workflows: ["api", "kube", "net"],
-  cli: ["api", "kube", "net"],
+  // Checks and draws workflows on the user's machine, as the platform does.
+  cli: ["api", "kube", "net", "workflows/format", "workflows/graph"],
   "env-images/deno": ["api"],
   // Runs on Node: reads archives and settings with the platform's own modules.
   "env-images/builder": ["api", "net"],
