@@ -90,6 +90,14 @@ export const WORKFLOW_ERRORS = {
     "The event does not have the shape that the workflow declares.",
     "Correct the field that the message names.",
   ),
+  payload_too_large: entry(
+    413,
+    "workflows",
+    "caller",
+    false,
+    "A value of the run, such as its input or the output of a step, is larger than 50 MiB of JSON.",
+    "Keep large data in a store of your own and pass its address.",
+  ),
   callback_unknown: entry(
     404,
     "workflows",

@@ -12,7 +12,7 @@ export interface RunKey {
 
 export type RunStatus = "running" | "succeeded" | "failed" | "cancelled" | "timed-out" | "terminated";
 
-/** A JSON value, or where it lies when it is larger than 256 KiB: `{ref: <sha256>}` in the payload store. */
+/** A JSON value, or where it lies when it is larger than 256 KiB: `{ref}` in the payload store. */
 export type Payload = { readonly value: Json } | { readonly ref: string; readonly bytes: number };
 
 /** What never changes after the start. */

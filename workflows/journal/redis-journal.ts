@@ -90,7 +90,7 @@ function runMethods(client: () => RedisClient): Methods<"create" | "load" | "reo
       const keys = runKeys(key);
       const facts = await load(key);
       if (!facts) return false;
-      const { run, facts: factsKey, state, history, inbox, seen, due, ended } = keys;
+      const { run, facts: factsKey, state, history, inbox, seen, payloads, due, ended } = keys;
       const removed = await SCRIPTS.remove.run(
         client(),
         [
@@ -100,6 +100,7 @@ function runMethods(client: () => RedisClient): Methods<"create" | "load" | "reo
           history,
           inbox,
           seen,
+          payloads,
           due,
           ended,
           ...endedIndexes(keys.partition, key, facts.facts.workflow),
@@ -200,6 +201,7 @@ function create(redis: RedisClient, record: RunRecord, history: readonly NewEntr
       keys.history,
       keys.due,
       ...indexes(keys.partition, facts.key, facts.workflow, record.status),
+      keys.payloads,
     ],
     [
       keys.member,
@@ -269,7 +271,8 @@ async function claim(
   );
   const kind = text(reply[0]);
   if (kind === "held") return { kind, owner: text(reply[1]) };
-  if (kind === "finished" || kind === "newer-format" || kind === "unknown" || kind === "idle") return { kind };
+  if (kind === "finished" || kind === "newer-format" || kind === "unknown" || kind === "idle")
+    return { kind };
   const [, epoch, version, startedAt, updatedAt, facts, state] = row(reply.slice(0, 7).map(text), 7);
   return {
     kind: "claimed",

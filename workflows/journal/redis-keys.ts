@@ -39,6 +39,8 @@ export interface RunKeys {
   readonly history: string;
   readonly inbox: string;
   readonly seen: string;
+  /** Names of the run's large payloads. */
+  readonly payloads: string;
   readonly due: string;
   readonly ended: string;
   readonly partition: number;
@@ -56,6 +58,7 @@ export function runKeys(key: RunKey): RunKeys {
     history: of("history"),
     inbox: of("inbox"),
     seen: of("seen"),
+    payloads: of("payloads"),
     due: dueKey(partition),
     ended: endedKey(partition),
     partition,
@@ -66,3 +69,7 @@ export function runKeys(key: RunKey): RunKeys {
 /** The same names as in `closeMap` of prelude.lua. */
 export const mapKey = (key: RunKey, token: string, what: "items" | "results"): string =>
   `{wf:${partitionOf(key)}}:map:${memberOf(key)}:${token}:${what}`;
+
+/** The same names as in prelude.lua. */
+export const payloadKey = (key: RunKey, name: string): string =>
+  `{wf:${partitionOf(key)}}:payload:${memberOf(key)}:${name}`;

@@ -78,6 +78,17 @@ export function sweeper(options: SweeperOptions): Sweeper {
     }
   };
 
+  const watched = async (index: number): Promise<void> => {
+    try {
+      await drain(index);
+      if (failing) log.info("Runs that are due are found again");
+      failing = false;
+    } catch (error) {
+      if (!failing) log.warn("Cannot look for runs that are due; tried again with every sweep", { error });
+      failing = true;
+    }
+  };
+
   const look = (index: number): void => {
     const partition = partitions[index];
     if (!partition || closed) return;
@@ -86,24 +97,13 @@ export function sweeper(options: SweeperOptions): Sweeper {
       return;
     }
     partition.busy = true;
-    const work = drain(index)
-      .then(
-        () => {
-          if (failing) log.info("Runs that are due are found again");
-          failing = false;
-        },
-        (error: unknown) => {
-          if (!failing) log.warn("Cannot look for runs that are due; tried again every second", { error });
-          failing = true;
-        },
-      )
-      .finally(() => {
-        running.delete(work);
-        partition.busy = false;
-        if (!partition.again) return;
-        partition.again = false;
-        look(index);
-      });
+    const work = watched(index).finally(() => {
+      running.delete(work);
+      partition.busy = false;
+      if (!partition.again) return;
+      partition.again = false;
+      look(index);
+    });
     running.add(work);
   };
 

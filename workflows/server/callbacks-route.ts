@@ -31,7 +31,7 @@ export function callbacksRoutes(app: FastifyInstance, deps: CallbacksDeps): void
     const result = parseRequest("use a callback", CallbackResult, request.body);
     const outcome: Outcome =
       "output" in result
-        ? { kind: "done", output: await storedPayload(deps.payloads, result.output) }
+        ? { kind: "done", output: await storedPayload(deps.payloads, run, result.output) }
         : { kind: "failed", error: result.error };
     const delivered = await deps.deliver(run, { kind: "completed", token, outcome });
     refuseUnlessTaken(delivered, run);

@@ -73,7 +73,7 @@ export function runStarter(deps: StartRunDeps): StartRun {
       workflowUid: uid,
       generation,
       definition: definition.digest,
-      input: await storedPayload(deps.payloads, input, inputText),
+      input: await storedPayload(deps.payloads, key, input, inputText),
       pins,
       ...(parent === undefined ? {} : { parent }),
       startedBy,
@@ -91,10 +91,11 @@ export function runStarter(deps: StartRunDeps): StartRun {
 /** A value as a record holds it: outside when it is large. */
 export async function storedPayload(
   payloads: Payloads,
+  run: RunKey,
   value: Json,
   text = JSON.stringify(value),
 ): Promise<Payload> {
-  return Buffer.byteLength(text) > payloads.inlineBytes ? payloads.store(text) : { value };
+  return Buffer.byteLength(text) > payloads.inlineBytes ? payloads.store(run, text) : { value };
 }
 
 export const payloadValue = (payloads: Pick<Payloads, "load">, payload: Payload): Promise<Json> | Json =>

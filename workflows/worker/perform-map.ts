@@ -1,7 +1,7 @@
 import { childRunKey } from "../core/child-run-key.ts";
 import type { Json } from "../core/json.ts";
 import { attemptEndsAt, nextAttempt } from "../core/retry.ts";
-import type { Effect, Outcome } from "../core/run-record.ts";
+import type { Effect, Outcome, RunKey } from "../core/run-record.ts";
 import type { ErrorFacts, MapActor } from "../definition/definition.ts";
 import type { CallResult } from "./call-function.ts";
 import { endOf } from "./child-runs.ts";
@@ -49,7 +49,7 @@ export async function performMap(
         failed += 1;
         lastError = outcome.error;
       }
-      const text = await resultText(deps, outcome);
+      const text = await resultText(deps, key, outcome);
       const stored = await deps.journal.putResult(
         call.lease,
         token,
@@ -220,12 +220,14 @@ const resultOf = async (deps: PerformerDeps, outcome: Outcome): Promise<CallResu
       };
 
 /** As it lies in the journal: a large one is a reference there. */
-async function resultText(deps: PerformerDeps, outcome: Outcome): Promise<string> {
+async function resultText(deps: PerformerDeps, run: RunKey, outcome: Outcome): Promise<string> {
   if (outcome.kind === "failed") return JSON.stringify({ value: { error: { ...outcome.error } } });
   if ("ref" in outcome.output) return JSON.stringify(outcome.output);
   const text = JSON.stringify(outcome.output.value);
   return JSON.stringify(
-    Buffer.byteLength(text) > deps.payloads.inlineBytes ? await deps.payloads.store(text) : outcome.output,
+    Buffer.byteLength(text) > deps.payloads.inlineBytes
+      ? await deps.payloads.store(run, text)
+      : outcome.output,
   );
 }
 

@@ -29,7 +29,8 @@ export interface Definitions {
 export interface Payloads {
   /** Values of more JSON text than this, in bytes, are stored outside. */
   readonly inlineBytes: number;
-  store(json: string): Promise<Payload>;
+  /** Kept as long as the run. Rejects with `PlatformError` `payload_too_large` beyond the cap. */
+  store(run: RunKey, json: string): Promise<Payload>;
   load(ref: string): Promise<Json>;
 }
 

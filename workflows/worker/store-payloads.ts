@@ -1,6 +1,6 @@
 import { itemsOf } from "../core/advance.ts";
 import type { Change } from "../core/change.ts";
-import type { Effect, Payload, RunRecord } from "../core/run-record.ts";
+import type { Effect, Payload, RunKey, RunRecord } from "../core/run-record.ts";
 import type { Journal, Lease } from "../journal/journal.ts";
 import type { Payloads } from "./ports.ts";
 
@@ -14,10 +14,17 @@ const small = new WeakSet<Payload>();
 
 /** The change with its large payloads stored outside, ready to be committed. */
 export async function storePayloads(change: Change, payloads: Payloads): Promise<Change> {
-  const outside = (payload: Payload): Promise<Payload> => stored(payload, payloads, payloads.inlineBytes);
   const { record } = change;
+  const { key } = record.facts;
+  const outside = (payload: Payload): Promise<Payload> =>
+    stored(key, payload, payloads, payloads.inlineBytes);
   const effects = await eachValue(record.effects, async (effect) => {
-    const input = await stored(effect.input, payloads, effect.map ? MAP_INPUT_BYTES : payloads.inlineBytes);
+    const input = await stored(
+      key,
+      effect.input,
+      payloads,
+      effect.map ? MAP_INPUT_BYTES : payloads.inlineBytes,
+    );
     return input === effect.input ? effect : { ...effect, input };
   });
   const compensations = await Promise.all(
@@ -36,10 +43,10 @@ export async function storePayloads(change: Change, payloads: Payloads): Promise
   return { record: { ...record, effects, compensations, ...(output && { output }) }, history };
 }
 
-async function stored(payload: Payload, payloads: Payloads, limit: number): Promise<Payload> {
+async function stored(run: RunKey, payload: Payload, payloads: Payloads, limit: number): Promise<Payload> {
   if (!("value" in payload) || (limit === payloads.inlineBytes && small.has(payload))) return payload;
   const json = JSON.stringify(payload.value);
-  if (Buffer.byteLength(json) > limit) return payloads.store(json);
+  if (Buffer.byteLength(json) > limit) return payloads.store(run, json);
   small.add(payload);
   return payload;
 }

@@ -33,6 +33,11 @@ local function closeAllMaps(run)
   end
 end
 
+local function eachPayload(payloads, act)
+  local stem = string.gsub(payloads, '}:payloads:', '}:payload:', 1) .. ':'
+  for _, name in ipairs(redis.call('SMEMBERS', payloads)) do act(stem .. name) end
+end
+
 local function effectOf(token)
   return string.match(token, '^[^.]*%.[^.]*') or token
 end
