@@ -86,6 +86,6 @@ function readyCondition(
   const { functions, workflows } = referencesOf(progress.check.facts);
   const gone = missing([...functions, ...workflows]);
   if (gone.length > 0)
-    return { type: "Ready", status: "False", reason: "ReferenceNotFound", message: `${gone.join("; ")}` };
+    return { type: "Ready", status: "False", reason: "ReferenceNotFound", message: gone.join("; ") };
   return { type: "Ready", status: "True", reason: "Ready", message: "Runs can be started" };
 }
