@@ -88,6 +88,8 @@ const COMMAND_LINES: Record<
     ports.routerMetrics,
     "--executor-url",
     `http://${HOST}:${ports.executor}`,
+    "--workflows-url",
+    `http://${HOST}:${ports.workflows}`,
     "--internal-key-file",
     home.internalKey,
     "--preview-domain",
