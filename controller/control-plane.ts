@@ -90,6 +90,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     router,
     logs: options.logs,
     releases: { world: controller.world, live: controller.canaries, counters },
+    ...(workflows ? { workflows } : {}),
     log,
     namespaces: { scope: client.scope, labels: options.namespaceLabels ?? [] },
     archives: options.archiveRoutes,

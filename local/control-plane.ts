@@ -168,6 +168,7 @@ const ops = createOpsServer({
     },
   },
   releases: { world: controller.world, live: controller.canaries, counters },
+  workflows: workflowsApi,
   log,
   archives: (scope) => archiveRoutes(scope, { store, maxArchiveBytes }),
   notReady: () => controller.notReady(),
