@@ -21,6 +21,7 @@ import { watchFunctionWorld } from "./pins/function-world.ts";
 import { createPins } from "./pins/resolve-pins.ts";
 import { callbacksRoutes } from "./server/callbacks-route.ts";
 import { definitionsRoute } from "./server/definitions-route.ts";
+import { graphRoutes } from "./server/graph-routes.ts";
 import { runChanges } from "./server/run-changes.ts";
 import { runsRoutes } from "./server/runs-routes.ts";
 import { runsOf } from "./server/runs.ts";
@@ -155,6 +156,7 @@ function serviceParts(options: WorkflowServiceOptions, objects: ReturnType<typeo
       streamRoute(scope, deps);
       callbacksRoutes(scope, { tokens, payloads, deliver });
       definitionsRoute(scope, definitions);
+      graphRoutes(scope, { journal, definitions, runs, current });
     },
     work: async (redisUrl: string, signal: AbortSignal): Promise<void> => {
       const name = `${hostname()}-${randomUUID().slice(0, 8)}`;

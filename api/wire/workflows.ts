@@ -185,6 +185,7 @@ export const WaitQuery = z.object({
   timeoutMs: z.coerce.number().int().nonnegative().max(600_000).default(30_000),
 });
 export const GraphQuery = z.object({ format: z.enum(["mermaid", "svg"]).default("mermaid") });
+export type GraphQuery = z.infer<typeof GraphQuery>;
 
 /** Exactly one of `spec` and `archive`. */
 export const CheckDefinition = z.strictObject({
