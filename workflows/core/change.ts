@@ -12,6 +12,8 @@ export type NewLine = Omit<HistoryEntry, "seq" | "at">;
 export interface Circumstances {
   /** By the store's clock, never behind it: ms since 1970. */
   readonly now: number;
+  /** By the store's clock, never ahead of it: what is due by this is due. */
+  readonly passed: number;
   /** 0 ≤ x < 1. */
   readonly random: () => number;
   readonly actors: Readonly<Record<string, ActorFacts>>;

@@ -37,7 +37,7 @@ export function interpret(record: RunRecord, input: Input, around: Circumstances
     case "completed":
       return completed(record, input.token, input.outcome, around);
     case "timer":
-      return timerFired(record, input.token, around.now);
+      return timerFired(record, input.token, around.passed);
     case "waiting":
       return updated(record, input.token, (effect) => waiting(effect, around));
     case "heartbeat":
@@ -153,10 +153,10 @@ function valueOf(payload: Payload): Json {
   throw new Error(`Cannot feed payload ${payload.ref} to the machine: it has not been loaded`);
 }
 
-function timerFired(record: RunRecord, token: string, now: number): Decision {
+function timerFired(record: RunRecord, token: string, passed: number): Decision {
   const timer = record.timers[token];
   // A message may come before its time, by a clock that runs ahead: the table decides.
-  if (!timer || timer.dueAt > now) return { kind: "unchanged" };
+  if (!timer || timer.dueAt > passed) return { kind: "unchanged" };
   return {
     kind: "feed",
     record: { ...record, timers: without(record.timers, (it) => it.token === token) },
@@ -203,7 +203,7 @@ function terminated(record: RunRecord, reason: string, around: Circumstances): D
 }
 
 function deadline(record: RunRecord, around: Circumstances): Decision {
-  if (record.ending || record.deadlineAt === undefined || record.deadlineAt > around.now)
+  if (record.ending || record.deadlineAt === undefined || record.deadlineAt > around.passed)
     return { kind: "unchanged" };
   const error = {
     type: "Fission.Timeout",
@@ -214,7 +214,10 @@ function deadline(record: RunRecord, around: Circumstances): Decision {
 }
 
 /** What the clock alone makes happen by now, in the order in which it fell due: timers, effects that waited too long, the deadline. */
-export function overdue(record: RunRecord, { actors, now }: Circumstances): Input[] {
+export function overdue(
+  record: RunRecord,
+  { actors, passed }: Pick<Circumstances, "actors" | "passed">,
+): Input[] {
   const timers = Object.values(record.timers).map(({ token, dueAt }) => ({
     at: dueAt,
     input: { kind: "timer", token } as const,
@@ -229,7 +232,7 @@ export function overdue(record: RunRecord, { actors, now }: Circumstances): Inpu
       ? []
       : [{ at: record.deadlineAt, input: { kind: "deadline" } as const }];
   return [...timers, ...waits, ...end]
-    .filter(({ at }) => at <= now)
+    .filter(({ at }) => at <= passed)
     .sort((a, b) => a.at - b.at)
     .map(({ input }) => input);
 }

@@ -6,6 +6,7 @@ import {
   RUN_FORMAT,
   type RunKey,
   type RunRecord,
+  type RunStatus,
 } from "../core/run-record.ts";
 import type {
   Claim,
@@ -37,7 +38,15 @@ export interface MemoryJournalOptions {
   /** The store's clock: ms since 1970. */
   readonly now: () => number;
   readonly onCall?: (call: JournalCall) => Promise<void> | void;
+  /** Shared with other journals: several clients of one store. */
+  readonly store?: MemoryStore;
 }
+
+/** What lies in a journal in memory. */
+export interface MemoryStore {
+  readonly runs: Map<string, StoredRun>;
+}
+export const memoryStore = (): MemoryStore => ({ runs: new Map() });
 
 interface MapData {
   readonly items: string[];
@@ -48,11 +57,14 @@ interface MapData {
 
 interface StoredRun {
   readonly key: RunKey;
+  readonly partition: number;
   record: string;
+  version: number;
+  status: RunStatus;
   epoch: number;
   owner: string | undefined;
   leaseUntil: number;
-  readonly history: HistoryEntry[];
+  readonly history: string[];
   inbox: StoredMessage[];
   position: number;
   readonly seen: Set<string>;
@@ -62,7 +74,7 @@ interface StoredRun {
 
 /** Runs in this process's memory, as text, so that nothing is shared with the caller: for tests, and to say what a journal does. */
 export function memoryJournal(options: MemoryJournalOptions): Journal {
-  const runs = new Map<string, StoredRun>();
+  const { runs } = options.store ?? memoryStore();
   const now = options.now;
   const find = (key: RunKey): StoredRun | undefined => runs.get(address(key));
   const reaching: Reaching = async (call, act) => {
@@ -100,7 +112,7 @@ export function memoryJournal(options: MemoryJournalOptions): Journal {
     release: (lease) =>
       reaching({ operation: "release", key: lease.key, worker: lease.worker }, () => {
         const run = holder(find(lease.key), lease);
-        if (run) giveBack(run, now());
+        if (run) giveBack(run, parse(run), now());
       }),
     commit: (lease, commit) =>
       reaching({ operation: "commit", key: lease.key, worker: lease.worker }, () =>
@@ -109,10 +121,9 @@ export function memoryJournal(options: MemoryJournalOptions): Journal {
     reopen: (expectedVersion, record, history) =>
       reaching({ operation: "reopen", key: record.facts.key }, () => {
         const run = find(record.facts.key);
-        const before = run && parse(run);
-        if (!run || before?.version !== expectedVersion || before.status === "running") return "conflict";
+        if (run?.version !== expectedVersion || run.status === "running") return "conflict";
         write(run, { ...record, version: expectedVersion + 1 }, history, now());
-        giveBack(run, now());
+        giveBack(run, record, now());
         return "reopened";
       }),
     inbox: (lease) =>
@@ -126,14 +137,16 @@ export function memoryJournal(options: MemoryJournalOptions): Journal {
     now: () => reaching({ operation: "now" }, now),
     history: (key, from, limit) =>
       reaching({ operation: "history", key }, () =>
-        structuredClone((find(key)?.history ?? []).filter(({ seq }) => seq >= from).slice(0, limit)),
+        (find(key)?.history ?? [])
+          .slice(Math.max(0, from - 1), Math.max(0, from - 1) + limit)
+          .map(parseEntry),
       ),
     list: (filter) => reaching({ operation: "list" }, () => list([...runs.values()].map(parse), filter)),
     ...mapOperations(find, reaching),
     remove: (key) =>
       reaching({ operation: "remove", key }, () => {
         const run = find(key);
-        if (!run || parse(run).status === "running") return false;
+        if (!run || run.status === "running") return false;
         return runs.delete(address(key));
       }),
   };
@@ -175,13 +188,18 @@ const mapOperations = (
 const address = (key: RunKey): string => `${key.namespace}/${key.id}`;
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by `stored` and `write` alone
 const parse = (run: StoredRun): RunRecord => JSON.parse(run.record) as RunRecord;
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by `write` alone
+const parseEntry = (text: string): HistoryEntry => JSON.parse(text) as HistoryEntry;
 const holder = (run: StoredRun | undefined, lease: Lease): StoredRun | undefined =>
   run?.epoch === lease.epoch && run.owner === lease.worker ? run : undefined;
 
 function stored(record: RunRecord, history: readonly NewEntry[], now: number): StoredRun {
   const run: StoredRun = {
     key: record.facts.key,
+    partition: partitionOf(record.facts.key),
     record: "",
+    version: 0,
+    status: "running",
     epoch: 0,
     owner: undefined,
     leaseUntil: 0,
@@ -193,15 +211,17 @@ function stored(record: RunRecord, history: readonly NewEntry[], now: number): S
     dueAt: undefined,
   };
   write(run, { ...record, version: 1, startedAt: now }, history, now);
-  giveBack(run, now);
+  giveBack(run, record, now);
   return run;
 }
 
 function write(run: StoredRun, record: RunRecord, history: readonly NewEntry[], now: number): void {
   const finishedAt = record.status === "running" ? {} : { finishedAt: record.finishedAt ?? now };
   run.record = JSON.stringify({ ...record, updatedAt: now, ...finishedAt });
+  run.version = record.version;
+  run.status = record.status;
   for (const entry of history)
-    run.history.push({ ...structuredClone(entry), seq: run.history.length + 1, at: now });
+    run.history.push(JSON.stringify({ ...entry, seq: run.history.length + 1, at: now }));
 }
 
 function claim(
@@ -211,8 +231,8 @@ function claim(
   now: number,
 ): Claim | ClaimRefused {
   if (!run) return { kind: "unknown" };
+  if (run.status !== "running") return { kind: "finished" };
   const record = parse(run);
-  if (record.status !== "running") return { kind: "finished" };
   if (record.facts.format > RUN_FORMAT) return { kind: "newer-format" };
   if (run.owner !== undefined && run.leaseUntil > now) return { kind: "held", owner: run.owner };
   if (run.dueAt === undefined || run.dueAt > now) return { kind: "idle" };
@@ -232,35 +252,31 @@ function prolong(run: StoredRun, until: number): void {
   run.dueAt = until;
 }
 
-function giveBack(run: StoredRun, now: number): void {
-  const record = parse(run);
+function giveBack(run: StoredRun, record: RunRecord, now: number): void {
   run.owner = undefined;
   run.dueAt = record.status === "running" && run.inbox.length > 0 ? now : nextDueAt(record);
 }
 
 function commitTo(run: StoredRun | undefined, commit: Commit, now: number): Committed {
-  const before = run && parse(run);
-  if (!run || before?.version !== commit.expectedVersion || before.status !== "running")
-    return { kind: "conflict" };
+  if (run?.version !== commit.expectedVersion || run.status !== "running") return { kind: "conflict" };
   write(run, { ...commit.record, version: commit.expectedVersion + 1 }, commit.history, now);
   const ended = commit.record.status !== "running";
   run.inbox = ended ? [] : run.inbox.filter(({ position }) => !commit.taken.includes(position));
   for (const token of commit.closedMaps) run.maps.delete(token);
   if (ended) run.maps.clear();
   const waiting = run.inbox.length > 0;
-  if (ended || (commit.release && !waiting)) giveBack(run, now);
+  if (ended || (commit.release && !waiting)) giveBack(run, commit.record, now);
   return { kind: "committed", at: now, waiting };
 }
 
 function deliver(run: StoredRun | undefined, message: Message, now: number): Delivered {
   if (!run) return { kind: "unknown" };
-  const record = parse(run);
-  if (record.status !== "running") return { kind: "finished" };
+  if (run.status !== "running") return { kind: "finished" };
   const mark = dedupeMark(message);
   if (mark !== undefined && run.seen.has(mark)) return { kind: "duplicate" };
   if (isCommand(message) && run.inbox.some((waiting) => waiting.message.kind === message.kind))
     return { kind: "duplicate" };
-  const fault = unacceptable(record, message);
+  const fault = unacceptable(parse(run), message);
   if (fault !== undefined) return { kind: fault };
   if (mark !== undefined) run.seen.add(mark);
   run.position += 1;
@@ -279,10 +295,10 @@ function due(
   limit: number,
   now: number,
 ): { runs: readonly RunKey[]; nextAt: number | undefined } {
-  const waiting = [...runs]
-    .flatMap((run) => (run.dueAt === undefined ? [] : [{ key: run.key, dueAt: run.dueAt }]))
-    .filter(({ key }) => partitionOf(key) === partition)
-    .sort((a, b) => a.dueAt - b.dueAt);
+  const waiting: { readonly key: RunKey; readonly dueAt: number }[] = [];
+  for (const { key, dueAt, partition: where } of runs)
+    if (where === partition && dueAt !== undefined) waiting.push({ key, dueAt });
+  waiting.sort((a, b) => a.dueAt - b.dueAt);
   const ready = waiting.filter(({ dueAt }) => dueAt <= now).slice(0, limit);
   return { runs: ready.map(({ key }) => key), nextAt: waiting[ready.length]?.dueAt };
 }

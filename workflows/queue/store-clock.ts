@@ -6,6 +6,8 @@ import type { Journal } from "../journal/journal.ts";
  */
 export interface StoreClock {
   now(): number;
+  /** What has surely passed at the store: never ahead of its clock, behind by one round trip at most. What is due by it is not early. */
+  passed(): number;
   /** Asks the store. */
   sync(): Promise<void>;
 }
@@ -36,5 +38,9 @@ export async function storeClock(
     samples = [...(agrees ? samples : []), sample].slice(-KEPT_SAMPLES);
   };
   await sync();
-  return { sync, now: () => Math.ceil(monotonic() + Math.min(...samples.map(({ latest }) => latest))) };
+  return {
+    sync,
+    passed: () => Math.floor(monotonic() + Math.max(...samples.map(({ earliest }) => earliest))),
+    now: () => Math.ceil(monotonic() + Math.min(...samples.map(({ latest }) => latest))),
+  };
 }

@@ -29,14 +29,19 @@ export async function applyInputs(
   let change: Change = { record, history: [] };
   const take = async (step: (record: RunRecord, around: Circumstances) => Promise<Change>): Promise<void> => {
     if (change.record.status !== "running") return;
-    const around = { now: ports.clock.now(), random: ports.random, actors: definition.facts.actors };
+    const around = {
+      now: ports.clock.now(),
+      passed: ports.clock.passed(),
+      random: ports.random,
+      actors: definition.facts.actors,
+    };
     change = combine(change, await step(change.record, around));
   };
   if (record.snapshot === "" && !record.ending)
     await take((at, around) => begin(at, definition, around, ports));
   for (const input of inputs) await take((at, around) => applyInput(at, input, definition, around, ports));
   const { actors } = definition.facts;
-  for (const input of overdue(change.record, { now: ports.clock.now(), random: ports.random, actors }))
+  for (const input of overdue(change.record, { passed: ports.clock.passed(), actors }))
     await take((at, around) => applyInput(at, input, definition, around, ports));
   return change;
 }

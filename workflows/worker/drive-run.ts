@@ -113,17 +113,20 @@ class Driver implements RunDriver {
 
   /** The run ends with what its definition cannot be had for. */
   async #give(error: DefinitionError): Promise<void> {
-    const around = { now: this.#ports.clock.now(), random: this.#ports.random, actors: {} };
+    const { clock } = this.#ports;
+    const around = { now: clock.now(), passed: clock.passed(), random: this.#ports.random, actors: {} };
     if (!this.#record.ending) await this.#write(broken(this.#record, this.#record, error, around), []);
     await this.#ports.journal.release(this.lease);
   }
 
   /** Takes what there is, commits it, begins what is to begin. `false`: the run is out of hand. */
   async #round(definition: Definition): Promise<boolean> {
-    const [inputs, batch] = await this.#gather();
+    const [own, batch] = await this.#gather();
+    const inputs = [...own, ...batch.map(({ message }) => message)];
     const change = await this.#patiently("transition", () =>
       applyInputs(this.#record, inputs, definition, this.#ports),
     );
+    this.#running.taken(own);
     const changed = change.record !== this.#record || change.history.length > 0 || batch.length > 0;
     if (changed && (await this.#write(change, batch)) === "over") return false;
     this.#running.follow(this.#record, definition.facts.actors, this.#state === "driving");
@@ -143,7 +146,7 @@ class Driver implements RunDriver {
     const batch = this.#inbox.slice(0, MAX_BATCH);
     this.#nudged ||= this.#inbox.length > batch.length;
     this.#inbox = [];
-    return [[...own, ...batch.map(({ message }) => message)], batch];
+    return [own, batch];
   }
 
   async #write(change: Change, batch: readonly StoredMessage[]): Promise<"over" | "held"> {
@@ -200,7 +203,9 @@ class Driver implements RunDriver {
       const due = this.#dueAt(this.#record);
       const { clock } = this.#ports;
       const cancel =
-        due === undefined ? () => {} : clock.after(Math.max(0, due - clock.now()), () => this.#rouse());
+        due === undefined
+          ? () => {}
+          : clock.after(Math.max(0, Math.ceil(due - clock.passed())), () => this.#rouse());
       this.#rouse = () => {
         this.#rouse = () => {};
         cancel();

@@ -77,6 +77,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
 
 const workerClock = (clock: StoreClock): WorkerClock => ({
   now: () => clock.now(),
+  passed: () => clock.passed(),
   after: (delayMs, call) => {
     const handle = setTimeout(call, Math.min(delayMs, MAX_DELAY_MS));
     return () => clearTimeout(handle);

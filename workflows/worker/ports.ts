@@ -34,9 +34,10 @@ export interface Payloads {
   load(ref: string): Promise<Json>;
 }
 
-/** `now` is the store's clock and never behind it. */
+/** The store's clock: `now` is never behind it, `passed` never ahead of it. Limits are set by the one and due by the other, so that none is early. */
 export interface WorkerClock {
   now(): number;
+  passed(): number;
   /** Calls back once after `delayMs` or later; earlier is allowed for delays of more than a minute. Gives what takes it back. */
   after(delayMs: number, call: () => void): () => void;
 }

@@ -50,6 +50,7 @@ function world(
     },
     clock: {
       now: () => Date.now(),
+      passed: () => Date.now(),
       after: (delayMs, call) => {
         const timer = setTimeout(call, delayMs);
         return () => clearTimeout(timer);

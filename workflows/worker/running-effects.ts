@@ -13,11 +13,14 @@ import type { EffectCall, WorkerPorts } from "./ports.ts";
  * Invariants:
  * 1. An attempt begins only after the commit that holds its effect.
  * 2. An effect has at most one attempt under way here; its answer counts only while that attempt is the one.
+ * 3. An attempt that has answered is under way until its answer is taken: else a commit in between would begin it again.
  */
 export interface RunningEffects {
   /** Aborts what the record does not hold any more, and begins, if it may, what it holds and nobody has begun. */
   follow(record: RunRecord, actors: Readonly<Record<string, ActorFacts>>, mayBegin: boolean): void;
   has(token: string): boolean;
+  /** The answers of these are in the record now. */
+  taken(answers: readonly Input[]): void;
   abortAll(): void;
 }
 
@@ -25,6 +28,7 @@ interface Attempt {
   readonly effect: Effect;
   readonly abort: AbortController;
   readonly stopClock: () => void;
+  answered: boolean;
 }
 
 /** A fault of the platform's own, not of the step: tried again after this long. */
@@ -38,8 +42,8 @@ export function runningEffects(
   const attempts = new Map<string, Attempt>();
 
   const settle = (attempt: Attempt, input: Input): void => {
-    if (attempts.get(attempt.effect.token) !== attempt) return;
-    attempts.delete(attempt.effect.token);
+    if (attempts.get(attempt.effect.token) !== attempt || attempt.answered) return;
+    attempt.answered = true;
     attempt.stopClock();
     answer(input);
   };
@@ -60,7 +64,7 @@ export function runningEffects(
             abort.abort();
             settle(attempt, timedOut(effect, actor, endsAt));
           });
-    attempt = { effect, abort, stopClock };
+    attempt = { effect, abort, stopClock, answered: false };
     attempts.set(effect.token, attempt);
     const under = attempt;
     perform({ facts: record.facts, effect, actor, lease, endsAt }, abort.signal, ports).then(
@@ -84,6 +88,9 @@ export function runningEffects(
           begin(record, effect, actors[effect.actor]);
     },
     has: (token) => attempts.has(token),
+    taken: (answers) => {
+      for (const answer of answers) if ("token" in answer) attempts.delete(answer.token);
+    },
     abortAll: () => {
       for (const attempt of attempts.values()) drop(attempt);
     },
