@@ -54,6 +54,8 @@ export interface WorkflowService {
   /** Begins to watch, to listen and, once Redis is there, to work. Resolves with the port. */
   start(listen: { readonly host: string; readonly port: number }): Promise<number>;
   notReady(): string | undefined;
+  /** Runs in hand. */
+  held(): number;
   /** Gives all runs back; what is under way may end within `graceMs`. */
   stop(graceMs: number): Promise<void>;
 }
@@ -72,6 +74,7 @@ export function workflowService(options: WorkflowServiceOptions): WorkflowServic
   return {
     server,
     notReady,
+    held: () => parts.held(),
     start: async ({ host, port }) => {
       objects.start();
       await server.listen({ host, port });
@@ -163,6 +166,7 @@ function serviceParts(options: WorkflowServiceOptions, objects: ReturnType<typeo
       const ports = { journal, definitions, performer, payloads, deliver };
       engine = await startEngine({ ...ports, name, redisUrl, log, signal });
     },
+    held: (): number => engine?.held() ?? 0,
     stopWork: async (graceMs: number): Promise<void> => engine?.stop(graceMs),
   };
 }
