@@ -25,7 +25,7 @@ import { type CodeDefinition, codeDefinition } from "../workflows/definition/cod
 import type { Schema, SchemaInput, SchemaOutput } from "../workflows/definition/schema.ts";
 import { asStep, stepOf } from "../workflows/definition/step-logic.ts";
 import { parseDurationMs } from "../api/duration.ts";
-import type { Duration } from "./function-config.ts";
+import type { Cors, Duration, HttpMethod, Route } from "./function-config.ts";
 
 export type { Schema } from "../workflows/definition/schema.ts";
 export type { Duration } from "./function-config.ts";
@@ -174,6 +174,26 @@ export function compensate<Output, Input, Undone, UndoInput>(
   if (done?.facts.kind !== "function" || undoing?.facts.kind !== "function")
     throw new TypeError('compensate takes two steps made by fn("<function>")');
   return asStep(idle<Output, Input>(), { ...done, compensateWith: undo });
+}
+
+/** `export const config = {...}` of a workflow's file: read from the file's text, never executed, literals only. */
+export interface WorkflowConfig {
+  /** Name of the workflow; default: the name of its file or folder. */
+  name?: string | undefined;
+  /** Where a call starts a run; default: nowhere. */
+  route?: string | Route | (string | Route)[] | false | undefined;
+  /** How long such a call waits for the end of its run; default: it gets the run's address at once. */
+  wait?: Duration | undefined;
+  /** Methods of routes that name none; default POST. */
+  methods?: HttpMethod[] | undefined;
+  /** CORS of routes that name none. */
+  cors?: Cors | undefined;
+  /** Named export that is the workflow; default: the default export. */
+  export?: string | undefined;
+  /** Environment whose builder bundles it; default `deno`. */
+  environment?: string | undefined;
+  /** Whether the build fails on type errors. */
+  typeCheck?: boolean | undefined;
 }
 
 /** Milliseconds of a duration such as "3d" or "1h30m": for `after` and `delays`. */
