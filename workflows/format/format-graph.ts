@@ -18,8 +18,20 @@ function compound(key: string, path: string, { startAt, states }: Graph): GraphS
     initial: startAt,
     invokes: [],
     transitions: [],
-    states: Object.entries(states).map(([name, state]) => stateOf(name, under(name), state, under)),
+    states: inOrder({ startAt, states }).map(([name, state]) => stateOf(name, under(name), state, under)),
   };
+}
+
+/** States in the order in which they are come to, since a stored spec has lost that in which they were written. */
+function inOrder({ startAt, states }: Graph): (readonly [string, State])[] {
+  const names = new Set([startAt]);
+  for (const name of names)
+    for (const { targets } of edgesOf(states[name], (target) => target))
+      targets.forEach((target) => names.add(target));
+  return [...names, ...Object.keys(states).filter((name) => !names.has(name))].flatMap((name) => {
+    const state = states[name];
+    return state ? [[name, state] as const] : [];
+  });
 }
 
 function stateOf(key: string, path: string, state: State, under: (name: string) => string): GraphState {
@@ -66,7 +78,8 @@ function descriptionOf(state: State): string | undefined {
 }
 
 /** A transition without targets ends the graph that the state is in. */
-function edgesOf(state: State, under: (name: string) => string): Edge[] {
+function edgesOf(state: State | undefined, under: (name: string) => string): Edge[] {
+  if (!state) return [];
   const edge = (event: string, next: string | undefined, guard?: string): Edge => ({
     event,
     targets: next === undefined ? [] : [under(next)],

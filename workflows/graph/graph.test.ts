@@ -63,13 +63,13 @@ describe("the graph of a workflow", () => {
       fan_1_mail --> [*]
     }
   }
+  state "refused · Refused" as refused
   state "each · for each of $.items" as each {
     state "pack" as each_pack
     [*] --> each_pack
     each_pack --> [*]
   }
   state "end" as end_
-  state "refused · Refused" as refused
   [*] --> charge
   charge --> fan
   charge --> refused : error [CardDeclined]
