@@ -13,6 +13,7 @@ import { type SignedClient, signedClient } from "../net/signed-client.ts";
 import type { Message, RunKey } from "./core/run-record.ts";
 import type { DefinitionArchives } from "./definitions/definition-archives.ts";
 import { type DefinitionService, definitionService } from "./definitions/definition-service.ts";
+import { releaseRegularly } from "./definitions/release-definitions.ts";
 import { definitionHost } from "./host/definition-host.ts";
 import type { Delivered } from "./journal/journal.ts";
 import { redisJournal } from "./journal/redis-journal.ts";
@@ -165,6 +166,7 @@ function serviceParts(options: WorkflowServiceOptions, objects: ReturnType<typeo
       const name = `${hostname()}-${randomUUID().slice(0, 8)}`;
       const ports = { journal, definitions, performer, payloads, deliver };
       engine = await startEngine({ ...ports, name, redisUrl, log, signal });
+      void releaseRegularly({ journal, client, workflows: () => objects.workflows.list() }, log, signal);
     },
     held: (): number => engine?.held() ?? 0,
     stopWork: async (graceMs: number): Promise<void> => engine?.stop(graceMs),

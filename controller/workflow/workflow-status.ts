@@ -30,8 +30,23 @@ export function nextWorkflowStatus(
     ...before,
     observedGeneration: generation,
     ...(definition ? { definition } : {}),
+    ...heldAfter(before, definition),
     conditions: [...setConditions(before.conditions, [validated, ready], { generation, now })],
   };
+}
+
+const MAX_HELD = 256;
+
+/** A definition that is replaced is held from then on, until the workflow service finds that no run pins it any more. */
+function heldAfter(
+  before: WorkflowStatus,
+  definition: WorkflowStatus["definition"],
+): Pick<WorkflowStatus, "heldDefinitions"> {
+  const held = before.heldDefinitions ?? [];
+  const replaced = before.definition?.digest;
+  if (replaced === undefined || replaced === definition?.digest) return {};
+  const others = held.filter((digest) => digest !== definition?.digest && digest !== replaced);
+  return { heldDefinitions: [...others, replaced].slice(-MAX_HELD) };
 }
 
 function definitionOf(workflow: Workflow, progress: Progress): WorkflowStatus["definition"] {
