@@ -1,10 +1,4 @@
-import type {
-  Action,
-  DefinitionError,
-  ErrorFacts,
-  MachineEvent,
-  Transition,
-} from "../definition/definition.ts";
+import type { Action, ErrorFacts, MachineEvent, Transition } from "../definition/definition.ts";
 import { type Change, type Circumstances, type NewLine, without } from "./change.ts";
 import { accepts } from "./delivery-rules.ts";
 import { cancelChildren, end, line } from "./ending.ts";
@@ -18,6 +12,10 @@ export function advance(
   transition: Transition,
   around: Circumstances,
 ): Change {
+  if (transition.snapshot.length > MAX_SNAPSHOT_CHARS) {
+    const message = `Cannot store the workflow's context: its snapshot has ${transition.snapshot.length} characters, at most ${MAX_SNAPSHOT_CHARS} are allowed`;
+    return broken(record, before, { code: "context_too_large", message }, around);
+  }
   const number = record.transition + 1;
   const start: Change = {
     record: {
@@ -54,6 +52,8 @@ export function advance(
   return combine(acted, ended);
 }
 
+/** It is written with every commit: large values belong into payloads that steps hand on, not into the context. */
+const MAX_SNAPSHOT_CHARS = 16 * 2 ** 20;
 const NAMELESS: ErrorFacts = {
   type: "Fission.Failed",
   message: "The machine ended in an error that it did not name",
@@ -69,11 +69,11 @@ export const combine = (first: Change, second: Change): Change => ({
   history: [...first.history, ...second.history],
 });
 
-/** The definition could not answer, for good: the run ends with what it said. */
+/** The run cannot go on, for good: its definition does not answer, or what it holds cannot be stored. `error`: a code with its message. */
 export function broken(
   record: RunRecord,
   before: RunRecord,
-  error: DefinitionError,
+  error: { readonly code: string; readonly message: string },
   around: Circumstances,
 ): Change {
   return failed(record, before, { type: error.code, message: error.message }, around);

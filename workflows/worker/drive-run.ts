@@ -1,9 +1,10 @@
+import { PlatformError } from "../../api/errors.ts";
 import { broken } from "../core/advance.ts";
 import type { Change } from "../core/change.ts";
 import type { Input } from "../core/interpret.ts";
 import { nextDueAt } from "../core/next-due.ts";
 import type { RunRecord } from "../core/run-record.ts";
-import { type Definition, DefinitionError } from "../definition/definition.ts";
+import { type ActorFacts, type Definition, DefinitionError } from "../definition/definition.ts";
 import type { Claim, Lease, StoredMessage } from "../journal/journal.ts";
 import { applyInputs } from "./apply-inputs.ts";
 import { commitUntilAnswered } from "./commit-until-answered.ts";
@@ -53,6 +54,7 @@ class Driver implements RunDriver {
   #inbox: readonly StoredMessage[];
   #answers: Input[] = [];
   #nudged = false;
+  #actors: Readonly<Record<string, ActorFacts>> = {};
   #state: "driving" | "stopping" | "aborted" | "lost" = "driving";
   #rouse = (): void => {};
 
@@ -107,6 +109,7 @@ class Driver implements RunDriver {
   async #drive(): Promise<void> {
     const definition = await this.#patiently("definition", () => definitionOf(this.#record, this.#ports));
     if (definition instanceof DefinitionError) return this.#give(definition);
+    this.#actors = definition.facts.actors;
     while (await this.#round(definition))
       if (!this.#nudged && this.#answers.length === 0) await this.#sleep();
   }
@@ -129,7 +132,7 @@ class Driver implements RunDriver {
     this.#running.taken(own);
     const changed = change.record !== this.#record || change.history.length > 0 || batch.length > 0;
     if (changed && (await this.#write(change, batch)) === "over") return false;
-    this.#running.follow(this.#record, definition.facts.actors, this.#state === "driving");
+    this.#running.follow(this.#record, this.#actors, this.#state === "driving");
     if (changed || this.#nudged || this.#answers.length > 0 || !this.#mayPark(this.#record)) return true;
     await this.#ports.journal.release(this.lease);
     this.#ports.onParked(this.lease.key, nextDueAt(this.#record));
@@ -152,7 +155,7 @@ class Driver implements RunDriver {
   async #write(change: Change, batch: readonly StoredMessage[]): Promise<"over" | "held"> {
     const { journal, payloads } = this.#ports;
     const before = this.#record;
-    const stored = await this.#patiently("payloads", () => storePayloads(change, payloads));
+    const stored = await this.#patiently("payloads", () => this.#storable(change));
     const items = await this.#patiently("items", () =>
       storeItems(before, stored.record, this.lease, journal, payloads),
     );
@@ -175,6 +178,18 @@ class Driver implements RunDriver {
     else if (!release || answer.waiting) this.#nudged ||= answer.waiting;
     else this.#ports.onParked(this.lease.key, nextDueAt(this.#record));
     return this.#record.status !== "running" || (release && !answer.waiting) ? "over" : "held";
+  }
+
+  /** What is too large for the store ends the run: it would be so at every further try. */
+  async #storable(change: Change): Promise<Change> {
+    const { payloads, clock, random } = this.#ports;
+    try {
+      return await storePayloads(change, payloads);
+    } catch (error) {
+      if (!(error instanceof PlatformError) || error.code !== "payload_too_large") throw error;
+      const around = { now: clock.now(), passed: clock.passed(), random, actors: this.#actors };
+      return broken(this.#record, this.#record, error, around);
+    }
   }
 
   #held(): boolean {
