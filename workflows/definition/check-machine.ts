@@ -1,5 +1,7 @@
 import type { AnyStateMachine, AnyStateNode } from "xstate";
-import { actorLogics, childrenOf, nodesOf, sourceOf, transitionsOf } from "./machine-facts.ts";
+import { checkActions } from "./check-actions.ts";
+import { actorLogics, childrenOf, nodesOf, placeOf, sourceOf, transitionsOf } from "./machine-facts.ts";
+import { jsonFault } from "./json-fault.ts";
 import { stepOf } from "./step-logic.ts";
 
 /** Something that keeps a definition from being run. */
@@ -18,6 +20,7 @@ export type ProblemCode =
   | "unknown_guard"
   | "unknown_action"
   | "missing_id"
+  | "shared_id"
   | "code_actor"
   | "spawn_in_assign"
   | "context_not_json"
@@ -25,11 +28,16 @@ export type ProblemCode =
 
 /** All that can be said to be wrong with a machine without running it. */
 export function checkMachine(machine: AnyStateMachine): readonly Problem[] {
-  return [...unreachableStates(machine), ...missingFinal(machine), ...actorProblems(machine)];
+  return [
+    ...unreachableStates(machine),
+    ...missingFinal(machine),
+    ...actorProblems(machine),
+    ...compensationProblems(machine),
+    ...sharedIds(machine),
+    ...checkActions(machine),
+    ...contextProblems(machine),
+  ];
 }
-
-export const placeOf = (node: AnyStateNode): string =>
-  node.path.length === 0 ? node.id : node.path.join(".");
 
 function unreachableStates(machine: AnyStateMachine): Problem[] {
   const reached = new Set<AnyStateNode>();
@@ -108,4 +116,51 @@ function actorProblems(machine: AnyStateMachine): Problem[] {
     });
   }
   return problems;
+}
+
+function compensationProblems(machine: AnyStateMachine): Problem[] {
+  const logics = actorLogics(machine);
+  return [...logics].flatMap(([name, logic]): Problem[] => {
+    const facts = stepOf(logic)?.facts;
+    const undo = facts?.kind === "function" ? facts.compensation : undefined;
+    if (undo === undefined || stepOf(logics.get(undo))?.facts.kind === "function") return [];
+    const message = `Step "${name}" is compensated by "${undo}", which is no fn(…) in setup({ actors })`;
+    return [{ code: "unknown_actor", place: `actors.${name}.compensate`, message }];
+  });
+}
+
+/** Two children of one id would be taken for each other while both of their states are active. */
+function sharedIds(machine: AnyStateMachine): Problem[] {
+  const seen = new Map<string, AnyStateNode[]>();
+  const problems: Problem[] = [];
+  for (const node of nodesOf(machine.root))
+    for (const [at, { id }] of node.invoke.entries()) {
+      const others = seen.get(id) ?? [];
+      const other = others.find((one) => one === node || activeTogether(one, node));
+      if (other)
+        problems.push({
+          code: "shared_id",
+          place: `${placeOf(node)}.invoke[${at}]`,
+          message: `State "${placeOf(node)}" invokes with the id "${id}", as does "${placeOf(other)}", which may be active at the same time`,
+        });
+      seen.set(id, [...others, node]);
+    }
+  return problems;
+}
+
+function activeTogether(a: AnyStateNode, b: AnyStateNode): boolean {
+  const above = (node: AnyStateNode): AnyStateNode[] =>
+    node.parent ? [node, ...above(node.parent)] : [node];
+  const chain = above(a);
+  const shared = above(b).find((node) => chain.includes(node));
+  return shared === a || shared === b || shared?.type === "parallel";
+}
+
+/** A context that is written down can be looked at; one that is made from the input is looked at when it was made. */
+function contextProblems(machine: AnyStateMachine): Problem[] {
+  const context: unknown = machine.config.context;
+  if (typeof context !== "object" || context === null) return [];
+  const fault = jsonFault(context, "context");
+  if (fault === undefined) return [];
+  return [{ code: "context_not_json", place: "context", message: `The context cannot be stored: ${fault}` }];
 }

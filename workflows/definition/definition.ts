@@ -131,6 +131,8 @@ export interface ErrorFacts {
   /** Class of the error, e.g. `Fission.Timeout`, or the name that the function gave. */
   readonly type: string;
   readonly message: string;
+  /** Trying again would not help, whatever class it is of: a function answered 4xx. Retried only by a rule that names the class. */
+  readonly permanent?: boolean;
 }
 
 /**

@@ -30,6 +30,10 @@ export const childrenOf = (node: AnyStateNode): AnyStateNode[] => Object.values(
 /** The name of the actor that an `invoke` starts; XState gives one to logic that is written in place. */
 export const sourceOf = ({ src }: { readonly src: unknown }): string => (typeof src === "string" ? src : "");
 
+/** A state as messages name it: its path from the root, or the machine's id. */
+export const placeOf = (node: AnyStateNode): string =>
+  node.path.length === 0 ? node.id : node.path.join(".");
+
 /** A node and all below it. */
 export const nodesOf = (node: AnyStateNode): AnyStateNode[] => [node, ...childrenOf(node).flatMap(nodesOf)];
 
