@@ -1,12 +1,15 @@
 // Import directions (docs/architecture.md): a folder may import only what is listed for it, and itself.
 const ALLOWED = {
   api: [],
-  sdk: ["api"],
+  // What a workflow is bundled with is what the engine speaks to.
+  sdk: ["api", "workflows/definition"],
   kube: ["api", "net"],
   net: ["api"],
   localkube: [],
   controller: ["api", "kube", "net"],
-  cli: ["api", "kube", "net"],
+  workflows: ["api", "kube", "net"],
+  // Checks and draws workflows on the user's machine, as the platform does.
+  cli: ["api", "kube", "net", "workflows/format", "workflows/graph"],
   "env-images/deno": ["api"],
   // Runs on Node: reads archives and settings with the platform's own modules.
   "env-images/builder": ["api", "net"],
@@ -36,12 +39,19 @@ export default {
   forbidden: [
     ...Object.entries(ALLOWED).map(foldersRule),
     ...ENGINE_PARTS.map(engineRule),
+    {
+      name: "workflows/core imports itself and the definition's types",
+      severity: "error",
+      from: { path: "^workflows/core/", pathNot: TESTS },
+      to: { pathNot: "^workflows/(core|definition)/" },
+    },
     { name: "nothing imports tests", severity: "error", from: { pathNot: TESTS }, to: { path: TESTS } },
   ],
   options: {
     doNotFollow: { path: "node_modules" },
     exclude: { path: "(^|/)(dist|fixtures|\\.isotope)/" },
-    includeOnly: "^(api|sdk|kube|net|localkube|controller|engine|cli|local|env-images|scripts|test)/",
+    includeOnly:
+      "^(api|sdk|kube|net|localkube|controller|engine|workflows|cli|local|env-images|scripts|test)/",
     parser: "swc",
     enhancedResolveOptions: { extensions: [".ts", ".mjs", ".js"] },
   },

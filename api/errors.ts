@@ -1,40 +1,11 @@
+import { type ErrorEntry, errorEntry as entry } from "./error-entry.ts";
+import { WORKFLOW_ERRORS } from "./workflow-errors.ts";
+
 /**
  * Every error that a user of the platform can meet over HTTP, once. Docs (`docs/reference/errors.md`) are generated from
  * this table, and a test proves that no code is used that is not here and none is here that is not used.
  * Codes are never reused for another meaning.
  */
-export type ErrorComponent =
-  | "router"
-  | "executor"
-  | "fetcher"
-  | "function"
-  | "timeout"
-  | "builder"
-  | "storage"
-  | "controller";
-
-export interface ErrorEntry {
-  readonly status: number;
-  readonly component: ErrorComponent;
-  /** Who must act: the caller, the function's author, or the operator of the platform. */
-  readonly fault: "caller" | "function" | "platform";
-  /** Whether the same request may succeed later; such replies carry `Retry-After`. */
-  readonly retry: boolean;
-  /** One sentence, for the docs and for the reply's message. */
-  readonly meaning: string;
-  /** What to do about it. */
-  readonly remedy: string;
-}
-
-const entry = (
-  status: number,
-  component: ErrorComponent,
-  fault: ErrorEntry["fault"],
-  retry: boolean,
-  meaning: string,
-  remedy: string,
-): ErrorEntry => ({ status, component, fault, retry, meaning, remedy });
-
 export const ERRORS = {
   bad_request: entry(
     400,
@@ -367,6 +338,7 @@ export const ERRORS = {
     "No builder pod became ready, or the registry cannot be reached.",
     "Retry with `isotope pkg rebuild`.",
   ),
+  ...WORKFLOW_ERRORS,
   internal: entry(
     503,
     "controller",

@@ -20,10 +20,12 @@ const isDuration = (value: string): boolean => {
 };
 
 /** Seconds, or a duration such as "30s" or "5m". */
-const Duration = z.union([
+export const ConfigDuration = z.union([
   z.number().positive(),
   z.string().refine(isDuration, "must be a duration such as 30s, 5m or 1h30m"),
 ]);
+
+const Duration = ConfigDuration;
 
 const Methods = z.array(z.enum(HTTP_METHODS)).min(1);
 

@@ -17,6 +17,19 @@ export const HEADER_REFUSED = "x-isotope-refused";
 /** Pod → router: set on a reply that the runtime made itself (handler threw, deadline, load error): the error code. */
 export const HEADER_ERROR_CODE = "x-isotope-error";
 
+/** What makes repeated calls one: the same for all attempts. */
+export const HEADER_IDEMPOTENCY_KEY = "idempotency-key";
+/** Signed caller → router: keep the answer to this `Idempotency-Key` for so many seconds, and answer with it when the key comes again. */
+export const HEADER_FIRST_ANSWER = "x-isotope-first-answer";
+/** Router → signed caller: `true` when the answer is the one of an earlier call of the same key. */
+export const HEADER_REPLAYED = "x-isotope-replayed";
+/** Workflow engine → function: how often this step was begun, from 1. Its `Idempotency-Key` stays the same. */
+export const HEADER_ATTEMPT = "x-isotope-attempt";
+/** Workflow engine → function: `<namespace>/<id>` of the run. */
+export const HEADER_RUN = "x-isotope-run";
+/** Workflow engine → function: the one-time token for the step's result or heartbeats, where the step waits for a callback. */
+export const HEADER_CALLBACK_TOKEN = "x-isotope-callback-token";
+
 /** Why a pod refused a request before running anything. */
 export const POD_REFUSALS = ["busy", "wrong-pod", "wrong-revision", "retired", "not-specialised"] as const;
 export type PodRefusal = (typeof POD_REFUSALS)[number];

@@ -56,5 +56,7 @@ export const HEADER_VERSION = "x-isotope-version";
 export const COOKIE_VERSION = "isotope-version";
 /** On a FunctionAlias: code was deployed, or is about to be, that has got no traffic yet. Taken away when it is released. */
 export const ANNOTATION_UNRELEASED = "isotope.dev/unreleased";
+/** On an HTTPTrigger of a workflow: how long a call waits for the end of its run, e.g. `30s`; default 0s: it gets the run's address. */
+export const ANNOTATION_WORKFLOW_WAIT = "isotope.dev/workflow-wait";
 /** On a CanaryConfig: `pause`, `resume`, `promote`, `abort` or `retry`; removed when it was obeyed. */
 export const ANNOTATION_CANARY_COMMAND = "isotope.dev/canary-command";

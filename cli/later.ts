@@ -3,7 +3,7 @@ import { ownVersion } from "./version.ts";
 
 /** Words of the reference system's CLI that will mean something here, but do not yet. */
 const NOUNS = new Set(
-  "dlq mqtrigger mqt plugin plugins state support tenant timetrigger tt timer token topic topics watch w workflow wf console run".split(
+  "dlq mqtrigger mqt plugin plugins state support tenant timetrigger tt timer token topic topics watch w console run".split(
     " ",
   ),
 );

@@ -2,7 +2,7 @@ import { KubeError } from "../kube/kube-error.ts";
 import { CliError, type Command, type CommandInput, type GlobalValues, UsageError } from "./command.ts";
 import { COMMANDS, NOUNS } from "./commands/index.ts";
 import { createContext, type Surroundings } from "./context.ts";
-import { commandHelp, commandName, nounHelp, programHelp } from "./help.ts";
+import { commandHelp, commandName, type Noun, nounHelp, programHelp } from "./help.ts";
 import { laterWord } from "./later.ts";
 import { parseCommandLine, requireComplete } from "./parse-flags.ts";
 import { didYouMean } from "./suggest.ts";
@@ -31,7 +31,9 @@ function choose(argv: readonly string[]): Chosen | { help: string } {
     (command) => command.noun === "" && (command.verb === first || command.aliases?.includes(first)),
   );
   if (plain) return { command: plain, args: argv.slice(1) };
-  const noun = NOUNS.find(({ name, aliases }) => name === first || aliases.includes(first));
+  const noun = nounOf(first);
+  const inner = noun && second !== undefined ? nounOf(`${noun.name} ${second}`) : undefined;
+  if (inner) return chooseVerb(inner, argv.slice(2));
   if (!noun) {
     const later = laterWord(first);
     if (later) throw later;
@@ -41,17 +43,23 @@ function choose(argv: readonly string[]): Chosen | { help: string } {
     ];
     throw new UsageError(`unknown command "${first}"${didYouMean(first, words)}`);
   }
+  return chooseVerb(noun, argv.slice(1));
+}
+
+const nounOf = (words: string): Noun | undefined =>
+  NOUNS.find(({ name, aliases }) => name === words || aliases.includes(words));
+
+function chooseVerb(noun: Noun, [word, ...args]: readonly string[]): Chosen | { help: string } {
+  if (word === undefined || word === "--help" || word === "-h") return { help: nounHelp(noun, COMMANDS) };
   const verbs = COMMANDS.filter((command) => command.noun === noun.name);
-  if (second === undefined || second === "--help" || second === "-h")
-    return { help: nounHelp(noun, COMMANDS) };
-  const command = verbs.find(({ verb, aliases }) => verb === second || aliases?.includes(second));
+  const command = verbs.find(({ verb, aliases }) => verb === word || aliases?.includes(word));
   if (!command) {
-    const later = laterWord(`${noun.name} ${second}`);
+    const later = laterWord(`${noun.name} ${word}`);
     if (later) throw later;
     const words = verbs.flatMap(({ verb, aliases }) => [verb, ...(aliases ?? [])]);
-    throw new UsageError(`unknown verb "${second}" for ${noun.name}${didYouMean(second, words)}`);
+    throw new UsageError(`unknown verb "${word}" for ${noun.name}${didYouMean(word, words)}`);
   }
-  return { command, args: argv.slice(2) };
+  return { command, args };
 }
 
 const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error));

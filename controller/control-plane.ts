@@ -11,6 +11,7 @@ import type { LogReader } from "./ops/logs-route.ts";
 import { type ProbedComponent, probeComponents } from "./ops/probe.ts";
 import { createOpsServer } from "./ops/server.ts";
 import { type PodBook, watchPods } from "./pods.ts";
+import { definitionChecker, workflowsClient } from "./workflow/workflows-client.ts";
 
 /** The receiver's identity of the router's internal listener. */
 const ROUTER_AUDIENCE = "router-internal";
@@ -21,13 +22,15 @@ export interface ControlPlaneOptions {
   readonly log: Log;
   readonly version: string;
   /** The reconcilers' part: archive store, builder, limits. */
-  readonly controller: Omit<ControllerOptions, "client" | "log" | "canary">;
+  readonly controller: Omit<ControllerOptions, "client" | "log" | "canary" | "checkDefinition">;
   /** Origin of the router's internal listener, e.g. `http://127.0.0.1:8889`. */
   readonly routerInternalUrl: string;
   /** Every address of its host is a router's internal listener, e.g. `http://router-peers:8889`. */
   readonly routerPeers: string;
   /** Origin of the executor's API. */
   readonly executorUrl: string;
+  /** Origin of the workflow service; absent: there is none. */
+  readonly workflowsUrl?: string;
   readonly logs: LogReader;
   /** Registers the archive store's routes. */
   readonly archiveRoutes: (scope: FastifyInstance) => void;
@@ -63,7 +66,15 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     unavailable: "executor_unavailable",
   });
   const canary = { counters, warm: warmPods(executor) };
-  const controller = createController({ ...options.controller, client, log, canary });
+  const workflows =
+    options.workflowsUrl === undefined ? undefined : workflowsClient(options.keys, options.workflowsUrl);
+  const controller = createController({
+    ...options.controller,
+    client,
+    log,
+    canary,
+    ...(workflows ? { checkDefinition: definitionChecker(workflows) } : {}),
+  });
   const pods = watchPods(client, (error, failures) => {
     if (failures === 1 || failures % 20 === 0)
       log.warn("Cannot watch pods; trying again", { failures, error });
@@ -79,6 +90,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     router,
     logs: options.logs,
     releases: { world: controller.world, live: controller.canaries, counters },
+    ...(workflows ? { workflows } : {}),
     log,
     namespaces: { scope: client.scope, labels: options.namespaceLabels ?? [] },
     archives: options.archiveRoutes,
@@ -116,7 +128,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     stop: async () => {
       await app.close();
       await Promise.all([controller.stop(), pods.stop()]);
-      await Promise.all([router.close(), counters.close(), executor.close()]);
+      await Promise.all([router.close(), counters.close(), executor.close(), workflows?.close()]);
     },
   };
 }

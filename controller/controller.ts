@@ -21,6 +21,7 @@ import { watchLaterKinds } from "./later-kinds.ts";
 import type { Archives, PackageBuilder } from "./package/ports.ts";
 import { packageReconciler, watchPackages } from "./package/reconcile.ts";
 import { releaseLoops } from "./release-loops.ts";
+import { type DefinitionChecker, watchWorkflows, workflowReconcile } from "./workflow/reconcile.ts";
 import { openWorld, type World } from "./world.ts";
 
 export interface ControllerOptions {
@@ -41,6 +42,8 @@ export interface ControllerOptions {
   canary?: CanaryOptions;
   /** How triggers are offered outside the cluster; absent: not at all. */
   exposure?: ExposureSettings;
+  /** The workflow service; absent: Workflows wait for one. */
+  checkDefinition?: DefinitionChecker;
 }
 
 /** The reconcilers of all kinds, over shared local copies of the objects. */
@@ -110,6 +113,7 @@ export function createController(options: ControllerOptions): Controller {
   const environmentLoop = loop("Environment", environmentReconcile(context), 2);
   const exposure = options.exposure && exposureKeeper(client, options.exposure, onWatchError);
   const triggerLoop = loop("HTTPTrigger", triggerReconcile(context, exposure), 8);
+  const workflowLoop = loop("Workflow", workflowReconcile(context, options.checkDefinition), 4);
   const canaries = canaryLoop(context, options.canary, loop);
   const namespaces = functionNamespaces({ client, kit: options.namespaceKit ?? [], log, now });
   const namespaceLoop = loop("Namespace", namespaces.reconcile, 4);
@@ -120,12 +124,14 @@ export function createController(options: ControllerOptions): Controller {
     triggerLoop,
     ...releaseLoops(context, options.archives, loop),
     ...canaries.loops,
+    workflowLoop,
     namespaceLoop,
   ];
   watchPackages(world, packageLoop.queue.add);
   watchFunctions(world, functionLoop.queue.add);
   watchEnvironments(world, environmentLoop.queue.add);
   watchTriggers(world, triggerLoop.queue.add);
+  watchWorkflows(world, workflowLoop.queue.add);
   exposure?.watch(triggerLoop.queue.add);
   const later = watchLaterKinds({ client, log, now }, onWatchError);
   let stopped = false;

@@ -7,6 +7,7 @@ import type {
   FunctionVersion,
   HTTPTrigger,
   Package,
+  Workflow,
 } from "../api/kinds/index.ts";
 import { claimShape, routeClaims } from "../api/routes.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -20,6 +21,7 @@ import {
   FUNCTIONS,
   HTTP_TRIGGERS,
   PACKAGES,
+  WORKFLOWS,
 } from "../kube/kinds.ts";
 import type { KubeObject } from "../kube/object.ts";
 import { resourceType } from "../kube/resource.ts";
@@ -39,6 +41,7 @@ export interface World {
   readonly versions: Informer<FunctionVersion>;
   readonly aliases: Informer<FunctionAlias>;
   readonly canaries: Informer<CanaryConfig>;
+  readonly workflows: Informer<Workflow>;
   readonly secrets: Informer<DataObject>;
   readonly configMaps: Informer<DataObject>;
   start(): void;
@@ -90,6 +93,10 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
       indexes: { [BY_FUNCTION]: (alias) => inNamespace(alias, [alias.spec.functionName]) },
     }),
     canaries: open({ type: CANARY_CONFIGS }),
+    workflows: open({
+      type: WORKFLOWS,
+      indexes: { [BY_PACKAGE]: (workflow) => inNamespace(workflow, [workflow.spec.package?.name]) },
+    }),
     secrets: open<DataObject>({
       type: resourceType("v1", SECRETS.kind, SECRETS.plural),
       transform: metadataOnly,
@@ -118,6 +125,7 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
 /** Names of the functions that a trigger calls. */
 export function functionNames(trigger: HTTPTrigger): string[] {
   const { type, name, functionweights } = trigger.spec.functionref;
+  if (type === "workflow") return [];
   return type === "function-weights" ? Object.keys(functionweights ?? {}) : [name];
 }
 

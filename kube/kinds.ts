@@ -8,6 +8,8 @@ import {
   type HTTPTrigger,
   type KindDefinition,
   type Package,
+  type Workflow,
+  type WorkflowRun,
 } from "../api/kinds/index.ts";
 import { API_GROUP_VERSION } from "../api/names.ts";
 import type { KubeObject } from "./object.ts";
@@ -28,6 +30,8 @@ export const FUNCTION_ALIASES = resourceType<FunctionAlias>(
   "FunctionAlias",
   "functionaliases",
 );
+export const WORKFLOWS = resourceType<Workflow>(API_GROUP_VERSION, "Workflow", "workflows");
+export const WORKFLOW_RUNS = resourceType<WorkflowRun>(API_GROUP_VERSION, "WorkflowRun", "workflowruns");
 
 /** Any of the platform's kinds, for code that treats them alike. */
 export interface PlatformObject extends KubeObject {

@@ -88,6 +88,8 @@ const COMMAND_LINES: Record<
     ports.routerMetrics,
     "--executor-url",
     `http://${HOST}:${ports.executor}`,
+    "--workflows-url",
+    `http://${HOST}:${ports.workflows}`,
     "--internal-key-file",
     home.internalKey,
     "--preview-domain",
@@ -135,6 +137,7 @@ export function childSpec(name: ProcessName, plan: Plan): ChildSpec {
     extra.ISOTOPE_REDIS_URL = redisUrl(secrets, ports.redis);
     extra.ISOTOPE_FUNCTIONS_REDIS_URL = functionsRedisUrl(secrets, ports.redis);
   }
+  if (name === "router" && redisServer) extra.ISOTOPE_ROUTER_REDIS_URL = redisUrl(secrets, ports.redis);
   return {
     ...common,
     command: process.execPath,

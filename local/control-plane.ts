@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { routerCounters } from "../controller/canary/router-counters.ts";
 import { warmPods } from "../controller/canary/warm-pods.ts";
+import { definitionChecker, workflowsClient } from "../controller/workflow/workflows-client.ts";
 import { createController } from "../controller/controller.ts";
 import { kubeAuthenticator } from "../controller/ops/authenticate.ts";
 import { createOpsServer } from "../controller/ops/server.ts";
@@ -27,7 +28,10 @@ import { keyRingFromFile } from "../net/keys.ts";
 import { processLog } from "../net/log.ts";
 import { parseSettings } from "../net/settings.ts";
 import { signedClient } from "../net/signed-client.ts";
+import { localArchives } from "../workflows/definitions/definition-archives.ts";
+import { workflowService } from "../workflows/workflow-service.ts";
 import { bootstrap } from "./bootstrap.ts";
+import { denoBinary } from "./child-specs.ts";
 import { componentHealth } from "./component-health.ts";
 import { openHome } from "./home.ts";
 import { portsFrom } from "./ports.ts";
@@ -47,6 +51,7 @@ const BUILDER_READY_MS = 60_000;
 const BUILDS_AT_ONCE = 2;
 const WARM_BUILDERS_AFTER_MS = 3_000;
 const DRAIN_DEADLINE_MS = 20_000;
+const WORKFLOW_GRACE_MS = 5_000;
 const KUBERNETES_READY_MS = 60_000;
 /** What a warm pod takes, with some room for what its function holds. */
 const POD_BYTES = 64 * 2 ** 20;
@@ -83,6 +88,7 @@ const executorApi = signedClient({
   audience: "executor",
   unavailable: "executor_unavailable",
 });
+const workflowsApi = workflowsClient(keys, `http://${HOST}:${ports.workflows}`);
 const controller = createController({
   client,
   archives: store,
@@ -90,6 +96,17 @@ const controller = createController({
   log,
   maxArchiveBytes,
   canary: { counters, warm: warmPods(executorApi) },
+  checkDefinition: definitionChecker(workflowsApi),
+});
+const workflows = workflowService({
+  client,
+  keys,
+  log: processLog("workflows"),
+  redisUrl: process.env.ISOTOPE_REDIS_URL,
+  routerInternalUrl: `http://${HOST}:${ports.routerInternal}`,
+  archives: localArchives(store, maxArchiveBytes),
+  deno: denoBinary(),
+  denoDir: join(home.root, "deno"),
 });
 const executor = createExecutorProcess({
   client,
@@ -151,6 +168,7 @@ const ops = createOpsServer({
     },
   },
   releases: { world: controller.world, live: controller.canaries, counters },
+  workflows: workflowsApi,
   log,
   archives: (scope) => archiveRoutes(scope, { store, maxArchiveBytes }),
   notReady: () => controller.notReady(),
@@ -168,6 +186,7 @@ await bootstrap(client, process.env.ISOTOPE_FUNCTIONS_REDIS_URL);
 pods.start();
 controller.start();
 await executor.start();
+await workflows.start({ host: HOST, port: ports.workflows });
 await ops.listen({ host: HOST, port: ports.ops });
 void pods.synced.then(() => collector.start());
 void warmBuilders({
@@ -197,6 +216,7 @@ drainOnSignal({
   deadlineMs: DRAIN_DEADLINE_MS,
   steps: [
     { name: "operations API", stop: () => ops.close() },
+    { name: "workflows", stop: () => workflows.stop(WORKFLOW_GRACE_MS) },
     { name: "executor", stop: () => executor.stop() },
     { name: "controller", stop: () => controller.stop() },
     { name: "builder", stop: () => builder.close() },
@@ -212,7 +232,7 @@ drainOnSignal({
     {
       name: "clients",
       stop: async () => {
-        await Promise.all([router.close(), counters.close(), executorApi.close()]);
+        await Promise.all([router.close(), counters.close(), executorApi.close(), workflowsApi.close()]);
       },
     },
     { name: "Kubernetes client", stop: () => client.close() },

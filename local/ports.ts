@@ -8,11 +8,12 @@ export interface Ports {
   redis: number;
   routerMetrics: number;
   controlPlaneMetrics: number;
+  workflows: number;
 }
 
 export const DEFAULT_PORT_BASE = 8888;
 
-/** @param base First port, 1024..65528. */
+/** @param base First port, 1024..65527. */
 export const portsFrom = (base: number): Ports => ({
   router: base,
   routerInternal: base + 1,
@@ -22,4 +23,5 @@ export const portsFrom = (base: number): Ports => ({
   redis: base + 5,
   routerMetrics: base + 6,
   controlPlaneMetrics: base + 7,
+  workflows: base + 8,
 });

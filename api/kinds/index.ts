@@ -17,7 +17,7 @@ import {
   PlainStatus,
   TimeTriggerSpec,
 } from "./triggers.ts";
-import { WorkflowRunSpec, WorkflowRunStatus, WorkflowSpec } from "./workflow.ts";
+import { WorkflowRunSpec, WorkflowRunStatus, WorkflowSpec, WorkflowStatus } from "./workflow.ts";
 
 export * from "./canary.ts";
 export * from "./environment.ts";
@@ -225,10 +225,10 @@ export const KINDS: KindDefinition[] = [
     shortNames: ["wf"],
     description: "Durable chain of functions",
     spec: WorkflowSpec,
-    status: PlainStatus,
-    available: false,
+    status: WorkflowStatus,
     columns: [
-      column("StartAt", ".spec.startAt"),
+      column("StartAt", ".spec.startAt", 1),
+      column("Package", ".spec.package.name", 1),
       column("Validated", '.status.conditions[?(@.type=="Validated")].status'),
     ],
   }),

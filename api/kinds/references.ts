@@ -5,9 +5,11 @@ import { int, Label, Namespace, ObjectName, OptionalLabel, text, withRules } fro
 export const FunctionReference = withRules(
   z.object({
     type: z
-      .enum(["name", "function-weights"])
-      .describe("`name`: one function; `function-weights`: split by weight"),
-    name: ObjectName.describe("Function in the same namespace"),
+      .enum(["name", "function-weights", "workflow"])
+      .describe(
+        "`name`: one function; `function-weights`: split by weight; `workflow`: a run of a Workflow is started",
+      ),
+    name: ObjectName.describe("Function, or Workflow, in the same namespace"),
     alias: ObjectName.optional().describe("FunctionAlias to call instead of the latest revision"),
     version: ObjectName.optional().describe("FunctionVersion to call instead of the latest revision"),
     functionweights: z

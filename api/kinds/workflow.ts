@@ -1,7 +1,20 @@
 import { z } from "zod";
 import { RetryPolicy } from "./function.ts";
-import { FunctionReference } from "./references.ts";
-import { anyJson, Conditions, int, int32, int64, ObjectName, opaqueObject, text, Time } from "./schema.ts";
+import type { Resource } from "./metadata.ts";
+import { FunctionReference, PackageRef } from "./references.ts";
+import {
+  anyJson,
+  Conditions,
+  int,
+  int32,
+  int64,
+  listSet,
+  ObjectName,
+  opaqueObject,
+  text,
+  Time,
+  withRules,
+} from "./schema.ts";
 
 const numeric = () => z.any().meta({ "x-kubernetes-int-or-string": true }).optional();
 
@@ -45,13 +58,61 @@ const State = z.object({
   error: text(256).optional(),
 });
 
-export const WorkflowSpec = z.object({
-  startAt: z.string().min(1).max(128),
-  states: z.record(z.string(), State).meta({ maxProperties: 100 }),
-  timeout: text(32).optional(),
-  defaultRetry: RetryPolicy.optional(),
-  historyRetention: z.object({ maxAge: text(32).optional(), maxCount: int32().optional() }).optional(),
+export const WorkflowSpec = withRules(
+  z.object({
+    startAt: z.string().min(1).max(128).optional().describe("Name of the state to begin with"),
+    states: z.record(z.string(), State).meta({ maxProperties: 100 }).optional(),
+    package: PackageRef.optional().describe(
+      "Package whose module exports the workflow, instead of startAt and states",
+    ),
+    export: z
+      .string()
+      .min(1)
+      .max(128)
+      .optional()
+      .describe("Name of the export that is the workflow; default `default`"),
+    timeout: text(32).optional(),
+    defaultRetry: RetryPolicy.optional(),
+    historyRetention: z.object({ maxAge: text(32).optional(), maxCount: int32().optional() }).optional(),
+  }),
+  [
+    {
+      rule: "has(self.__package__) ? !has(self.startAt) && !has(self.states) : has(self.startAt) && has(self.states)",
+      message: "exactly one of package and (startAt with states)",
+    },
+    { rule: "!has(self.export) || has(self.__package__)", message: "export needs package" },
+    {
+      rule: "!has(self.defaultRetry) || !has(self.__package__)",
+      message: "defaultRetry is for startAt and states: a package's steps say it in fn()",
+    },
+  ],
+);
+
+const Digest = z
+  .string()
+  .max(64)
+  .regex(/^[0-9a-f]{64}$/);
+
+export const WorkflowStatus = z.object({
+  observedGeneration: int64().optional(),
+  conditions: Conditions.optional(),
+  definition: z
+    .object({
+      digest: Digest.describe(
+        "sha256 of the definition, under which its archive is stored; what new runs pin",
+      ),
+      generation: int64().describe("Generation of the Workflow that it was made from"),
+      packageDigest: text(128).optional().describe("Archive that the definition was made from"),
+      functions: z.array(text(253)).max(1024).describe("Functions that it calls"),
+      events: z.array(text(256)).max(1024).optional().describe("Events that may be sent to its runs"),
+    })
+    .optional()
+    .describe("What new runs are made of"),
+  heldDefinitions: listSet(Digest, 256)
+    .optional()
+    .describe("Older definitions that unfinished runs pin: their archives are kept"),
 });
+export type WorkflowStatus = z.infer<typeof WorkflowStatus>;
 
 export const WorkflowRunSpec = z.object({
   workflowRef: ObjectName,
@@ -83,3 +144,9 @@ export const WorkflowRunStatus = z.object({
     .max(64)
     .optional(),
 });
+
+export type WorkflowSpec = z.infer<typeof WorkflowSpec>;
+export type Workflow = Resource<"Workflow", WorkflowSpec, WorkflowStatus>;
+export type WorkflowRunSpec = z.infer<typeof WorkflowRunSpec>;
+export type WorkflowRunStatus = z.infer<typeof WorkflowRunStatus>;
+export type WorkflowRun = Resource<"WorkflowRun", WorkflowRunSpec, WorkflowRunStatus>;

@@ -12,6 +12,7 @@ export const ErrorBody = z.object({
     "builder",
     "storage",
     "controller",
+    "workflows",
   ]),
   /** Stable code from the error table (`api/errors.ts`). */
   reason: z.string(),

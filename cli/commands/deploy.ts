@@ -1,15 +1,17 @@
 import { resolve } from "node:path";
+import type { HTTPTrigger } from "../../api/kinds/index.ts";
 import type { Release } from "../../api/wire/releases.ts";
 import { CliError, defineCommand, type FlagValues, UsageError } from "../command.ts";
 import type { CliContext } from "../context.ts";
 import { checkNamespace } from "../deploy/check-namespace.ts";
 import { applyPlan, type DeployAccess, type ProjectPlan, planProject } from "../deploy/deploy-project.ts";
 import { deployReleases, type DeployReleases } from "../deploy/deploy-releases.ts";
-import { findProject } from "../deploy/find-functions.ts";
+import { findProject, sourcesOf } from "../deploy/find-functions.ts";
 import { watchLive } from "../deploy/live.ts";
 import type { PlannedObject } from "../deploy/plan.ts";
 import type { ReleaseWishes } from "../deploy/release-function.ts";
-import { waitForFunction } from "../deploy/wait.ts";
+import type { Progress } from "../deploy/progress.ts";
+import { type WaitOptions, waitForFunction, waitForWorkflow } from "../deploy/wait.ts";
 import { applyGates, durationText, GATE_FLAGS } from "../releases/canary-flags.ts";
 import { parseSteps, STEPS_PLACEHOLDER } from "../releases/canary-steps.ts";
 import { wasTakenBack } from "../releases/release-view.ts";
@@ -21,7 +23,7 @@ const describe = ({ action, kind, object, changes }: PlannedObject): string =>
   `  ${SIGNS[action]} ${kind.toLowerCase()}/${object.metadata.name}${changes.length > 0 ? `  (${changes.slice(0, 4).join(", ")}${changes.length > 4 ? ", …" : ""})` : ""}`;
 
 function showPlan(plan: ProjectPlan, prune: boolean, context: CliContext): void {
-  const actions = plan.functions.flatMap((planned) => planned.actions);
+  const actions = [...plan.functions, ...plan.workflows].flatMap((planned) => planned.actions);
   const changing = actions.filter(({ action }) => action !== "unchanged");
   for (const action of changing) context.out(`${describe(action)}\n`);
   const unchanged = actions.length - changing.length;
@@ -38,54 +40,66 @@ function showPlan(plan: ProjectPlan, prune: boolean, context: CliContext): void 
 type PlannedFunction = ProjectPlan["functions"][number];
 
 /** Where a function answers, for people. */
-function addresses(plan: PlannedFunction, routerUrl: string): string[] {
-  return plan.prepared.objects.triggers.map(
-    ({ spec }) => `${routerUrl}${spec.relativeurl ?? spec.prefix ?? ""}`,
-  );
+function addresses(triggers: readonly HTTPTrigger[], routerUrl: string): string[] {
+  return triggers.map(({ spec }) => `${routerUrl}${spec.relativeurl ?? spec.prefix ?? ""}`);
 }
 
-/** Resolves to the functions that serve what was deployed. */
+/** Waits for one function or workflow, and says how it fared. Resolves to whether it can be used. */
+async function waitForOne(
+  { name, triggers, look }: { name: string; triggers: readonly HTTPTrigger[]; look: string },
+  wait: (options: WaitOptions) => Promise<Progress>,
+  timeoutMs: number,
+  context: CliContext,
+): Promise<boolean> {
+  const startedAt = performance.now();
+  const progress = await wait({
+    timeoutMs,
+    signal: context.signal,
+    onLog: (text) => {
+      for (const line of text.split("\n")) if (line.trim()) context.note(`  ${name} | ${line}`);
+    },
+  });
+  const took = `${Math.round(performance.now() - startedAt)} ms`;
+  const routes = addresses(triggers, context.routerUrl()).join("  ") || "(no route)";
+  if (progress.state === "ready")
+    context.out(`  ${name}  ${routes}  revision ${progress.revision}  ${took}\n`);
+  else if (progress.state === "failed") context.note(`  ${name} failed: ${progress.why}`);
+  else
+    context.note(
+      `  ${name} is not ready after ${took}: it waits for its ${progress.what}; look at \`isotope ${look} describe ${name}\``,
+    );
+  return progress.state === "ready";
+}
+
+/** Resolves to the functions that serve what was deployed, and whether everything can be used. */
 async function waitForAll(
   plan: ProjectPlan,
   access: DeployAccess,
   timeoutMs: number,
   context: CliContext,
-): Promise<ReadonlySet<PlannedFunction>> {
-  const routerUrl = context.routerUrl();
+): Promise<{ ready: ReadonlySet<PlannedFunction>; all: boolean }> {
   const ready = new Set<PlannedFunction>();
-  await Promise.all(
-    plan.functions.map(async (planned) => {
-      const { name, objects } = planned.prepared;
-      const startedAt = performance.now();
-      const progress = await waitForFunction(access.live, objects, {
-        timeoutMs,
-        signal: context.signal,
-        onLog: (text) => {
-          for (const line of text.split("\n")) if (line.trim()) context.note(`  ${name} | ${line}`);
-        },
-      });
-      const took = `${Math.round(performance.now() - startedAt)} ms`;
-      if (progress.state === "ready")
-        context.out(
-          `  ${name}  ${addresses(planned, routerUrl).join("  ") || "(no route)"}  revision ${progress.revision}  ${took}\n`,
-        );
-      else if (progress.state === "failed") context.note(`  ${name} failed: ${progress.why}`);
-      else
-        context.note(
-          `  ${name} is not ready after ${took}: it waits for its ${progress.what}; look at \`isotope fn describe ${name}\``,
-        );
-      if (progress.state === "ready") ready.add(planned);
-    }),
-  );
-  return ready;
+  const functions = plan.functions.map(async (planned) => {
+    const { name, objects } = planned.prepared;
+    const wait = (options: WaitOptions) => waitForFunction(access.live, objects, options);
+    const one = { name, triggers: objects.triggers, look: "fn" };
+    if (await waitForOne(one, wait, timeoutMs, context)) ready.add(planned);
+  });
+  const workflows = plan.workflows.map(({ prepared: { name, objects } }) => {
+    const wait = (options: WaitOptions) => waitForWorkflow(access.live, objects, options);
+    return waitForOne({ name, triggers: objects.triggers, look: "workflow" }, wait, timeoutMs, context);
+  });
+  await Promise.all(functions);
+  const usable = await Promise.all(workflows);
+  return { ready, all: ready.size === plan.functions.length && usable.every(Boolean) };
 }
 
 export const deploy = defineCommand({
   noun: "",
   verb: "deploy",
-  summary: "Turn a folder of functions into running functions",
+  summary: "Turn a folder of functions and workflows into running ones",
   description:
-    "Deploys functions/<name>.ts and functions/<name>/index.ts with what they import. Routes, timeouts, variables and the like come from\n`export const config = {...}` in each file. Running it again changes only what differs.",
+    "Deploys functions/<name>.ts and functions/<name>/index.ts, and workflows/<name>.ts likewise, with what they import. Routes, timeouts, variables and the like come from\n`export const config = {...}` in each file. Running it again changes only what differs.",
   examples: [
     "isotope deploy",
     "isotope deploy examples --only hello",
@@ -96,7 +110,7 @@ export const deploy = defineCommand({
   ],
   positionals: [{ name: "dir", help: "Folder or file; default: this folder" }],
   flags: {
-    only: { type: "strings", help: "Deploy this function only", placeholder: "<function>" },
+    only: { type: "strings", help: "Deploy this function or workflow only", placeholder: "<name>" },
     "dry-run": { type: "boolean", aliases: ["dry"], help: "Show the plan and change nothing" },
     prune: {
       type: "boolean",
@@ -120,14 +134,12 @@ export const deploy = defineCommand({
   async run({ flags, given, positionals }, context) {
     const wishes = releaseWishes(flags, given);
     const project = findProject(resolve(context.cwd, positionals[0] ?? "."));
-    const chosen =
-      flags.only.length > 0
-        ? project.functions.filter(({ name }) => flags.only.includes(name))
-        : project.functions;
-    const missing = flags.only.filter((name) => !project.functions.some((found) => found.name === name));
+    const sources = sourcesOf(project);
+    const chosen = flags.only.length > 0 ? sources.filter(({ name }) => flags.only.includes(name)) : sources;
+    const missing = flags.only.filter((name) => !sources.some((found) => found.name === name));
     if (missing.length > 0) {
       throw new CliError(
-        `Cannot deploy "${missing.join('", "')}": the folder holds ${project.functions.map(({ name }) => `"${name}"`).join(", ")}`,
+        `Cannot deploy "${missing.join('", "')}": the folder holds ${sources.map(({ name }) => `"${name}"`).join(", ")}`,
       );
     }
     const [kube, namespace, ops] = [await context.kube(), await context.namespace(), await context.ops()];
@@ -145,9 +157,9 @@ export const deploy = defineCommand({
         wishes,
       );
       const released = await releases.prepare();
-      const { ready, started } = await carryOut(released, releases, access, flags, context);
+      const { all, started } = await carryOut(released, releases, access, flags, context);
       const ended = flags.watch ? await watchAll(started, context) : [];
-      return ready.size < released.functions.length || ended.some(wasTakenBack) ? 1 : 0;
+      return !all || ended.some(wasTakenBack) ? 1 : 0;
     } finally {
       await live.stop();
     }
@@ -161,14 +173,14 @@ async function carryOut(
   access: DeployAccess,
   flags: { prune: boolean; wait: boolean; timeout: number },
   context: CliContext,
-): Promise<{ ready: ReadonlySet<PlannedFunction>; started: string[] }> {
+): Promise<{ all: boolean; started: string[] }> {
   try {
     await applyPlan(plan, access, flags);
-    if (!flags.wait) return { ready: new Set(plan.functions), started: [] };
-    const ready = await waitForAll(plan, access, flags.timeout, context);
+    if (!flags.wait) return { all: true, started: [] };
+    const { ready, all } = await waitForAll(plan, access, flags.timeout, context);
     const { lines, started } = await releases.start(ready);
     for (const line of lines) context.out(`  ${line}\n`);
-    return { ready, started };
+    return { all, started };
   } finally {
     for (const line of releases.pending()) context.note(`  ${line}`);
   }

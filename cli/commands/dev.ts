@@ -3,9 +3,9 @@ import { dirname, join, resolve } from "node:path";
 import { CliError, type Command, defineCommand } from "../command.ts";
 import type { CliContext } from "../context.ts";
 import { applyPlan, type DeployAccess, planProject } from "../deploy/deploy-project.ts";
-import { findProject, type Project } from "../deploy/find-functions.ts";
+import { findProject, type FoundFunction, type Project, sourcesOf } from "../deploy/find-functions.ts";
 import { watchLive } from "../deploy/live.ts";
-import { waitForFunction } from "../deploy/wait.ts";
+import { type WaitOptions, waitForFunction, waitForWorkflow } from "../deploy/wait.ts";
 import { foldersOf, watchFolders } from "../deploy/watch-files.ts";
 import { formatLogLine } from "../log-lines.ts";
 import { isColourful } from "../output.ts";
@@ -18,7 +18,7 @@ const LOG_RETRY_MS = 500;
 /** Deploys once and tells how each function fared. Resolves to the files that matter per function. */
 async function deployOnce(
   project: Project,
-  chosen: Project["functions"],
+  chosen: readonly FoundFunction[],
   access: DeployAccess,
   context: CliContext,
   savedAt: number,
@@ -26,14 +26,25 @@ async function deployOnce(
   const plan = await planProject(project, chosen, access);
   await applyPlan(plan, access, { prune: true });
   const routerUrl = context.routerUrl();
+  const waits: WaitOptions = {
+    timeoutMs: READY_TIMEOUT_MS,
+    signal: context.signal,
+    onLog: () => undefined,
+  };
+  const waiting = [
+    ...plan.functions.map((planned) => ({
+      ...planned,
+      wait: () => waitForFunction(access.live, planned.prepared.objects, waits),
+    })),
+    ...plan.workflows.map((planned) => ({
+      ...planned,
+      wait: () => waitForWorkflow(access.live, planned.prepared.objects, waits),
+    })),
+  ];
   await Promise.all(
-    plan.functions.map(async ({ prepared, actions }) => {
+    waiting.map(async ({ prepared, actions, wait }) => {
       if (actions.every(({ action }) => action === "unchanged") && savedAt > 0) return;
-      const progress = await waitForFunction(access.live, prepared.objects, {
-        timeoutMs: READY_TIMEOUT_MS,
-        signal: context.signal,
-        onLog: () => undefined,
-      });
+      const progress = await wait();
       const routes = prepared.objects.triggers
         .map(({ spec }) => `${routerUrl}${spec.relativeurl ?? spec.prefix ?? ""}`)
         .join("  ");
@@ -45,7 +56,7 @@ async function deployOnce(
         );
     }),
   );
-  return new Map(plan.functions.map(({ prepared }, at) => [chosen[at]?.entry ?? "", prepared.watched]));
+  return new Map(waiting.map(({ prepared }) => [prepared.entry, prepared.watched]));
 }
 
 /** Shows the functions' log until the command ends. */
@@ -75,15 +86,18 @@ async function showLogs(context: CliContext, namespace: string): Promise<void> {
 
 async function watchProject(target: string, access: DeployAccess, context: CliContext): Promise<void> {
   let project = findProject(target);
-  const watched = await deployOnce(project, project.functions, access, context, 0);
-  const functionsFolder = existsSync(join(target, "functions")) ? join(target, "functions") : target;
+  const watched = await deployOnce(project, sourcesOf(project), access, context, 0);
+  const folders = ["functions", "workflows"]
+    .map((name) => join(target, name))
+    .filter((path) => existsSync(path));
+  const sourceFolders = folders.length > 0 ? folders : [target];
   let running: Promise<void> = Promise.resolve();
   const deployChanged = async (paths: ReadonlySet<string>, savedAt: number): Promise<void> => {
     try {
-      const before = new Set(project.functions.map(({ entry }) => entry));
+      const before = new Set(sourcesOf(project).map(({ entry }) => entry));
       project = findProject(target);
-      const gone = [...before].some((entry) => !project.functions.some((found) => found.entry === entry));
-      const affected = project.functions.filter(
+      const gone = [...before].some((entry) => !sourcesOf(project).some((found) => found.entry === entry));
+      const affected = sourcesOf(project).filter(
         ({ entry, folder }) =>
           !before.has(entry) ||
           paths.has(entry) ||
@@ -94,7 +108,7 @@ async function watchProject(target: string, access: DeployAccess, context: CliCo
       // When a function went away the whole project is looked at, so that what is left over is deleted.
       for (const [entry, files] of await deployOnce(
         project,
-        gone ? project.functions : affected,
+        gone ? sourcesOf(project) : affected,
         access,
         context,
         savedAt,
@@ -103,19 +117,19 @@ async function watchProject(target: string, access: DeployAccess, context: CliCo
     } catch (error) {
       context.note(`✗ ${error instanceof Error ? error.message : String(error)}`);
     }
-    files.update(folders());
+    files.update(watchedFolders());
   };
-  const folders = (): Set<string> =>
+  const watchedFolders = (): Set<string> =>
     new Set([
-      functionsFolder,
-      ...project.functions.flatMap(({ folder }) => (folder ? [folder] : [])),
+      ...sourceFolders,
+      ...sourcesOf(project).flatMap(({ folder }) => (folder ? [folder] : [])),
       ...foldersOf([...watched.values()].flat()),
     ]);
   const files = watchFolders((paths) => {
     const savedAt = performance.now();
     running = running.then(() => deployChanged(paths, savedAt));
   });
-  files.update(folders());
+  files.update(watchedFolders());
   context.note("Watching for changes; Ctrl-C ends");
   await new Promise<void>((done) => context.signal.addEventListener("abort", () => done(), { once: true }));
   files.close();
@@ -147,7 +161,13 @@ export const dev: Command = defineCommand({
       given.note("Starting the platform");
       const home = resolve(
         given.cwd,
-        given.home ?? join(existsSync(join(target, "functions")) ? target : dirname(target), ".isotope"),
+        given.home ??
+          join(
+            ["functions", "workflows"].some((name) => existsSync(join(target, name)))
+              ? target
+              : dirname(target),
+            ".isotope",
+          ),
       );
       const started = await startPlatform(
         home,

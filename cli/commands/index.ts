@@ -15,6 +15,9 @@ import { secretCommands } from "./secret.ts";
 import { specCommands } from "./spec.ts";
 import { start, stop } from "./start.ts";
 import { check, status, version } from "./status.ts";
+import { workflowObjectCommands } from "./workflow/objects.ts";
+import { workflowRunsCommands } from "./workflow/runs.ts";
+import { workflowStartCommands } from "./workflow/start.ts";
 
 /** Nouns in the order of `isotope --help`. */
 export const NOUNS: readonly Noun[] = [
@@ -30,6 +33,12 @@ export const NOUNS: readonly Noun[] = [
     name: "canary",
     aliases: ["canary-config", "canaries"],
     summary: "Canaries: move a route's traffic step by step to what is new",
+  },
+  { name: "workflow", aliases: ["wf", "workflows"], summary: "Workflows: create, check, run, draw" },
+  {
+    name: "workflow runs",
+    aliases: ["runs"],
+    summary: "Runs of workflows: follow, steer, take up again",
   },
   {
     name: "env",
@@ -61,6 +70,9 @@ export const COMMANDS: readonly Command[] = [
   ...releaseCommands,
   ...aliasCommands,
   ...canaryCommands,
+  ...workflowObjectCommands,
+  ...workflowStartCommands,
+  ...workflowRunsCommands,
   ...envCommands,
   ...pkgCommands,
   ...archiveCommands,

@@ -1,9 +1,10 @@
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
+import { z } from "zod";
 import type { ZipInput } from "../../net/archive/write-zip.ts";
 import { CliError } from "../command.ts";
 import type { FoundFunction, Project } from "./find-functions.ts";
-import { type ParsedModule, parseModule } from "./read-config.ts";
+import { parseModule } from "./read-config.ts";
 
 /** Files of the project that steer a build, wherever the function lies. */
 const SETTINGS = ["deno.json", "deno.jsonc", "tsconfig.json"];
@@ -27,12 +28,14 @@ const ATTEMPTS = [
 ];
 const LEFT_OUT = new Set(["node_modules", ".git", ".isotope", "dist", ".DS_Store"]);
 const MAX_FILES = 5000;
+/** What the runtime, or the builder, brings. */
+const BUILT_IN = /^(?:node:|@isotope\/platform(?:\/|$))/;
 
-export interface Sources {
+export interface Sources<Config> {
   files: ZipInput[];
   /** Entry file, relative to the project's root, with `/`. */
   entry: string;
-  config: ParsedModule["config"];
+  config: Config;
   /** Every file that, when it changes, changes the function. Absolute. */
   watched: string[];
 }
@@ -90,11 +93,15 @@ function* filesUnder(folder: string): Generator<string> {
  * Everything that the function's build needs: the entry, what it imports from the project, its own folder, the manifests.
  * @throws {CliError} for an import that leads nowhere or out of the project.
  */
-export function collectSources(project: Project, found: FoundFunction): Sources {
+export function collectSources<Config>(
+  project: Pick<Project, "root">,
+  found: FoundFunction,
+  schema: z.ZodType<Config>,
+): Sources<Config> {
   const root = realpathSync(project.root);
   const map = importMap(root);
   const contents = new Map<string, Buffer>();
-  let config: ParsedModule["config"] = {};
+  let config = schema.parse({});
   let usesPackages = false;
   const entry = realpathSync(found.entry);
   const queue: { path: string; from: string }[] = [{ path: entry, from: entry }];
@@ -114,12 +121,13 @@ export function collectSources(project: Project, found: FoundFunction): Sources 
   queue.shift();
   for (let next = queue.shift(); next; next = queue.shift()) {
     const { path } = next;
-    const module = parseModule(relative(process.cwd(), path), contents.get(path)?.toString("utf8") ?? "");
-    if (path === entry) config = module.config;
+    const [file, code] = [relative(process.cwd(), path), contents.get(path)?.toString("utf8") ?? ""];
+    if (path === entry) config = parseModule(file, code, schema).config;
+    const module = parseModule(file, code, z.unknown());
     for (const specifier of module.imports) {
       const target = localTarget(specifier, path, map);
       if (target === undefined) {
-        usesPackages ||= !specifier.startsWith("node:");
+        usesPackages ||= !BUILT_IN.test(specifier);
         continue;
       }
       const file = spellings(target).find(isFile);

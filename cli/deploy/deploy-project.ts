@@ -4,11 +4,11 @@ import type { OpsClient } from "../ops-client.ts";
 import { CliError } from "../command.ts";
 import { applyObject, checkObject } from "./apply.ts";
 import type { Target } from "./desired-objects.ts";
-import type { FoundFunction, Project } from "./find-functions.ts";
+import { type FoundFunction, type Project, sourcesOf } from "./find-functions.ts";
 import { keepAliases } from "./keep-aliases.ts";
 import type { LiveObjects } from "./live.ts";
 import { planObject, type PlannedObject } from "./plan.ts";
-import { type Prepared, prepareFunction } from "./prepare.ts";
+import { type Prepared, prepareFunction, type PreparedWorkflow, prepareWorkflow } from "./prepare.ts";
 import { uploadArchive } from "./upload.ts";
 
 export interface DeployAccess {
@@ -22,6 +22,7 @@ export interface DeployAccess {
 
 export interface ProjectPlan {
   functions: { prepared: Prepared; actions: PlannedObject[] }[];
+  workflows: { prepared: PreparedWorkflow; actions: PlannedObject[] }[];
   /** Objects of this project that no file stands for any more. */
   leftover: PlannedObject[];
 }
@@ -33,13 +34,24 @@ const objectsOf = ({ objects }: Prepared): [string, PlannedObject["object"]][] =
   ...objects.timers.map((timer): [string, PlannedObject["object"]] => ["TimeTrigger", timer]),
 ];
 
+const workflowObjectsOf = ({ objects }: PreparedWorkflow): [string, PlannedObject["object"]][] => [
+  ["Package", objects.package],
+  ["Workflow", objects.workflow],
+  ...objects.triggers.map((trigger): [string, PlannedObject["object"]] => ["HTTPTrigger", trigger]),
+];
+
 const pathOf = (project: Project, { entry }: { entry: string }): string => relative(project.root, entry);
 
+interface PlannedSource {
+  prepared: { entry: string; archive: Uint8Array };
+  actions: PlannedObject[];
+}
+
 /** Names come from files and from `config.name`: only once all are read can two of them be seen to be the same. */
-function checkNames(project: Project, functions: ProjectPlan["functions"]): void {
+function checkNames(project: Project, sources: readonly PlannedSource[]): void {
   const seen = new Map<string, string>();
-  for (const { prepared } of functions) {
-    for (const [kind, object] of objectsOf(prepared)) {
+  for (const { prepared, actions } of sources) {
+    for (const { kind, object } of actions) {
       const key = `${kind} "${object.metadata.name}"`;
       const file = pathOf(project, prepared);
       const other = seen.get(key);
@@ -58,29 +70,32 @@ export async function planProject(
   chosen: readonly FoundFunction[],
   access: DeployAccess,
 ): Promise<ProjectPlan> {
+  const plan = (objects: readonly [string, PlannedObject["object"]][]): PlannedObject[] =>
+    objects.map(([kind, object]) => planObject(kind, object, access.live.find(kind, object.metadata.name)));
   const functions = [];
-  for (const found of chosen) {
+  for (const found of chosen.filter(({ kind }) => kind === "function")) {
     const fromFile = await prepareFunction(project, found, access.target);
     const prepared = access.keepAliases
       ? { ...fromFile, objects: keepAliases(fromFile.objects, access.live) }
       : fromFile;
-    functions.push({
-      prepared,
-      actions: objectsOf(prepared).map(([kind, object]) =>
-        planObject(kind, object, access.live.find(kind, object.metadata.name)),
-      ),
-    });
+    functions.push({ prepared, actions: plan(objectsOf(prepared)) });
   }
-  checkNames(project, functions);
+  const workflows = [];
+  for (const found of chosen.filter(({ kind }) => kind === "workflow")) {
+    const prepared = await prepareWorkflow(project, found, access.target);
+    workflows.push({ prepared, actions: plan(workflowObjectsOf(prepared)) });
+  }
+  const planned: PlannedSource[] = [...functions, ...workflows];
+  checkNames(project, planned);
   await Promise.all(
-    functions.flatMap(({ prepared, actions }) =>
+    planned.flatMap(({ prepared, actions }) =>
       actions.map((action) => checkObject(access.kube, action, pathOf(project, prepared))),
     ),
   );
   const wanted = new Set(
-    functions.flatMap(({ actions }) => actions.map(({ kind, object }) => `${kind}/${object.metadata.name}`)),
+    planned.flatMap(({ actions }) => actions.map(({ kind, object }) => `${kind}/${object.metadata.name}`)),
   );
-  const whole = chosen.length === project.functions.length;
+  const whole = chosen.length === sourcesOf(project).length;
   const leftover = whole
     ? access.live
         .owned(access.target.deployment)
@@ -95,7 +110,7 @@ export async function planProject(
           }),
         )
     : [];
-  return { functions, leftover };
+  return { functions, workflows, leftover };
 }
 
 /** Uploads the sources and writes what the plan says. Routes of a function go away before the function, so that nobody meets half of it. */
@@ -105,7 +120,7 @@ export async function applyPlan(
   options: { prune: boolean },
 ): Promise<void> {
   await Promise.all(
-    plan.functions.map(async ({ prepared, actions }) => {
+    [...plan.functions, ...plan.workflows].map(async ({ prepared, actions }) => {
       await uploadArchive(access.ops, prepared.archive);
       for (const action of actions) await applyObject(access.kube, action);
     }),

@@ -2,10 +2,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { FunctionConfig } from "../../api/function-config.ts";
 import { collectSources } from "./collect-sources.ts";
 import { desiredObjects } from "./desired-objects.ts";
 import { findProject, nameFrom } from "./find-functions.ts";
 import { planObject } from "./plan.ts";
+import { prepareWorkflow } from "./prepare.ts";
 import { deploymentProgress } from "./progress.ts";
 import { newLogText } from "./wait.ts";
 
@@ -74,7 +76,7 @@ describe("collectSources", () => {
     });
     const found = findProject(folder);
     const users = found.functions.find(({ name }) => name === "users");
-    const sources = collectSources(found, users ?? found.functions[0]!);
+    const sources = collectSources(found, users ?? found.functions[0]!, FunctionConfig);
     expect(sources.entry).toBe("functions/users/index.ts");
     expect(sources.files.map(({ path }) => path).toSorted()).toEqual([
       "functions/users/data.json",
@@ -90,14 +92,14 @@ describe("collectSources", () => {
     const missing = findProject(
       project("missing", { "package.json": "{}", "functions/a.ts": 'import "./b.ts";' }),
     );
-    expect(() => collectSources(missing, missing.functions[0]!)).toThrow(
+    expect(() => collectSources(missing, missing.functions[0]!, FunctionConfig)).toThrow(
       '"functions/a.ts" imports "./b.ts", which does not exist',
     );
     writeFileSync(join(root, "outside.ts"), "");
     const outside = findProject(
       project("outside", { "package.json": "{}", "functions/a.ts": 'import "../../outside.ts";' }),
     );
-    expect(() => collectSources(outside, outside.functions[0]!)).toThrow("lies outside");
+    expect(() => collectSources(outside, outside.functions[0]!, FunctionConfig)).toThrow("lies outside");
   });
 });
 
@@ -191,5 +193,62 @@ describe("newLogText", () => {
     ["a\n", "x\n", "x\n"],
   ])("after %j, %j brings %j", (seen, log, fresh) => {
     expect(newLogText(seen, log)).toBe(fresh);
+  });
+});
+
+describe("workflows of a project", () => {
+  const source = (config: string) =>
+    `export const config = ${config};\nimport { defineWorkflow } from "@isotope/platform/workflows";\nexport default defineWorkflow({});\n`;
+
+  it("lie in a folder of their own, and may have a function's name", async () => {
+    const folder = project("orders", {
+      "functions/order.ts": "export default () => new Response();",
+      "workflows/order.ts": source('{ route: "/orders", wait: 10 }'),
+      "workflows/on-board/index.ts": source('{ name: "onboarding", export: "flow" }'),
+      "workflows/order.test.ts": "",
+    });
+    const found = findProject(folder);
+    expect(found.workflows.map(({ kind, name }) => `${kind} ${name}`)).toEqual([
+      "workflow on-board",
+      "workflow order",
+    ]);
+    const target = { namespace: "default", deployment: "orders" };
+    const [onboarding, order] = await Promise.all(
+      found.workflows.map((workflow) => prepareWorkflow(found, workflow, target)),
+    );
+    expect(order?.objects.package.metadata).toMatchObject({
+      name: "workflow-order",
+      annotations: { "isotope.dev/entry": "workflows/order.ts" },
+    });
+    expect(order?.objects.workflow).toMatchObject({
+      kind: "Workflow",
+      metadata: { name: "order", labels: { "isotope.dev/deployment": "orders" } },
+      spec: { package: { namespace: "default", name: "workflow-order" } },
+    });
+    expect(order?.objects.triggers).toMatchObject([
+      {
+        metadata: { name: "workflow-order", annotations: { "isotope.dev/workflow-wait": "10s" } },
+        spec: { relativeurl: "/orders", methods: ["POST"], functionref: { type: "workflow", name: "order" } },
+      },
+    ]);
+    expect(onboarding?.objects.workflow).toMatchObject({
+      metadata: { name: "onboarding" },
+      spec: { export: "flow" },
+    });
+    expect(onboarding?.objects.triggers).toEqual([]);
+  });
+
+  it("are deployed alone when the folder holds no functions, or the file is named", () => {
+    const folder = project("alone", { "workflows/order.ts": source("{}") });
+    expect(findProject(folder)).toMatchObject({ functions: [], workflows: [{ name: "order" }] });
+    expect(findProject(join(folder, "workflows/order.ts")).workflows).toMatchObject([{ name: "order" }]);
+  });
+
+  it("refuse what only a function can be told", async () => {
+    const folder = project("wrong", { "workflows/order.ts": source('{ cron: "@daily" }') });
+    const found = findProject(folder);
+    await expect(
+      prepareWorkflow(found, found.workflows[0]!, { namespace: "default", deployment: "x" }),
+    ).rejects.toThrow(/Cannot use config at .*order\.ts:1:23: .*cron/);
   });
 });

@@ -105,6 +105,9 @@ function functionSpec(name: string, config: Config, { namespace }: Target): Func
   });
 }
 
+/** Where something answers that a file stands for. */
+export type RoutedConfig = Pick<Config, "route" | "methods" | "cors">;
+
 function routesOf(name: string, config: Config): RouteConfig[] {
   if (config.route === false) return [];
   const given =
@@ -124,7 +127,12 @@ function corsOf(cors: RouteConfig["cors"]) {
   };
 }
 
-function triggerSpec(name: string, route: RouteConfig, config: Config): HTTPTrigger["spec"] {
+export function triggerSpec(
+  functionref: HTTPTrigger["spec"]["functionref"],
+  route: RouteConfig,
+  config: RoutedConfig,
+): HTTPTrigger["spec"] {
+  const { name } = functionref;
   if ((route.path === undefined) === (route.prefix === undefined)) {
     throw new CliError(
       `Cannot deploy "${name}": a route needs either path or prefix, got ${route.path === undefined ? "neither" : "both"}`,
@@ -132,7 +140,7 @@ function triggerSpec(name: string, route: RouteConfig, config: Config): HTTPTrig
   }
   const cors = corsOf(route.cors ?? config.cors);
   return HTTPTriggerSpec.parse({
-    functionref: { type: "name", name },
+    functionref,
     methods: [...(route.methods ?? config.methods ?? ALL_METHODS)],
     ...(route.path === undefined
       ? { prefix: route.prefix, keepPrefix: route.keepPrefix ?? true }
@@ -143,13 +151,52 @@ function triggerSpec(name: string, route: RouteConfig, config: Config): HTTPTrig
 }
 
 /** A name that stays the same when other routes come and go. */
-const triggerName = (name: string, route: RouteConfig, isFirst: boolean): string =>
+export const triggerName = (name: string, route: RouteConfig, isFirst: boolean): string =>
   isFirst
     ? name
     : `${name.slice(0, 54)}-${createHash("sha256")
         .update(`${route.host ?? ""} ${route.path ?? route.prefix ?? ""}`)
         .digest("hex")
         .slice(0, 8)}`;
+
+export const objectMetadata = (
+  name: string,
+  target: Target,
+  annotations?: Readonly<Record<string, string>>,
+) => ({
+  name,
+  namespace: target.namespace,
+  labels: { [LABEL_DEPLOYMENT]: target.deployment },
+  ...(annotations ? { annotations } : {}),
+});
+
+/** The package that a file's sources become. */
+export function packageObject(
+  name: string,
+  config: Pick<Config, "environment" | "typeCheck">,
+  source: { digest: string; entry: string },
+  target: Target,
+): Package {
+  return {
+    apiVersion: API_GROUP_VERSION,
+    kind: "Package",
+    metadata: objectMetadata(name, target, {
+      [ANNOTATION_ENTRY]: source.entry,
+      [ANNOTATION_TYPE_CHECK]: String(config.typeCheck ?? false),
+    }),
+    spec: {
+      environment: {
+        namespace: target.namespace,
+        name: config.environment ?? DEPLOY_DEFAULTS.environment,
+      },
+      source: {
+        type: "url",
+        url: archiveUrl(source.digest),
+        checksum: { type: "sha256", sum: source.digest },
+      },
+    },
+  };
+}
 
 /**
  * The resources that a function file stands for.
@@ -161,34 +208,10 @@ export function desiredObjects(
   source: { digest: string; entry: string },
   target: Target,
 ): FunctionObjects {
-  const metadata = (objectName: string, annotations?: Record<string, string>) => ({
-    name: objectName,
-    namespace: target.namespace,
-    labels: { [LABEL_DEPLOYMENT]: target.deployment },
-    ...(annotations ? { annotations } : {}),
-  });
-  const environment = {
-    namespace: target.namespace,
-    name: config.environment ?? DEPLOY_DEFAULTS.environment,
-  };
+  const metadata = (objectName: string) => objectMetadata(objectName, target);
   const crons = config.cron === undefined ? [] : [config.cron].flat();
   return {
-    package: {
-      apiVersion: API_GROUP_VERSION,
-      kind: "Package",
-      metadata: metadata(name, {
-        [ANNOTATION_ENTRY]: source.entry,
-        [ANNOTATION_TYPE_CHECK]: String(config.typeCheck ?? false),
-      }),
-      spec: {
-        environment,
-        source: {
-          type: "url",
-          url: archiveUrl(source.digest),
-          checksum: { type: "sha256", sum: source.digest },
-        },
-      },
-    },
+    package: packageObject(name, config, source, target),
     function: {
       apiVersion: API_GROUP_VERSION,
       kind: "Function",
@@ -199,7 +222,7 @@ export function desiredObjects(
       apiVersion: API_GROUP_VERSION,
       kind: "HTTPTrigger",
       metadata: metadata(triggerName(name, route, at === 0)),
-      spec: triggerSpec(name, route, config),
+      spec: triggerSpec({ type: "name", name }, route, config),
     })),
     timers: crons.map((cron, at) => ({
       apiVersion: API_GROUP_VERSION,

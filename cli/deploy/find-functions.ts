@@ -2,8 +2,9 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { CliError } from "../command.ts";
 
-/** A function as the folder conventions name it. */
+/** A function or a workflow as the folder conventions name it. */
 export interface FoundFunction {
+  kind: "function" | "workflow";
   name: string;
   /** Entry file, absolute. */
   entry: string;
@@ -16,7 +17,11 @@ export interface Project {
   root: string;
   name: string;
   functions: FoundFunction[];
+  workflows: FoundFunction[];
 }
+
+/** All that a project is made of. */
+export const sourcesOf = ({ functions, workflows }: Project): FoundFunction[] => [...functions, ...workflows];
 
 const EXTENSIONS = [".ts", ".tsx", ".mts", ".js", ".jsx", ".mjs", ".cjs", ".cts"];
 const MANIFESTS = ["package.json", "deno.json", "deno.jsonc"];
@@ -41,7 +46,7 @@ export function nameFrom(stem: string, entry: string): string {
 const indexFile = (folder: string): string | undefined =>
   EXTENSIONS.map((extension) => join(folder, `index${extension}`)).find((path) => existsSync(path));
 
-function functionsIn(folder: string): FoundFunction[] {
+function sourcesIn(folder: string, kind: FoundFunction["kind"]): FoundFunction[] {
   const found: FoundFunction[] = [];
   for (const item of readdirSync(folder, { withFileTypes: true }).toSorted((a, b) =>
     a.name < b.name ? -1 : 1,
@@ -51,12 +56,13 @@ function functionsIn(folder: string): FoundFunction[] {
     const path = join(folder, item.name);
     if (item.isDirectory()) {
       const entry = indexFile(path);
-      if (entry) found.push({ name: nameFrom(item.name, path), entry, folder: path });
+      if (entry) found.push({ kind, name: nameFrom(item.name, path), entry, folder: path });
       continue;
     }
     const extension = EXTENSIONS.find((candidate) => item.name.endsWith(candidate));
     if (extension && !SKIPPED.test(item.name))
       found.push({
+        kind,
         name: nameFrom(item.name.slice(0, -extension.length), path),
         entry: path,
         folder: undefined,
@@ -75,7 +81,7 @@ function manifestFolder(start: string): string | undefined {
 
 /**
  * The functions under a folder: `functions/<name>.ts`, `functions/<name>/index.ts`; or the same directly in it when it has no
- * `functions` folder; or one file.
+ * `functions` folder; or one file. Workflows likewise: `workflows/<name>.ts`, `workflows/<name>/index.ts`.
  * @throws {CliError} when there is none.
  */
 export function findProject(target: string): Project {
@@ -88,30 +94,41 @@ export function findProject(target: string): Project {
     const isIndex = basename(path, extension) === "index";
     const name = nameFrom(isIndex ? basename(dirname(path)) : basename(path, extension), path);
     const root = manifestFolder(dirname(path)) ?? dirname(path);
+    const folder = isIndex ? dirname(path) : undefined;
+    const kind = basename(dirname(folder ?? path)) === "workflows" ? "workflow" : "function";
+    const found: FoundFunction = { kind, name, entry: path, folder };
     return {
       root,
       name: projectName(root),
-      functions: [{ name, entry: path, folder: isIndex ? dirname(path) : undefined }],
+      functions: kind === "function" ? [found] : [],
+      workflows: kind === "workflow" ? [found] : [],
     };
   }
-  const inner = join(path, "functions");
-  const functions = functionsIn(existsSync(inner) ? inner : path);
-  if (functions.length === 0) {
+  const [inner, workflowsFolder] = [join(path, "functions"), join(path, "workflows")];
+  const workflows = existsSync(workflowsFolder) ? sourcesIn(workflowsFolder, "workflow") : [];
+  const hasFolders = existsSync(inner) || existsSync(workflowsFolder);
+  const functions = existsSync(inner) || !hasFolders ? sourcesIn(hasFolders ? inner : path, "function") : [];
+  if (functions.length + workflows.length === 0) {
     throw new CliError(
       `Cannot deploy "${target}": it holds no functions/<name>.ts and no functions/<name>/index.ts; \`isotope init\` writes an example`,
     );
   }
+  refuseTwice(target, path, functions);
+  refuseTwice(target, path, workflows);
+  const root = hasFolders ? path : (manifestFolder(path) ?? path);
+  return { root, name: projectName(root), functions, workflows };
+}
+
+function refuseTwice(target: string, path: string, found: readonly FoundFunction[]): void {
   const seen = new Map<string, string>();
-  for (const { name, entry } of functions) {
+  for (const { kind, name, entry } of found) {
     const other = seen.get(name);
     if (other)
       throw new CliError(
-        `Cannot deploy "${target}": "${relative(path, other)}" and "${relative(path, entry)}" would both be function "${name}"`,
+        `Cannot deploy "${target}": "${relative(path, other)}" and "${relative(path, entry)}" would both be ${kind} "${name}"`,
       );
     seen.set(name, entry);
   }
-  const root = existsSync(inner) ? path : (manifestFolder(path) ?? path);
-  return { root, name: projectName(root), functions };
 }
 
 /** A label value that tells this project's resources from others'. */

@@ -2,11 +2,12 @@ import type { TimeTrigger } from "../../api/kinds/index.ts";
 import { API_GROUP_VERSION, LABEL_DEPLOYMENT } from "../../api/names.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { createInformer, type Informer } from "../../kube/informer.ts";
-import { FUNCTIONS, HTTP_TRIGGERS, PACKAGES } from "../../kube/kinds.ts";
+import { FUNCTIONS, HTTP_TRIGGERS, PACKAGES, WORKFLOWS } from "../../kube/kinds.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { type ResourceType, resourceType } from "../../kube/resource.ts";
 import type { FunctionObjects } from "./desired-objects.ts";
-import type { LiveFunction } from "./progress.ts";
+import type { LiveFunction, LiveWorkflow } from "./progress.ts";
+import type { WorkflowObjects } from "./workflow-objects.ts";
 
 const TIME_TRIGGERS = resourceType<TimeTrigger>(API_GROUP_VERSION, "TimeTrigger", "timetriggers");
 
@@ -16,6 +17,7 @@ export type LiveObject = KubeObject & { spec?: unknown };
 export const DEPLOYED_TYPES: readonly ResourceType<LiveObject>[] = [
   PACKAGES,
   FUNCTIONS,
+  WORKFLOWS,
   HTTP_TRIGGERS,
   TIME_TRIGGERS,
 ];
@@ -27,6 +29,8 @@ export interface LiveObjects {
   owned(deployment: string): { kind: string; object: LiveObject }[];
   /** The live counterparts of one function's objects. */
   functionOf(objects: FunctionObjects): LiveFunction;
+  /** Those of one workflow's. */
+  workflowOf(objects: WorkflowObjects): LiveWorkflow;
   /** Calls back after each change; the returned function ends it. */
   onChange(listener: () => void): () => void;
   stop(): Promise<void>;
@@ -38,11 +42,13 @@ export async function watchLive(kube: KubeClient, namespace: string): Promise<Li
     createInformer<T>({ client: kube, type, namespace });
   const packages = watch(PACKAGES);
   const functions = watch(FUNCTIONS);
+  const workflows = watch(WORKFLOWS);
   const triggers = watch(HTTP_TRIGGERS);
   const timers = watch(TIME_TRIGGERS);
   const all: [string, Informer<never>][] = [
     ["Package", packages as Informer<never>],
     ["Function", functions as Informer<never>],
+    ["Workflow", workflows as Informer<never>],
     ["HTTPTrigger", triggers as Informer<never>],
     ["TimeTrigger", timers as Informer<never>],
   ];
@@ -63,6 +69,11 @@ export async function watchLive(kube: KubeClient, namespace: string): Promise<Li
     functionOf: (objects) => ({
       package: packages.get(key(objects.package.metadata.name)),
       function: functions.get(key(objects.function.metadata.name)),
+      triggers: objects.triggers.map((trigger) => triggers.get(key(trigger.metadata.name))),
+    }),
+    workflowOf: (objects) => ({
+      package: packages.get(key(objects.package.metadata.name)),
+      workflow: workflows.get(key(objects.workflow.metadata.name)),
       triggers: objects.triggers.map((trigger) => triggers.get(key(trigger.metadata.name))),
     }),
     onChange: (listener) => {

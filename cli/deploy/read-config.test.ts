@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { FunctionConfig } from "../../api/function-config.ts";
 import { parseModule } from "./read-config.ts";
 
 const config = (literal: string) =>
   parseModule(
     "f.ts",
     `import type { FunctionConfig } from "@isotope/platform";\nexport const config = ${literal};\nexport default () => new Response();\n`,
+    FunctionConfig,
   ).config;
 
 describe("parseModule", () => {
@@ -26,6 +28,7 @@ describe("parseModule", () => {
     const parsed = parseModule(
       "f.ts",
       'import a from "./a.ts"; import type { B } from "./b.ts"; export * from "./c.ts"; const d = await import("./d.ts"); const e = require("./e.cjs"); const w = new URL("./x.wasm", import.meta.url);',
+      FunctionConfig,
     );
     expect(parsed.imports.toSorted()).toEqual(["./a.ts", "./c.ts", "./d.ts", "./e.cjs"]);
     expect(parsed.assets).toEqual(["./x.wasm"]);
@@ -47,6 +50,6 @@ describe("parseModule", () => {
   });
 
   it("names the place of a syntax error", () => {
-    expect(() => parseModule("f.ts", "export default (\n")).toThrow(/Cannot read f\.ts:/);
+    expect(() => parseModule("f.ts", "export default (\n", FunctionConfig)).toThrow(/Cannot read f\.ts:/);
   });
 });

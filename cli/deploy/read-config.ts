@@ -1,6 +1,6 @@
 import { type Expression, type ObjectExpression, parseSync, type Program } from "oxc-parser";
 import type { z } from "zod";
-import { FunctionConfig } from "../../api/function-config.ts";
+import type { FunctionConfig } from "../../api/function-config.ts";
 import { CliError } from "../command.ts";
 
 /** A place in a file, for messages. */
@@ -9,8 +9,8 @@ const place = (file: string, code: string, offset: number): string => {
   return `${file}:${before.length}:${(before.at(-1)?.length ?? 0) + 1}`;
 };
 
-export interface ParsedModule {
-  config: z.infer<typeof FunctionConfig>;
+export interface ParsedModule<Config = z.infer<typeof FunctionConfig>> {
+  config: Config;
   /** Specifiers of everything imported, statically or by a literal `import()`, without type-only imports. */
   imports: string[];
   /** Literal arguments of `new URL("./x", import.meta.url)`: assets beside the code. */
@@ -18,7 +18,11 @@ export interface ParsedModule {
 }
 
 /** Parses a module; reads `config` without running anything. @throws {CliError} naming file, line and column. */
-export function parseModule(file: string, code: string): ParsedModule {
+export function parseModule<Config = z.infer<typeof FunctionConfig>>(
+  file: string,
+  code: string,
+  schema: z.ZodType<Config>,
+): ParsedModule<Config> {
   const parsed = parseSync(file, code);
   const [failure] = parsed.errors.filter((error) => /Error/.test(error.severity));
   if (failure)
@@ -40,7 +44,7 @@ export function parseModule(file: string, code: string): ParsedModule {
   const assets = [...code.matchAll(/new URL\(\s*["'`]([^"'`$]+)["'`]\s*,\s*import\.meta\.url\s*\)/g)].map(
     (match) => match[1] ?? "",
   );
-  return { config: readConfig(file, code, parsed.program), imports: [...new Set(imports)], assets };
+  return { config: readConfig(file, code, parsed.program, schema), imports: [...new Set(imports)], assets };
 }
 
 function configNode(program: Program): Expression | undefined {
@@ -54,15 +58,15 @@ function configNode(program: Program): Expression | undefined {
   return undefined;
 }
 
-function readConfig(file: string, code: string, program: Program): ParsedModule["config"] {
+function readConfig<Config>(file: string, code: string, program: Program, schema: z.ZodType<Config>): Config {
   const node = configNode(program);
-  if (!node) return {};
+  if (!node) return schema.parse({});
   const value = literal(node, (offset, problem) => {
     throw new CliError(
       `Cannot read config at ${place(file, code, offset)}: ${problem}; it is read without running the code, so only literals are allowed`,
     );
   });
-  const result = FunctionConfig.safeParse(value);
+  const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   const path = (issue?.path ?? []).join(".");

@@ -1,6 +1,8 @@
 import type { FunctionObjects } from "./desired-objects.ts";
 import type { LiveObjects } from "./live.ts";
-import { deploymentProgress, type Progress } from "./progress.ts";
+import type { Package } from "../../api/kinds/index.ts";
+import { deploymentProgress, type Progress, workflowProgress } from "./progress.ts";
+import type { WorkflowObjects } from "./workflow-objects.ts";
 
 export interface WaitOptions {
   timeoutMs: number;
@@ -19,10 +21,32 @@ export function newLogText(seen: string, log: string): string {
 }
 
 /** Resolves when the function serves what was deployed, or has failed, or after `timeoutMs` with how far it has come. */
-export function waitForFunction(
+export const waitForFunction = (
   live: LiveObjects,
   objects: FunctionObjects,
   options: WaitOptions,
+): Promise<Progress> =>
+  waitFor(live, objects.package, options, () => {
+    const now = live.functionOf(objects);
+    return { package: now.package, progress: deploymentProgress(objects, now) };
+  });
+
+/** The same for a workflow, of which runs can be started then. */
+export const waitForWorkflow = (
+  live: LiveObjects,
+  objects: WorkflowObjects,
+  options: WaitOptions,
+): Promise<Progress> =>
+  waitFor(live, objects.package, options, () => {
+    const now = live.workflowOf(objects);
+    return { package: now.package, progress: workflowProgress(objects, now) };
+  });
+
+function waitFor(
+  live: LiveObjects,
+  wanted: Package,
+  options: WaitOptions,
+  read: () => { package: Package | undefined; progress: Progress },
 ): Promise<Progress> {
   return new Promise((resolve) => {
     let seenLog = "";
@@ -37,13 +61,12 @@ export function waitForFunction(
     };
     const look = (): void => {
       if (ended) return;
-      const now = live.functionOf(objects);
-      const progress = deploymentProgress(objects, now);
-      const { buildstatus, sourceDigest, buildlog } = now.package?.status ?? {};
-      const digest = objects.package.spec.source?.checksum?.sum;
+      const { package: pkg, progress } = read();
+      const { buildstatus, sourceDigest, buildlog } = pkg?.status ?? {};
+      const digest = wanted.spec.source?.checksum?.sum;
       // Until the build begins, the log is that of an earlier one.
       const isOfThisBuild =
-        now.package?.spec.source?.checksum?.sum === digest &&
+        pkg?.spec.source?.checksum?.sum === digest &&
         (buildstatus === "running" || sourceDigest === digest || progress.state === "failed");
       const log = isOfThisBuild ? (buildlog ?? "") : "";
       const fresh = newLogText(seenLog, log);
@@ -52,10 +75,7 @@ export function waitForFunction(
       if (fresh && progress.state !== "ready") options.onLog(fresh);
       if (progress.state !== "waiting" || options.signal.aborted) finish(progress);
     };
-    const timer = setTimeout(
-      () => finish(deploymentProgress(objects, live.functionOf(objects))),
-      options.timeoutMs,
-    );
+    const timer = setTimeout(() => finish(read().progress), options.timeoutMs);
     options.signal.addEventListener("abort", look);
     end = live.onChange(look);
     if (ended) end();

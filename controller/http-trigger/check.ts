@@ -247,6 +247,7 @@ function namespaceOf({ metadata }: HTTPTrigger): string {
 
 function describeTarget({ functionref }: HTTPTrigger["spec"]): string {
   const { type, name, alias, version, functionweights } = functionref;
+  if (type === "workflow") return `runs of workflow "${name}"`;
   if (type === "function-weights") {
     const shares = Object.entries(functionweights ?? {});
     const all = shares.reduce((sum, [, weight]) => sum + weight, 0) || 1;

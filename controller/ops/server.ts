@@ -5,12 +5,13 @@ import { ErrorBody } from "../../api/wire/error.ts";
 import { HEADER_OPS_AUTHORIZATION, HEADER_OPS_SEALED, SEALED_HEADERS } from "../../api/wire/ops.ts";
 import { errorReply, fastifyErrorHandler } from "../../net/error-reply.ts";
 import type { Log } from "../../net/log.ts";
-import type { Authenticator, Permission } from "./authenticate.ts";
+import type { Authenticator, Caller, Permission } from "./authenticate.ts";
 import { invokedNamespace, invokeRoute, type RouterInternal } from "./invoke-route.ts";
 import { type LogReader, logsRoute } from "./logs-route.ts";
 import { type ReleaseSources, releasesRoute } from "./releases-route.ts";
 import { namespaceRoute, type NamespaceSources } from "./namespace-route.ts";
 import { type StatusSources, statusRoutes } from "./status-route.ts";
+import { isWorkflowsPath, workflowsRoutes, type WorkflowsRouteDeps } from "./workflows-route.ts";
 
 export interface OpsServerOptions {
   readonly authenticator: Authenticator;
@@ -19,6 +20,8 @@ export interface OpsServerOptions {
   readonly status: StatusSources;
   readonly releases: ReleaseSources;
   readonly namespaces: NamespaceSources;
+  /** The workflow service; absent: there is none. */
+  readonly workflows?: WorkflowsRouteDeps["service"];
   readonly log: Log;
   /** Registers the archive store's routes in a scope of their own, behind the same authentication. */
   readonly archives: (scope: FastifyInstance) => void;
@@ -31,6 +34,7 @@ const OPEN = new Set(["/healthz", "/readyz"]);
 /** The operations API. Not listening yet. */
 export function createOpsServer(options: OpsServerOptions): FastifyInstance {
   const { authenticator, log } = options;
+  const callers = new WeakMap<FastifyRequest, Caller>();
   const app = fastify({
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 4_096 },
@@ -58,6 +62,9 @@ export function createOpsServer(options: OpsServerOptions): FastifyInstance {
     reply.header("x-content-type-options", "nosniff");
     if (OPEN.has(pathOf(request))) return;
     const caller = await authenticator.authenticate(authorizationOf(request));
+    callers.set(request, caller);
+    // What a call of these needs may stand in its body.
+    if (isWorkflowsPath(pathOf(request))) return;
     await authenticator.authorize(caller, permissionFor(request));
   });
   app.addHook("onSend", async (request, reply) => {
@@ -78,6 +85,17 @@ export function createOpsServer(options: OpsServerOptions): FastifyInstance {
   });
   void app.register((scope, _options, done) => {
     options.archives(scope);
+    done();
+  });
+  void app.register((scope, _options, done) => {
+    workflowsRoutes(scope, {
+      service: options.workflows,
+      authorize: async (request, permission) => {
+        const caller = callers.get(request);
+        if (!caller) throw new PlatformError("unauthorized");
+        await authenticator.authorize(caller, permission);
+      },
+    });
     done();
   });
   return app;

@@ -68,6 +68,7 @@ const nowhere = (): PlatformError => new PlatformError("function_not_found");
 function plainDestination(deps: DestinationDeps, facts: DestinationFacts): Destination {
   const { functions, aliases } = deps;
   const { namespace, reference, sticky } = facts;
+  if (reference.type === "workflow") return { slot: null, choose: nowhere, leave: () => undefined };
   if (reference.type === "function-weights") return weightedDestination(deps, facts);
   if (reference.alias) {
     const alias = aliases.join(namespace, reference.name, reference.alias);

@@ -1,10 +1,16 @@
 import { PlatformError } from "../../api/errors.ts";
-import { HEADER_REQUEST_ID, HEADER_ROUTE_MISS } from "../../api/headers.ts";
+import {
+  HEADER_FIRST_ANSWER,
+  HEADER_IDEMPOTENCY_KEY,
+  HEADER_REQUEST_ID,
+  HEADER_ROUTE_MISS,
+} from "../../api/headers.ts";
 import { RESERVED_PREFIX } from "../../api/kinds/http-trigger.ts";
 import { COUNTERS_PATH, type RevisionCounters } from "../../api/wire/counters.ts";
 import type { ReferenceVerifier } from "../../net/reference-sign.ts";
 import { EMPTY_SHA256, sha256Hex, type Verifier } from "../../net/sign.ts";
 import { type AliasTable, chooseOfAlias } from "./alias-table.ts";
+import type { FirstAnswers } from "./first-answers.ts";
 import type { ForwardedWriter } from "./forwarded.ts";
 import type { FunctionSlot, FunctionTable } from "./function-table.ts";
 import { BodyError } from "./http/body-error.ts";
@@ -21,6 +27,7 @@ export interface InternalHandlerDeps {
   /** The reply of `GET /v2/counters` for the functions with the given UIDs; undefined = for all. */
   readonly counters: (uids: readonly string[] | undefined) => RevisionCounters;
   readonly invoker: Invoker;
+  readonly firstAnswers: FirstAnswers;
   readonly forwarded: ForwardedWriter;
   readonly verifier: Verifier;
   readonly reference: ReferenceVerifier;
@@ -34,11 +41,16 @@ const DEFAULT_NAMESPACE = "default";
  * What the platform's own processes (and clients of the reference system's signatures) call: any function, without a trigger, at
  * `/fission-function/<name>` or `/fission-function/<namespace>/<name>` and below, where the name may be followed by `:<alias>` or
  * `:<version>`; and the counters of all revisions. The body is read whole and checked against the
- * signature before the function sees any of it.
+ * signature before the function sees any of it. With `Idempotency-Key` and `X-Isotope-First-Answer: <seconds>` the function's first answer is kept
+ * so long, and given to whoever sends the same key again.
  */
 export function internalHandler(deps: InternalHandlerDeps): Handler {
   return {
     ...deps.invoker,
+    onEnd: (exchange) => {
+      deps.invoker.onEnd(exchange);
+      deps.firstAnswers.ended(exchange);
+    },
     onRequest: (exchange) => {
       if ((exchange.path === "/healthz" || exchange.path === "/router-healthz") && exchange.method === "GET")
         return exchange.reply(200, "content-type: text/plain\r\n", "ok\n");
@@ -112,16 +124,31 @@ function callFunction(deps: InternalHandlerDeps, exchange: Exchange): void {
   const requestId = requestIdOf(exchange.header(HEADER_REQUEST_ID));
   const traceparent = traceparentOf(exchange.header("traceparent"), requestId);
   const target = found.rest + exchange.query;
-  deps.invoker.call(found.slot, {
-    exchange,
-    requestId,
-    traceparent,
-    lines: requestLines(exchange, requestId, traceparent) + deps.forwarded(exchange),
-    directTarget: target,
-    referenceTarget: target,
-    corsLines: undefined,
-    planBits: PLAN_INTERNAL,
-  });
+  const { slot } = found;
+  const call = () =>
+    deps.invoker.call(slot, {
+      exchange,
+      requestId,
+      traceparent,
+      lines: requestLines(exchange, requestId, traceparent) + deps.forwarded(exchange),
+      directTarget: target,
+      referenceTarget: target,
+      corsLines: undefined,
+      planBits: PLAN_INTERNAL,
+    });
+  const asked = exchange.header(HEADER_FIRST_ANSWER);
+  if (asked === undefined) return call();
+  const key = exchange.header(HEADER_IDEMPOTENCY_KEY);
+  const ttlS = Number(asked);
+  if (!key || !Number.isInteger(ttlS) || ttlS < 1)
+    return deps.invoker.refuse(
+      exchange,
+      new PlatformError(
+        "bad_request",
+        `Cannot keep the first answer: ${HEADER_FIRST_ANSWER} must be a whole number of seconds and ${HEADER_IDEMPOTENCY_KEY} be set, got ${JSON.stringify(asked)} and ${JSON.stringify(key ?? "")}`,
+      ),
+    );
+  deps.firstAnswers.answer(exchange, { slot, key, ttlS, call });
 }
 
 /**

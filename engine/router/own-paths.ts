@@ -1,5 +1,8 @@
 import type { Exchange } from "./http/types.ts";
 
+/** What lies under it is the router's own, whatever the triggers claim. */
+export const OWN_PREFIX = "/_isotope/";
+
 /** Header lines of every answer that the router makes for itself. */
 const OWN_LINES = "x-content-type-options: nosniff\r\nvary: Origin\r\n";
 

@@ -37,6 +37,7 @@ export function previewHosts(
       cutSegments: 0,
       wholePath: false,
       cors: null,
+      workflow: null,
       refusal: null,
       paramPrefixes: null,
     },

@@ -4,29 +4,35 @@ import type { ForwardedWriter } from "./forwarded.ts";
 import type { FunctionSlot } from "./function-table.ts";
 import type { Exchange, Handler, RouteTable } from "./http/types.ts";
 import type { Invoker } from "./invoke.ts";
-import type { OwnPaths } from "./own-paths.ts";
+import { OWN_PREFIX, type OwnPaths } from "./own-paths.ts";
 import type { PreviewHosts } from "./preview-host.ts";
 import { requestIdOf, traceparentOf } from "./request-identity.ts";
 import { cutSegments, paramLines, paramPrefixes, requestLines } from "./request-lines.ts";
 import type { RouteTarget } from "./route-compiler.ts";
 import { PLAN_CORS } from "./serving-plan.ts";
+import type { WorkflowCalls } from "./workflow-calls.ts";
 
 export interface PublicHandlerDeps {
   readonly table: Pick<RouteTable<RouteTarget>, "match">;
   readonly invoker: Invoker;
   readonly ownPaths: OwnPaths;
   readonly preview: PreviewHosts | null;
+  readonly workflows: WorkflowCalls;
   readonly forwarded: ForwardedWriter;
 }
 
 /** What anybody may call: the addresses of versions, the router's own paths, then the routes of HTTPTriggers. `/fission-function/` is never among them. */
 export function publicHandler(deps: PublicHandlerDeps): Handler {
-  const { table, invoker, ownPaths, preview } = deps;
+  const { table, invoker, ownPaths, preview, workflows } = deps;
   return {
     ...invoker,
     onRequest: (exchange) => {
       if (preview !== null && preview.claims(exchange.hostname))
         return callRoute(deps, exchange, preview.target, [], []);
+      if (exchange.path.startsWith(OWN_PREFIX)) {
+        if (!workflows.answer(exchange)) routeMiss(invoker, exchange);
+        return;
+      }
       if (exchange.method === "OPTIONS" && answerPreflight(deps, exchange)) return;
       const match = table.match(exchange.method, exchange.hostname, exchange.path);
       if (match.kind === "route")
@@ -40,10 +46,13 @@ export function publicHandler(deps: PublicHandlerDeps): Handler {
         return invoker.refuse(exchange, error, `allow: ${match.allow}\r\n`);
       }
       if (ownPaths.answerRoot(exchange)) return;
-      invoker.refuse(exchange, new PlatformError("route_miss"), `${HEADER_ROUTE_MISS}: 1\r\n`);
+      routeMiss(invoker, exchange);
     },
   };
 }
+
+const routeMiss = (invoker: Invoker, exchange: Exchange): void =>
+  invoker.refuse(exchange, new PlatformError("route_miss"), `${HEADER_ROUTE_MISS}: 1\r\n`);
 
 function callRoute(
   deps: PublicHandlerDeps,
@@ -56,6 +65,8 @@ function callRoute(
   const traceparent = traceparentOf(exchange.header("traceparent"), requestId);
   const corsLines = target.cors === null ? undefined : target.cors.response(exchange.header("origin"));
   if (target.refusal !== null) return deps.invoker.refuse(exchange, target.refusal, corsLines);
+  if (target.workflow !== null)
+    return deps.workflows.start(exchange, target.workflow, variables(names, params), corsLines ?? "");
   if (exchange.header("x-fission-invoke-mode") === "async")
     return deps.invoker.refuse(exchange, asyncRefusal(), corsLines);
   let lines = requestLines(exchange, requestId, traceparent) + deps.forwarded(exchange);
@@ -77,6 +88,17 @@ function callRoute(
     corsLines,
     planBits: corsLines === undefined ? 0 : PLAN_CORS,
   });
+}
+
+function variables(names: readonly string[], values: readonly string[]): Record<string, string> {
+  const decoded = (value: string): string => {
+    try {
+      return decodeURIComponent(value);
+    } catch {
+      return value;
+    }
+  };
+  return Object.fromEntries(names.map((name, at) => [name, decoded(values[at] ?? "")]));
 }
 
 /** The slot that a request with a choice goes to; undefined when it was refused. */

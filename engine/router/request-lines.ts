@@ -1,10 +1,12 @@
 import {
   CALLER_HEADERS,
+  HEADER_ATTEMPT,
   HEADER_AUTH_AUDIENCE,
   HEADER_AUTH_DIGEST,
   HEADER_AUTH_NONCE,
   HEADER_AUTH_SIGNATURE,
   HEADER_AUTH_TIMESTAMP,
+  HEADER_CALLBACK_TOKEN,
   HEADER_COMPONENT,
   HEADER_FULL_URL,
   HEADER_FUNCTION_NAME,
@@ -14,6 +16,7 @@ import {
   HEADER_PARAMS_PREFIX,
   HEADER_REQUEST_ID,
   HEADER_ROUTE_MISS,
+  HEADER_RUN,
   INTERNAL_HEADER_PREFIXES,
 } from "../../api/headers.ts";
 import { FORWARDED_HEADERS } from "./forwarded.ts";
@@ -45,6 +48,7 @@ export const INTERNAL_REQUEST_RULE: HeaderRule = {
     HEADER_AUTH_TIMESTAMP,
   ],
   stripPrefixes: ["x-isotope-", "x-fission-auth-", HEADER_PARAMS_PREFIX],
+  keep: [HEADER_ATTEMPT, HEADER_RUN, HEADER_CALLBACK_TOKEN],
 };
 
 /** What a function's answer may not say: only the platform marks answers so. */

@@ -1,5 +1,5 @@
 import { PlatformError } from "../../api/errors.ts";
-import { ANNOTATION_PREVIEW } from "../../api/names.ts";
+import { ANNOTATION_PREVIEW, ANNOTATION_WORKFLOW_WAIT } from "../../api/names.ts";
 import { type RouteClaim, routeClaims, type RoutedTrigger } from "../../api/routes.ts";
 import type { Cors } from "./cors.ts";
 import { compileCors } from "./cors.ts";
@@ -7,6 +7,7 @@ import { type Chooser, type Destination, type DestinationDeps, destinationOf } f
 import type { FunctionSlot } from "./function-table.ts";
 import type { Exchange, Route, RouteTable } from "./http/types.ts";
 import { stickyKeyOf } from "./sticky-key.ts";
+import { waitOfAnnotation, type WorkflowTarget } from "./workflow-calls.ts";
 
 /** What a matched route needs at a request. One object per claim of a trigger, always of this shape. */
 export interface RouteTarget {
@@ -20,6 +21,8 @@ export interface RouteTarget {
   /** True for a path that is one route: images of the reference system's contract expect `/` then. */
   readonly wholePath: boolean;
   readonly cors: Cors | null;
+  /** The workflow that a call starts a run of, instead of a function. */
+  readonly workflow: WorkflowTarget | null;
   /** Set when calls of this route cannot be served, whatever the function's state. */
   readonly refusal: PlatformError | null;
   /** `x-fission-params-<name>: ` for each variable, filled at the first match. */
@@ -132,10 +135,23 @@ export class RouteCompiler {
         cutSegments: claim.prefix && trigger.spec.keepPrefix !== true ? segmentCount(claim.path) : -1,
         wholePath: !claim.prefix,
         cors: this.#cors(claim, trigger),
+        workflow: this.#workflow(claim.trigger, trigger),
         refusal: featureRefusal(trigger),
         paramPrefixes: null,
       },
     };
+  }
+
+  #workflow(key: string, { metadata, spec }: RoutedTrigger): WorkflowTarget | null {
+    if (spec.functionref.type !== "workflow") return null;
+    const { namespace = "default", annotations } = metadata;
+    const target = { trigger: key, namespace, workflow: spec.functionref.name };
+    try {
+      return { ...target, waitMs: waitOfAnnotation(annotations?.[ANNOTATION_WORKFLOW_WAIT]) };
+    } catch (error) {
+      this.#deps.onProblem(key, error instanceof Error ? error.message : String(error));
+      return { ...target, waitMs: 0 };
+    }
   }
 
   #cors(claim: RouteClaim, trigger: RoutedTrigger): Cors | null {

@@ -34,6 +34,8 @@ export interface RouterMetrics {
   readonly refusals: Metric<"reason", NumberSeries>;
   readonly acquires: Metric<"result", NumberSeries>;
   readonly suspects: Metric<"reason", NumberSeries>;
+  /** Calls with an idempotency key: recorded, unrecorded (they run again when they are sent again), replayed. */
+  readonly firstAnswers: Metric<"result", NumberSeries>;
 }
 
 export function routerMetrics(registry: MetricsRegistry): RouterMetrics {
@@ -93,6 +95,11 @@ export function routerMetrics(registry: MetricsRegistry): RouterMetrics {
     ),
     acquires: counter("isotope_router_acquires_total", "Calls to the executor for a pod", "result"),
     suspects: counter("isotope_router_suspects_total", "Pods reported to the executor", "reason"),
+    firstAnswers: counter(
+      "isotope_router_first_answers_total",
+      "Calls with an idempotency key by what became of their answer",
+      "result",
+    ),
   };
 }
 

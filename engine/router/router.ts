@@ -2,10 +2,14 @@ import type { KubeClient } from "../../kube/client.ts";
 import type { KeyRing } from "../../net/keys.ts";
 import type { Log } from "../../net/log.ts";
 import type { MetricsRegistry } from "../../net/metrics.ts";
+import { WORKFLOWS_AUDIENCE } from "../../api/wire/workflows.ts";
+import { redisConnection } from "../../net/redis.ts";
+import { signedClient } from "../../net/signed-client.ts";
 import { referenceVerifier } from "../../net/reference-sign.ts";
 import { verifier } from "../../net/sign.ts";
 import { accessLog } from "./access-log.ts";
 import { coreErrorReply } from "./core-errors.ts";
+import { firstAnswers } from "./first-answers.ts";
 import { forwardedWriter } from "./forwarded.ts";
 import { createListener } from "./http/listener.ts";
 import type { ListenerOptions } from "./http/types.ts";
@@ -16,8 +20,10 @@ import { publicHandler } from "./public-handler.ts";
 import { previewHosts } from "./preview-host.ts";
 import { addListenerMetrics } from "./router-metrics.ts";
 import { createRoutingState } from "./routing-state.ts";
+import { runAddresses } from "./run-address.ts";
 import type { RouterSettings } from "./settings.ts";
 import { UnreadyCalls } from "./unready-calls.ts";
+import { type WorkflowCalls, workflowCalls, type WorkflowCallsDeps } from "./workflow-calls.ts";
 
 /** The identity of the router's internal listener in signed calls. */
 const ROUTER_AUDIENCE = "router-internal";
@@ -62,8 +68,10 @@ export function createRouter(deps: RouterDeps): Router {
     debugErrors: settings.debugErrors,
     logEnd: accessLog(settings.accessLog, log),
   });
+  const redis = redisConnection({ url: settings.redisUrl, log, name: "router" });
   const forwarded = forwardedWriter(settings.trustedProxies);
   const preview = previewHosts(settings.previewDomain, state.functions);
+  const workflows = workflowsOf(deps, (exchange, error, lines) => invoker.refuse(exchange, error, lines));
   const own = ownPaths({ version: deps.version, notReady });
   const options = (maxConnectionsPerClient: number): ListenerOptions => ({
     upstreams: state.upstreams,
@@ -71,7 +79,14 @@ export function createRouter(deps: RouterDeps): Router {
     limits: { maxConnections: settings.maxConnections, maxConnectionsPerClient },
   });
   const publicListener = createListener(
-    publicHandler({ table: state.table, invoker, forwarded, ownPaths: own, preview }),
+    publicHandler({
+      table: state.table,
+      invoker,
+      forwarded,
+      ownPaths: own,
+      preview,
+      workflows: workflows.calls,
+    }),
     options(settings.maxConnectionsPerClient),
   );
   const internalListener = createListener(
@@ -80,6 +95,14 @@ export function createRouter(deps: RouterDeps): Router {
       aliases: state.aliases,
       counters: (uids) => state.counters(uids),
       invoker,
+      firstAnswers: firstAnswers({
+        redis,
+        metrics: state.metrics,
+        log,
+        maxBytes: settings.firstAnswerBytes,
+        maxTtlS: settings.firstAnswerTtlMs / 1_000,
+        refuse: (exchange, error) => invoker.refuse(exchange, error),
+      }),
       forwarded,
       verifier: verifier(keys, ROUTER_AUDIENCE),
       reference: referenceVerifier(keys, "router-internal"),
@@ -110,6 +133,28 @@ export function createRouter(deps: RouterDeps): Router {
       ]);
       return cut + internalCut;
     },
-    stop: () => state.stop(),
+    stop: async () => {
+      await state.stop();
+      await Promise.all([redis.close(), workflows.close()]);
+    },
   };
+}
+
+function workflowsOf(
+  { keys, settings }: RouterDeps,
+  refuse: WorkflowCallsDeps["refuse"],
+): { calls: WorkflowCalls; close: () => Promise<void> } {
+  const client = signedClient({
+    keys,
+    origin: settings.workflowsUrl,
+    audience: WORKFLOWS_AUDIENCE,
+    unavailable: "workflows_unavailable",
+  });
+  const calls = workflowCalls({
+    client,
+    addresses: runAddresses(keys),
+    maxBodyBytes: settings.workflowBodyBytes,
+    refuse,
+  });
+  return { calls, close: () => client.close() };
 }

@@ -121,6 +121,37 @@ export const ROUTER_SETTINGS = {
     min: 1,
     max: 2 ** 30,
   }),
+  workflowsUrl: origin({
+    ...flag(
+      "workflows-url",
+      "Address of the workflow service: for routes that start runs, and for callbacks",
+    ),
+    fallback: "http://127.0.0.1:8896",
+  }),
+  workflowBodyBytes: bytes({
+    ...flag("workflow-max-body", "Largest input of a run, and largest result of a callback"),
+    fallback: 50 * 2 ** 20,
+    min: 1,
+    max: 2 ** 30,
+  }),
+  redisUrl: optionalText(
+    flag(
+      "redis-url",
+      "Redis for the first answers of calls with an idempotency key; none = such calls are 503",
+    ),
+  ),
+  firstAnswerBytes: bytes({
+    ...flag("first-answer-max-body", "Largest answer that is kept for calls with the same idempotency key"),
+    fallback: 256 * 2 ** 10,
+    min: 0,
+    max: 16 * 2 ** 20,
+  }),
+  firstAnswerTtlMs: durationMs({
+    ...flag("first-answer-ttl", "Longest time that such an answer is kept"),
+    fallback: 3_600 * second,
+    minMs: second,
+    maxMs: 7 * 24 * 3_600 * second,
+  }),
   maxConnections: integer({
     ...flag("max-connections", "Client connections at once, per listener"),
     fallback: 20_000,

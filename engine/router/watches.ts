@@ -1,5 +1,6 @@
 import {
   ANNOTATION_PREVIEW,
+  ANNOTATION_WORKFLOW_WAIT,
   ANNOTATION_STICKY,
   API_GROUP_VERSION,
   LABEL_FUNCTION_UID,
@@ -34,7 +35,7 @@ export interface Watches {
 /** One log line for a watch that fails, then one for every so many failures in a row. */
 const LOG_EVERY_FAILURES = 20;
 
-const ROUTING_ANNOTATIONS = [ANNOTATION_PREVIEW, ANNOTATION_STICKY];
+const ROUTING_ANNOTATIONS = [ANNOTATION_PREVIEW, ANNOTATION_STICKY, ANNOTATION_WORKFLOW_WAIT];
 
 type TriggerObject = KubeObject & RoutedTrigger;
 // Not from kube/kinds.ts: the schemas of all kinds would cost the router several megabytes and part of its start.

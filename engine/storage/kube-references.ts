@@ -1,11 +1,11 @@
 import type { KubeClient } from "../../kube/client.ts";
-import { FUNCTION_VERSIONS, FUNCTIONS, PACKAGES } from "../../kube/kinds.ts";
+import { FUNCTION_VERSIONS, FUNCTIONS, PACKAGES, WORKFLOWS } from "../../kube/kinds.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import type { ResourceType } from "../../kube/resource.ts";
 import type { ReferencingObjects } from "./archive-references.ts";
 
 const PAGE_SIZE = 500;
-/** Lists all Packages, Functions and FunctionVersions of all namespaces. Throws when any page fails. */
+/** Lists all Packages, Functions, FunctionVersions and Workflows of all namespaces. Throws when any page fails. */
 export async function listReferences(client: Pick<KubeClient, "list">): Promise<ReferencingObjects> {
   const all = async <T extends KubeObject>(type: ResourceType<T>): Promise<T[]> => {
     const items: T[] = [];
@@ -24,5 +24,6 @@ export async function listReferences(client: Pick<KubeClient, "list">): Promise<
   const packages = await all(PACKAGES);
   const functions = await all(FUNCTIONS);
   const versions = await all(FUNCTION_VERSIONS);
-  return { packages, functions, versions };
+  const workflows = await all(WORKFLOWS);
+  return { packages, functions, versions, workflows };
 }

@@ -14,6 +14,7 @@ import { findEntries } from "./find-entries.ts";
 import { readImportMap } from "./import-map.ts";
 import { nativePlugin } from "./native-plugin.ts";
 import { preparePackages } from "./packages.ts";
+import { platformModulesPlugin } from "./platform-modules-plugin.ts";
 import { readProject } from "./project.ts";
 import { specifiersPlugin } from "./specifiers-plugin.ts";
 import { typeCheck } from "./type-check.ts";
@@ -103,6 +104,7 @@ async function produce(
       project,
       entries,
       plugins: [
+        platformModulesPlugin(root),
         specifiersPlugin({ root, importMap, packageFor: packages.packageFor }),
         nativePlugin(packages.native),
         assets([...scan.referring, ...packages.referring]),

@@ -25,6 +25,9 @@ const VALID_NAME = /^(?:@[a-z0-9~_-][a-z0-9._~-]*\/)?[a-z0-9~_-][a-z0-9._~-]*$/i
 const NOT_REGISTRY =
   /^(?:file|link|workspace|portal|patch|catalog|git|github|gitlab|bitbucket|gist|ssh|https?)(?:\+\w+)?:|^[\w.-]+\/[\w.-]+(?:#|$)|^[./~]|:\/\//i;
 
+/** What a source imports of the platform: the builder brings it. */
+export const OWN_PACKAGE = "@isotope/platform";
+
 /** Checks one dependency. Throws `BuildError` for what no registry serves, since npm would run git, copy folders or fetch any URL for it. */
 function checkedRange(name: string, range: string, where: string): string {
   if (!VALID_NAME.test(name) || name.length > 214) {
@@ -54,9 +57,11 @@ export function npmManifest(
     field: "dependencies" | "devDependencies" | "optionalDependencies",
   ): Record<string, string> =>
     Object.fromEntries(
-      Object.entries(packageJson?.[field] ?? {}).map(([name, range]) => {
+      Object.entries(packageJson?.[field] ?? {}).flatMap(([name, range]) => {
+        // Installed, it would bring the whole platform along.
+        if (name === OWN_PACKAGE) return [];
         const checked = checkedRange(name, range, "package.json");
-        return [name, pins?.versions.get(`${name}@${checked}`) ?? checked];
+        return [[name, pins?.versions.get(`${name}@${checked}`) ?? checked]];
       }),
     );
   const dependencies = checkedAll("dependencies");

@@ -5,6 +5,7 @@ import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
 import { LOG_COLLECTOR_SETTINGS, LOG_STORE_SETTINGS } from "../../engine/logs/settings.ts";
 import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
 import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
+import { WORKFLOWS_SETTINGS } from "../../workflows/settings.ts";
 import { SETTINGS as LOCAL_SETTINGS } from "../../local/settings.ts";
 import type { Setting } from "../../net/settings.ts";
 
@@ -55,6 +56,10 @@ export function settingsReference(): string {
     "## Storage",
     "",
     ...table(STORAGE_SETTINGS),
+    "",
+    "## Workflows",
+    "",
+    ...table(WORKFLOWS_SETTINGS),
     "",
     "## Log store",
     "",

@@ -26,7 +26,7 @@ export interface StagedImage {
 
 const MODULES = join(ROOT, "node_modules");
 /** Packages that the builder starts as programs or looks up at run time. */
-const BUILDER_PACKAGES = ["esbuild", "typescript", "@types/node"];
+const BUILDER_PACKAGES = ["esbuild", "typescript", "@types/node", "xstate"];
 const NPM_FOLDER = join(ROOT, "env-images", "builder", "npm");
 /** Parts of packages that no running program reads. */
 const UNREAD =
@@ -87,6 +87,13 @@ const STAGES: Readonly<Record<ImageName, Stage>> = {
       target: join(context, "app"),
       external: ["esbuild", "typescript"],
       platform: "node",
+    });
+    // What workflows are bundled with.
+    await bundleProgram({
+      entries: ["sdk/workflows.ts"],
+      target: join(context, "app"),
+      external: ["xstate"],
+      platform: "deno",
     });
     const copied = withDependencies(BUILDER_PACKAGES);
     for (const { folder } of copied)

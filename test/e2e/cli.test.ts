@@ -93,7 +93,7 @@ describe("usage", () => {
   });
 
   it.each([
-    ["workflow list", "comes in a later release"],
+    ["topic list", "comes in a later release"],
     ["fn tools", "comes in a later release"],
     ["fn rollback none", 'Function "none" not found in namespace "NAMESPACE"'],
     ["release promote none", 'No release found in namespace "NAMESPACE"'],

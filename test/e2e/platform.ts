@@ -17,7 +17,7 @@ export const onCluster = installedPlatform() !== undefined;
 
 const ROOT = resolve(import.meta.dirname, "..", "..");
 const START_TIMEOUT_MS = 60_000;
-const PORTS_IN_A_ROW = 8;
+const PORTS_IN_A_ROW = 9;
 
 const isFree = (port: number): Promise<boolean> =>
   new Promise((done) => {
@@ -29,7 +29,7 @@ const isFree = (port: number): Promise<boolean> =>
 /** The first of a row of free ports, away from the default ones and from the ephemeral range. */
 export async function freePortBase(): Promise<number> {
   for (let attempt = 0; attempt < 200; attempt++) {
-    const base = 10_000 + Math.floor(Math.random() * 1500) * PORTS_IN_A_ROW;
+    const base = 10_000 + Math.floor(Math.random() * 1300) * PORTS_IN_A_ROW;
     const free = await Promise.all(Array.from({ length: PORTS_IN_A_ROW }, (_, at) => isFree(base + at)));
     if (free.every(Boolean)) return base;
   }

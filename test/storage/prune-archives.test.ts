@@ -19,7 +19,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "isotope-prune-"));
   nowMs = Date.parse("2026-01-01T00:00:00Z");
   store = await openLocalArchiveStore({ root, now: () => nowMs });
-  references = { packages: [], functions: [], versions: [] };
+  references = { packages: [], functions: [], versions: [], workflows: [] };
 });
 afterEach(() => rm(root, { recursive: true }));
 
@@ -60,8 +60,21 @@ test("every way to name an archive keeps it", () => {
         },
       },
     ],
+    workflows: [
+      {
+        status: {
+          definition: {
+            digest: digest("f"),
+            generation: 1,
+            packageDigest: digest("0"),
+            functions: [],
+          },
+          heldDefinitions: [digest("1")],
+        },
+      },
+    ],
   });
-  expect([...found].sort()).toEqual(["a", "b", "c", "d", "e"].map(digest));
+  expect([...found].sort()).toEqual(["0", "1", "a", "b", "c", "d", "e", "f"].map(digest));
 });
 
 test("an archive goes after it was nameless for the whole grace time, not before", async () => {

@@ -313,3 +313,24 @@ spec:
 {{- end -}}
 {{- get .Values "_redisPasswords" | toJson -}}
 {{- end -}}
+
+{{/* Environment variable "name" with the address of the platform's Redis; nothing without one. (dict "root" . "name" "…") */}}
+{{- define "isotope.redisEnv" -}}
+{{- $redis := .root.Values.redis -}}
+{{- if $redis.existingSecret }}
+- name: {{ .name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $redis.existingSecret }}
+      key: url
+{{- else if $redis.url }}
+- name: {{ .name }}
+  value: {{ $redis.url | quote }}
+{{- else if $redis.enabled }}
+- name: {{ .name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "isotope.fullname" .root }}-redis
+      key: url
+{{- end }}
+{{- end }}

@@ -15,6 +15,7 @@ import {
   sendBodyEnd,
 } from "./relay.ts";
 import { dateLine, statusLine } from "./reply-head.ts";
+import { ResponseHold } from "./response-hold.ts";
 import type { RequestBody } from "./request-body.ts";
 import type { RequestFacts } from "./request-head.ts";
 import type {
@@ -22,6 +23,7 @@ import type {
   ExchangeState,
   Handler,
   HeaderFilter,
+  HeldResponse,
   Limits,
   Outcome,
   RelayFailureKind,
@@ -78,6 +80,8 @@ export class ExchangeImpl implements Exchange, RequestFacts {
   named: ReadonlySet<string> | undefined = undefined;
 
   body: RequestBody | undefined = undefined;
+  /** Set while a response is to be held back or is being gathered. */
+  hold: ResponseHold | undefined = undefined;
   #collecting: Collecting | undefined = undefined;
   #deadlineAt = 0;
   #phaseAt = 0;
@@ -244,6 +248,11 @@ export class ExchangeImpl implements Exchange, RequestFacts {
       this.#collecting = { limitBytes, resolve, reject };
       this.client.updateReading();
     });
+  }
+
+  holdResponse(limitBytes: number, whole: (response: HeldResponse) => void): void {
+    this.#mustBeOpen("hold the response of");
+    this.hold = new ResponseHold(limitBytes, whole);
   }
 
   abort(): void {

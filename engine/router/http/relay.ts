@@ -12,6 +12,7 @@ import type { UpstreamConnection } from "./upstream-connection.ts";
  * 2. Whichever side cannot write stops the reading of the other.
  * 3. Until `responseHead` runs nothing has reached the client, so that every failure before it gives the exchange back to the handler.
  * 4. What is small leaves as one latin1 string: the text of an exchange is gathered and flushed at the end of each read.
+ * 5. While a response is held back (`exchange.hold` after its head) nothing of it has reached the client, so that 3. holds to its end.
  */
 
 export const PHASE_NONE = 0;
@@ -157,9 +158,40 @@ export function relayHead(exchange: ExchangeImpl, connection: UpstreamConnection
     giveBackRefused(exchange, refusal);
     return;
   }
-  exchange.client.text += responseHead(exchange, connection);
   exchange.enterPhase(PHASE_BODY, exchange.plan.idleTimeoutMs);
+  if (exchange.hold !== undefined && isHeld(exchange, connection)) return;
+  exchange.client.text += responseHead(exchange, connection);
   if (connection.status === 101) exchange.openTunnel();
+}
+
+/** Whether the response that begins is held back; if not, it goes on as if nobody had asked. */
+function isHeld(exchange: ExchangeImpl, connection: UpstreamConnection): boolean {
+  if (exchange.hold?.takes(connection.status, connection.framing) === true) return true;
+  exchange.hold = undefined;
+  return false;
+}
+
+/** A held response is whole: it is the handler's. */
+function giveHeld(exchange: ExchangeImpl, connection: UpstreamConnection): void {
+  const { hold } = exchange;
+  // The connection may serve another exchange as soon as it is released.
+  const { status } = connection;
+  const added = exchange.handler.onResponse(exchange, connection);
+  const lines = passingLines(connection.parser, connection.head, exchange.responseFilter, connection.named);
+  exchange.hold = undefined;
+  exchange.responded = true;
+  exchange.setDeadline(0);
+  exchange.leaveRelay();
+  connection.release();
+  hold?.whole(status, lines + added);
+}
+
+/** A held response is too long: what there is of it goes on, and the rest as it comes. */
+function letGo(exchange: ExchangeImpl, connection: UpstreamConnection): void {
+  const body = exchange.hold?.body() ?? Buffer.alloc(0);
+  exchange.hold = undefined;
+  exchange.client.text += responseHead(exchange, connection);
+  relayBody(exchange, connection, body, 0, body.length);
 }
 
 /** The whole response is in one buffer. */
@@ -176,7 +208,12 @@ export function relayWhole(
     giveBackRefused(exchange, refusal);
     return;
   }
-  const { client } = exchange;
+  const { client, hold } = exchange;
+  if (hold !== undefined && isHeld(exchange, connection)) {
+    hold.add(bytes, start, end);
+    giveHeld(exchange, connection);
+    return;
+  }
   const text = responseHead(exchange, connection);
   exchange.bytesOut += end - start;
   if (end - start <= SMALL_BODY_BYTES) {
@@ -196,10 +233,14 @@ export function relayBody(
   start: number,
   end: number,
 ): void {
-  const { client } = exchange;
+  const { client, hold } = exchange;
   const length = end - start;
-  exchange.bytesOut += length;
   exchange.enterPhase(PHASE_BODY, exchange.plan.idleTimeoutMs);
+  if (hold !== undefined) {
+    if (!hold.add(bytes, start, end)) letGo(exchange, connection);
+    return;
+  }
+  exchange.bytesOut += length;
   if (exchange.chunkedDown) client.text += `${length.toString(16)}\r\n`;
   if (length <= SMALL_BODY_BYTES) {
     client.text += bytes.toString("latin1", start, end);
@@ -221,6 +262,10 @@ export function relayFlush(exchange: ExchangeImpl, connection: UpstreamConnectio
 /** The response is whole. */
 export function relayEnd(exchange: ExchangeImpl, connection: UpstreamConnection): void {
   const { client } = exchange;
+  if (exchange.hold !== undefined) {
+    giveHeld(exchange, connection);
+    return;
+  }
   if (exchange.chunkedDown) client.text += "0\r\n\r\n";
   client.flush();
   relayOver(exchange, connection);

@@ -133,6 +133,12 @@ export interface Exchange {
    */
   readBody(limitBytes: number): Promise<Buffer>;
 
+  /**
+   * From the next relay on, a response with a status below 400 is held back: when it is whole, the exchange is `open` again and `whole` is
+   * called with it, to reply with it (or not). Longer ones than `limitBytes`, and other statuses, go on to the client as ever. Only in state `open`.
+   */
+  holdResponse(limitBytes: number, whole: (response: HeldResponse) => void): void;
+
   /** Ends the exchange by cutting the connection, e.g. on shutdown. */
   abort(): void;
 
@@ -352,6 +358,14 @@ export interface ListenerCounters {
   /** Malformed paths, framing and so on by code. */
   rejectedByCode: Record<string, number>;
   tunnelsOpen: number;
+}
+
+/** A whole response that nobody has got yet. */
+export interface HeldResponse {
+  readonly status: number;
+  /** Header lines as the client is to get them, without those of framing. */
+  readonly lines: string;
+  readonly body: Buffer;
 }
 
 /** Which headers do not pass. Names and prefixes in lower case. */

@@ -1,0 +1,119 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
+import { findRedisServer } from "../../local/redis.ts";
+
+export interface RedisServerOptions {
+  readonly appendfsync?: "always" | "everysec" | "no";
+  /** Further settings, e.g. `{"cluster-enabled": "yes"}`. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** A Redis of a test's own on loopback, with its data in a folder of its own. */
+export interface RedisServer {
+  readonly port: number;
+  readonly folder: string;
+  readonly url: string;
+  readonly pid: () => number;
+  connect(): Redis;
+  /** kill -9. */
+  kill(): Promise<void>;
+  /** Starts it again on its data. */
+  start(): Promise<void>;
+  /** Ends it and removes its data. */
+  stop(): Promise<void>;
+}
+
+export const redisBinary = (): string => {
+  const binary = findRedisServer();
+  if (binary === undefined) throw new Error("These tests need redis-server or valkey-server in the PATH");
+  return binary;
+};
+
+export async function redisServer(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const folder = mkdtempSync(join(tmpdir(), "isotope-redis-"));
+  const port = await freePort();
+  const settings = {
+    bind: "127.0.0.1",
+    port: String(port),
+    dir: folder,
+    appendonly: "yes",
+    appendfsync: options.appendfsync ?? "no",
+    save: "",
+    "maxmemory-policy": "noeviction",
+    "auto-aof-rewrite-percentage": "0",
+    ...options.settings,
+  };
+  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+  const clients: Redis[] = [];
+  let child: ChildProcess | undefined;
+  const kill = async (): Promise<void> => {
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, "exit");
+    child.kill("SIGKILL");
+    await gone;
+  };
+  const start = async (): Promise<void> => {
+    child = spawn(redisBinary(), args, { stdio: "ignore" });
+    await answering(port);
+  };
+  await start();
+  return {
+    port,
+    folder,
+    url: `redis://127.0.0.1:${port}`,
+    pid: () => child?.pid ?? 0,
+    connect: () => {
+      const client = new Redis({
+        host: "127.0.0.1",
+        port,
+        retryStrategy: (attempt) => Math.min(attempt * 20, 200),
+      });
+      client.on("error", () => undefined);
+      clients.push(client);
+      return client;
+    },
+    kill,
+    start,
+    stop: async () => {
+      for (const client of clients) client.disconnect();
+      await kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function answering(port: number): Promise<void> {
+  const client = new Redis({
+    host: "127.0.0.1",
+    port,
+    lazyConnect: true,
+    retryStrategy: () => 10,
+    maxRetriesPerRequest: null,
+  });
+  client.on("error", () => undefined);
+  try {
+    for (;;) {
+      const answer = await client.ping().catch((error: Error) => error.message);
+      if (answer === "PONG") return;
+      await sleep(10);
+    }
+  } finally {
+    client.disconnect();
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("No port was given");
+  return address.port;
+}

@@ -1,0 +1,106 @@
+import { randomUUID } from "node:crypto";
+import { PlatformError } from "../../api/errors.ts";
+import type { SendEvent } from "../../api/wire/workflows.ts";
+import { resumed } from "../core/resume.ts";
+import type { Message, RunKey, RunRecord } from "../core/run-record.ts";
+import { DefinitionError, type MachineEvent } from "../definition/definition.ts";
+import type { Delivered, Journal } from "../journal/journal.ts";
+import type { Definitions } from "../worker/ports.ts";
+
+export interface RunsDeps {
+  readonly journal: Pick<Journal, "load" | "reopen" | "now">;
+  readonly definitions: Definitions;
+  /** Puts a message into a run's inbox and sees to it that somebody takes it. */
+  readonly deliver: (key: RunKey, message: Message) => Promise<Delivered>;
+  readonly wake: (key: RunKey) => void;
+}
+
+/** What can be asked of runs that exist. All reject with `PlatformError` of the table. */
+export interface Runs {
+  /** @throws {PlatformError} run_not_found */
+  load(key: RunKey): Promise<RunRecord>;
+  send(key: RunKey, request: SendEvent): Promise<{ id: string; result: "accepted" | "duplicate" }>;
+  end(key: RunKey, how: "cancel" | "terminate", reason: string): Promise<RunRecord>;
+  retry(key: RunKey): Promise<RunRecord>;
+}
+
+export function runsOf(deps: RunsDeps): Runs {
+  const load = async (key: RunKey): Promise<RunRecord> => {
+    const record = await deps.journal.load(key);
+    if (record) return record;
+    throw new PlatformError("run_not_found", `Run "${nameOf(key)}" does not exist`);
+  };
+  return {
+    load,
+    send: async (key, { id = randomUUID(), event, buffered }) => {
+      const record = await load(key);
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it came out of JSON
+      const given = event as MachineEvent;
+      await checkEvent(deps, record, given);
+      const delivered = await deps.deliver(key, { kind: "event", id, event: given, buffered });
+      if (delivered.kind === "accepted" || delivered.kind === "duplicate")
+        return { id, result: delivered.kind };
+      if (delivered.kind === "finished" || delivered.kind === "unknown") throw ended(record);
+      throw new PlatformError(
+        "event_refused",
+        `Run "${nameOf(key)}" does not take event "${event.type}" now: in ${statesOf(record)} it takes ${listed(record.accepts)}`,
+      );
+    },
+    end: async (key, how, reason) => {
+      const record = await load(key);
+      if (record.status !== "running") throw ended(record);
+      const delivered = await deps.deliver(key, { kind: how, reason });
+      if (delivered.kind === "finished") throw ended(await load(key));
+      return load(key);
+    },
+    retry: async (key) => {
+      for (;;) {
+        const record = await load(key);
+        const change = resumed(record, await deps.journal.now());
+        if (!change) throw notRetried(record);
+        if ((await deps.journal.reopen(record.version, change.record, change.history)) === "conflict")
+          continue;
+        deps.wake(key);
+        return load(key);
+      }
+    },
+  };
+}
+
+async function checkEvent(deps: RunsDeps, record: RunRecord, event: MachineEvent): Promise<void> {
+  if (record.status !== "running") throw ended(record);
+  try {
+    const definition = await deps.definitions.get(record.facts);
+    const fault = await definition.checkEvent(event);
+    if (fault !== undefined)
+      throw new PlatformError(
+        "event_invalid",
+        `Cannot send event "${event.type}" to run "${nameOf(record.facts.key)}": ${fault}`,
+      );
+  } catch (error) {
+    if (!(error instanceof DefinitionError)) throw error;
+    throw new PlatformError(
+      "workflow_not_ready",
+      `Cannot check event "${event.type}" for run "${nameOf(record.facts.key)}": ${error.message}`,
+      { cause: error },
+    );
+  }
+}
+
+const nameOf = ({ namespace, id }: RunKey): string => `${namespace}/${id}`;
+const listed = (names: readonly string[]): string =>
+  names.length === 0 ? "none" : names.map((name) => `"${name}"`).join(", ");
+const statesOf = ({ states }: RunRecord): string =>
+  states.length === 1 ? `state "${states[0] ?? ""}"` : `states ${listed(states)}`;
+
+const ended = ({ facts, status }: RunRecord): PlatformError =>
+  new PlatformError("run_finished", `Run "${nameOf(facts.key)}" has ended: it is ${status}`);
+
+function notRetried(record: RunRecord): PlatformError {
+  const { status, facts } = record;
+  const why =
+    status === "failed" || status === "timed-out"
+      ? "what it had done has been undone by its compensations"
+      : `it is ${status}`;
+  return new PlatformError("run_not_failed", `Cannot retry run "${nameOf(facts.key)}": ${why}`);
+}
