@@ -59,6 +59,8 @@ export const Release = z.object({
   /** As the reference system says it: pending, succeeded, failed or aborted. */
   status: z.string(),
   dryRun: z.boolean(),
+  /** The route or alias has the weights below; false for the moment between a decision and that. */
+  applied: z.boolean(),
   /** Index of the present step. */
   step: count,
   steps: z.array(z.object({ weight: z.number(), durationMs: z.number(), pause: z.boolean() })),

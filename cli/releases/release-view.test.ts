@@ -21,6 +21,7 @@ const release = (change: Partial<Release> = {}): Release => ({
   phase: "progressing",
   status: "pending",
   dryRun: false,
+  applied: true,
   step: 1,
   steps: [5, 25, 50].map((weight) => ({ weight, durationMs: 120_000, pause: false })),
   startedAt: "2026-05-04T10:00:00Z",

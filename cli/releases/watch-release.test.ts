@@ -30,6 +30,7 @@ const state = (phase: Release["phase"], decisions: number[]): Release => ({
   phase,
   status: "pending",
   dryRun: false,
+  applied: true,
   step: 0,
   steps: [],
   old: side("hello-v1"),
@@ -83,4 +84,10 @@ it("draws over what it has drawn on a terminal", async () => {
   expect(first).toContain("warming");
   expect(second).toContain("succeeded");
   expect(more).toEqual([]);
+});
+
+it("goes on until the traffic goes where it was decided", async () => {
+  const decided = { ...state("succeeded", [1]), applied: false };
+  const text = await watched([state("progressing", []), decided, state("succeeded", [1, 2])], false);
+  expect(text).toContain("sentence 2");
 });

@@ -34,7 +34,7 @@ export const releaseText = (context: CliContext, release: Release): string =>
   `${renderRelease(release, { width: widthOf(context), colour: isColourful(context), nowMs: Date.now() }).join("\n")}\n`;
 
 /**
- * Shows a release until it has ended: in place on a terminal, elsewhere one line for each decision. Resolves to its last state, also when
+ * Shows a release until it has ended, and its traffic goes where it said: in place on a terminal, elsewhere one line for each decision. Resolves to its last state, also when
  * the user breaks off.
  */
 export async function watchRelease(
@@ -62,7 +62,7 @@ export async function watchRelease(
         context.out(`${at}  ${action} ${weight} %  ${sentence}\n`);
       last = release.decisions.at(-1);
     }
-    if (hasEnded(release) || context.signal.aborted) return release;
+    if ((hasEnded(release) && release.applied) || context.signal.aborted) return release;
     try {
       await pause(pollMs, undefined, { signal: context.signal });
       release = await readRelease(context, name);

@@ -97,6 +97,7 @@ async function releaseOf(
     phase: state.phase ?? "waiting",
     status: state.status ?? "pending",
     dryRun: canary.spec.dryRun ?? false,
+    applied: state.applied !== false,
     step: state.step ?? 0,
     steps: plan ? plan.steps.map((step) => ({ ...step })) : [],
     ...given({

@@ -54,6 +54,15 @@ test("the log is moved and begins anew while writes go on; everything settles on
   expect(database.readMeta("resourceVersion")).toBe(String(rv));
 });
 
+test("a change that comes after the end is refused, and is no failure of the disk", async () => {
+  await put(1);
+  database.close();
+  await expect(put(2)).rejects.toThrow("the store is closed");
+  await new Promise((turn) => setImmediate(turn));
+  database = open(directory);
+  expect(database.readObjects().map(({ body }) => body.split(" ")[0])).toEqual(["1"]);
+});
+
 test("what has settled is in the files, whatever becomes of the process", async () => {
   await Promise.all([put(1), put(2), put(3)]);
   const copy = join(directory, "copy");

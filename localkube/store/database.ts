@@ -127,8 +127,9 @@ export class Database {
     return typeof row?.value === "string" ? row.value : undefined;
   }
 
-  /** Adds a change to the batch of this turn; resolves when it is on disk. */
+  /** Adds a change to the batch of this turn; resolves when it is on disk. Rejects once the database is closed: who writes so late has outlived the store. */
   append(change: Change): Promise<void> {
+    if (this.#isClosed) return Promise.reject(new Error(`Cannot write "${change.key}": the store is closed`));
     this.#batch ??= { changes: [], settled: Promise.withResolvers<void>() };
     this.#batch.changes.push(change);
     this.#schedule();
