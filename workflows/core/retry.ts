@@ -57,7 +57,7 @@ function ruleFor(
   if (perClass) return { name: error.type, rule: perClass };
   const retried = rule.on
     ? rule.on.includes(error.type) || rule.on.includes(ALL)
-    : !PERMANENT.includes(error.type);
+    : !error.permanent && !PERMANENT.includes(error.type);
   return retried ? { name: "", rule } : undefined;
 }
 
