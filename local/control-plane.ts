@@ -97,6 +97,7 @@ const controller = createController({
   maxArchiveBytes,
   canary: { counters, warm: warmPods(executorApi) },
   checkDefinition: definitionChecker(workflowsApi),
+  runs: workflowsApi,
 });
 const workflows = workflowService({
   client,
