@@ -2,7 +2,7 @@
 const ALLOWED = {
   api: [],
   // What a workflow is bundled with is what the engine speaks to.
-  sdk: ["api", "workflows/definition"],
+  sdk: ["api", "workflows"],
   kube: ["api", "net"],
   net: ["api"],
   localkube: [],
