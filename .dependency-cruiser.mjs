@@ -9,7 +9,17 @@ const ALLOWED = {
   controller: ["api", "kube", "net"],
   workflows: ["api", "kube", "net"],
   // Checks and draws workflows on the user's machine, as the platform does.
-  cli: ["api", "kube", "net", "workflows/format", "workflows/graph"],
+  cli: [
+    "api",
+    "kube",
+    "net",
+    "workflows/format",
+    "workflows/graph",
+    // To check a workflow in TypeScript offline, it is bundled and asked as the platform does it.
+    "workflows/definition",
+    "workflows/host",
+    "env-images/builder/platform-modules-plugin",
+  ],
   "env-images/deno": ["api"],
   // Runs on Node: reads archives and settings with the platform's own modules.
   "env-images/builder": ["api", "net"],
