@@ -18,7 +18,7 @@ const ALLOWED = {
     // To check a workflow in TypeScript offline, it is bundled and asked as the platform does it.
     "workflows/definition",
     "workflows/host",
-    "env-images/builder/platform-modules-plugin",
+    "env-images/builder",
   ],
   "env-images/deno": ["api"],
   // Runs on Node: reads archives and settings with the platform's own modules.
