@@ -183,6 +183,9 @@ describe("isotope workflow", () => {
     expect(again).toContain('run "one" of workflow "order" succeeded');
     expect(await ok("workflow", "runs", "list", "--workflow", "order")).toMatch(/one +order +succeeded/);
     expect(await ok("runs", "list", "--status", "failed", "-o", "json")).toBe("[]\n");
+    expect(await ok("workflow", "describe", "order")).toMatch(
+      /5 states from "price" on[\s\S]*Validated +True[\s\S]*one +succeeded/,
+    );
     expect(await fails(1, "workflow", "run", "order", "--id", "one", "-i", "{}")).toMatch(/one/);
   }, 60_000);
 
