@@ -2,14 +2,24 @@
 const ALLOWED = {
   api: [],
   // What a workflow is bundled with is what the engine speaks to.
-  sdk: ["api", "workflows/definition"],
+  sdk: ["api", "workflows"],
   kube: ["api", "net"],
   net: ["api"],
   localkube: [],
   controller: ["api", "kube", "net"],
   workflows: ["api", "kube", "net"],
   // Checks and draws workflows on the user's machine, as the platform does.
-  cli: ["api", "kube", "net", "workflows/format", "workflows/graph"],
+  cli: [
+    "api",
+    "kube",
+    "net",
+    "workflows/format",
+    "workflows/graph",
+    // To check a workflow in TypeScript offline, it is bundled and asked as the platform does it.
+    "workflows/definition",
+    "workflows/host",
+    "env-images/builder",
+  ],
   "env-images/deno": ["api"],
   // Runs on Node: reads archives and settings with the platform's own modules.
   "env-images/builder": ["api", "net"],

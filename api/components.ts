@@ -22,6 +22,7 @@ export type ComponentName =
   | "executor"
   | "controller"
   | "storage"
+  | "workflows"
   | "log-store"
   | "log-collector"
   | "cleanup";
@@ -62,6 +63,15 @@ export const COMPONENTS: readonly Component[] = [
     health: "metrics",
     audience: "storage",
     what: "keeps packages' archives on a disk or in an S3-compatible store",
+  },
+  {
+    name: "workflows",
+    entry: "workflows/main",
+    envPrefix: "ISOTOPE_WORKFLOWS_",
+    ports: { api: 8896, metrics: 8080 },
+    health: "metrics",
+    audience: "workflows",
+    what: "drives the runs of workflows, and starts, shows and steers them",
   },
   {
     name: "log-store",

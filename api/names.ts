@@ -60,3 +60,5 @@ export const ANNOTATION_UNRELEASED = "isotope.dev/unreleased";
 export const ANNOTATION_WORKFLOW_WAIT = "isotope.dev/workflow-wait";
 /** On a CanaryConfig: `pause`, `resume`, `promote`, `abort` or `retry`; removed when it was obeyed. */
 export const ANNOTATION_CANARY_COMMAND = "isotope.dev/canary-command";
+/** On a WorkflowRun, whatever its value: its run shall be cancelled. */
+export const ANNOTATION_CANCEL_REQUESTED = "fission.io/cancel-requested";

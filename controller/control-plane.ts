@@ -22,7 +22,7 @@ export interface ControlPlaneOptions {
   readonly log: Log;
   readonly version: string;
   /** The reconcilers' part: archive store, builder, limits. */
-  readonly controller: Omit<ControllerOptions, "client" | "log" | "canary" | "checkDefinition">;
+  readonly controller: Omit<ControllerOptions, "client" | "log" | "canary" | "checkDefinition" | "runs">;
   /** Origin of the router's internal listener, e.g. `http://127.0.0.1:8889`. */
   readonly routerInternalUrl: string;
   /** Every address of its host is a router's internal listener, e.g. `http://router-peers:8889`. */
@@ -73,7 +73,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     client,
     log,
     canary,
-    ...(workflows ? { checkDefinition: definitionChecker(workflows) } : {}),
+    ...(workflows ? { checkDefinition: definitionChecker(workflows), runs: workflows } : {}),
   });
   const pods = watchPods(client, (error, failures) => {
     if (failures === 1 || failures % 20 === 0)

@@ -21,6 +21,7 @@ import { watchLaterKinds } from "./later-kinds.ts";
 import type { Archives, PackageBuilder } from "./package/ports.ts";
 import { packageReconciler, watchPackages } from "./package/reconcile.ts";
 import { releaseLoops } from "./release-loops.ts";
+import { type RunsClient, workflowRunReconcile } from "./workflow-run/reconcile.ts";
 import { type DefinitionChecker, watchWorkflows, workflowReconcile } from "./workflow/reconcile.ts";
 import { openWorld, type World } from "./world.ts";
 
@@ -44,6 +45,8 @@ export interface ControllerOptions {
   exposure?: ExposureSettings;
   /** The workflow service; absent: Workflows wait for one. */
   checkDefinition?: DefinitionChecker;
+  /** The same, for WorkflowRuns; absent: they wait. */
+  runs?: RunsClient;
 }
 
 /** The reconcilers of all kinds, over shared local copies of the objects. */
@@ -113,7 +116,6 @@ export function createController(options: ControllerOptions): Controller {
   const environmentLoop = loop("Environment", environmentReconcile(context), 2);
   const exposure = options.exposure && exposureKeeper(client, options.exposure, onWatchError);
   const triggerLoop = loop("HTTPTrigger", triggerReconcile(context, exposure), 8);
-  const workflowLoop = loop("Workflow", workflowReconcile(context, options.checkDefinition), 4);
   const canaries = canaryLoop(context, options.canary, loop);
   const namespaces = functionNamespaces({ client, kit: options.namespaceKit ?? [], log, now });
   const namespaceLoop = loop("Namespace", namespaces.reconcile, 4);
@@ -124,14 +126,13 @@ export function createController(options: ControllerOptions): Controller {
     triggerLoop,
     ...releaseLoops(context, options.archives, loop),
     ...canaries.loops,
-    workflowLoop,
+    ...workflowLoops(context, options, loop),
     namespaceLoop,
   ];
   watchPackages(world, packageLoop.queue.add);
   watchFunctions(world, functionLoop.queue.add);
   watchEnvironments(world, environmentLoop.queue.add);
   watchTriggers(world, triggerLoop.queue.add);
-  watchWorkflows(world, workflowLoop.queue.add);
   exposure?.watch(triggerLoop.queue.add);
   const later = watchLaterKinds({ client, log, now }, onWatchError);
   let stopped = false;
@@ -170,6 +171,18 @@ export function createController(options: ControllerOptions): Controller {
     stats: () => [...loops, ...later.reconcilers].map((one) => one.stats()),
     buildsRunning: () => packages.buildsRunning(),
   };
+}
+
+function workflowLoops(
+  context: ControllerContext,
+  options: Pick<ControllerOptions, "checkDefinition" | "runs">,
+  loop: ReturnType<typeof loopsThatTell>,
+): Reconciler[] {
+  const workflows = loop("Workflow", workflowReconcile(context, options.checkDefinition), 4);
+  const runs = loop("WorkflowRun", workflowRunReconcile(context, options.runs), 8);
+  watchWorkflows(context.world, workflows.queue.add);
+  context.world.workflowRuns.subscribe({ onChange: ({ key }) => runs.queue.add(key) });
+  return [workflows, runs];
 }
 
 const NO_CANARIES: LiveCanaries = { get: () => undefined };

@@ -63,6 +63,7 @@ async function start(settings: ControllerSettings): Promise<void> {
     routerInternalUrl: settings.routerInternalUrl,
     routerPeers: settings.routerPeers || settings.routerInternalUrl,
     executorUrl: settings.executorUrl,
+    ...(settings.workflowsUrl === "" ? {} : { workflowsUrl: settings.workflowsUrl }),
     logs: logStoreReader(logStore),
     archiveRoutes: (scope) => archiveProxy(scope, storage, settings.maxArchiveBytes),
     archiveUse: () => storageUse(storage),
@@ -129,6 +130,9 @@ function componentsOf(settings: ControllerSettings): ControlPlaneOptions["compon
     { name: "executor", healthUrl: `${settings.executorUrl}/healthz` },
     { name: "storage", healthUrl: `${settings.storageUrl}/healthz` },
     { name: "log-store", healthUrl: `${settings.logStoreUrl}/healthz` },
+    ...(settings.workflowsUrl === ""
+      ? []
+      : [{ name: "workflows", healthUrl: `${settings.workflowsUrl}/healthz` }]),
   ];
 }
 

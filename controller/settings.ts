@@ -111,6 +111,12 @@ export const CONTROLLER_SETTINGS = {
     ...flag("log-store-url", "Address of the log store"),
     fallback: "http://log-store:8895",
   }),
+  workflowsUrl: text({
+    ...flag("workflows-url", "Address of the workflow service; empty = there is none"),
+    pattern: /^$|^http:\/\/[^/\s]+:\d{1,5}$/,
+    allowed: "http://host:port, or empty",
+    fallback: "",
+  }),
   maxArchiveBytes: bytes({
     ...flag("max-archive-bytes", "Largest archive"),
     fallback: 256 * 2 ** 20,

@@ -8,6 +8,7 @@ import type {
   HTTPTrigger,
   Package,
   Workflow,
+  WorkflowRun,
 } from "../api/kinds/index.ts";
 import { claimShape, routeClaims } from "../api/routes.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -21,6 +22,7 @@ import {
   FUNCTIONS,
   HTTP_TRIGGERS,
   PACKAGES,
+  WORKFLOW_RUNS,
   WORKFLOWS,
 } from "../kube/kinds.ts";
 import type { KubeObject } from "../kube/object.ts";
@@ -42,6 +44,8 @@ export interface World {
   readonly aliases: Informer<FunctionAlias>;
   readonly canaries: Informer<CanaryConfig>;
   readonly workflows: Informer<Workflow>;
+  /** Without inputs, once the runs have begun. */
+  readonly workflowRuns: Informer<WorkflowRun>;
   readonly secrets: Informer<DataObject>;
   readonly configMaps: Informer<DataObject>;
   start(): void;
@@ -93,6 +97,7 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
       indexes: { [BY_FUNCTION]: (alias) => inNamespace(alias, [alias.spec.functionName]) },
     }),
     canaries: open({ type: CANARY_CONFIGS }),
+    workflowRuns: open({ type: WORKFLOW_RUNS, transform: withoutInput }),
     workflows: open({
       type: WORKFLOWS,
       indexes: { [BY_PACKAGE]: (workflow) => inNamespace(workflow, [workflow.spec.package?.name]) },
@@ -157,6 +162,12 @@ function inNamespace(object: KubeObject, names: (string | undefined)[]): string[
   return names
     .filter((name) => name !== undefined && name !== "")
     .map((name) => `${namespace}/${name ?? ""}`);
+}
+
+function withoutInput(run: WorkflowRun): WorkflowRun {
+  const { input, ...spec } = run.spec;
+  const begun = run.status?.phase !== undefined && run.status.phase !== "Pending";
+  return withoutManagedFields(begun && input !== undefined ? { ...run, spec } : run);
 }
 
 function withoutManagedFields<T extends KubeObject>(object: T): T {

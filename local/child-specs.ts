@@ -1,6 +1,4 @@
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { compileCacheFolder } from "../net/compile-cache.ts";
 import type { ChildSpec } from "./child.ts";
@@ -28,16 +26,6 @@ export function passedOn(): Record<string, string> {
       env[name] = value;
   }
   return env;
-}
-
-/** The Deno that comes with the packages. */
-export function denoBinary(): string {
-  const manifest = createRequire(import.meta.url).resolve("deno/package.json");
-  for (let folder = dirname(manifest); folder !== dirname(folder); folder = dirname(folder)) {
-    const candidate = join(folder, ".bin", "deno");
-    if (existsSync(candidate)) return candidate;
-  }
-  return join(dirname(manifest), "bin.cjs");
 }
 
 export interface Plan {

@@ -29,9 +29,9 @@ import { processLog } from "../net/log.ts";
 import { parseSettings } from "../net/settings.ts";
 import { signedClient } from "../net/signed-client.ts";
 import { localArchives } from "../workflows/definitions/definition-archives.ts";
+import { denoBinary } from "../workflows/host/deno-binary.ts";
 import { workflowService } from "../workflows/workflow-service.ts";
 import { bootstrap } from "./bootstrap.ts";
-import { denoBinary } from "./child-specs.ts";
 import { componentHealth } from "./component-health.ts";
 import { openHome } from "./home.ts";
 import { portsFrom } from "./ports.ts";
@@ -97,6 +97,7 @@ const controller = createController({
   maxArchiveBytes,
   canary: { counters, warm: warmPods(executorApi) },
   checkDefinition: definitionChecker(workflowsApi),
+  runs: workflowsApi,
 });
 const workflows = workflowService({
   client,

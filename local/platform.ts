@@ -6,7 +6,6 @@ import { type Child, superviseChild } from "./child.ts";
 import {
   childSpec,
   compileCache,
-  denoBinary,
   EXTENSION,
   HOST,
   passedOn,
@@ -14,6 +13,7 @@ import {
   type ProcessName,
   ROOT,
 } from "./child-specs.ts";
+import { denoBinary } from "../workflows/host/deno-binary.ts";
 import { type Home, openHome, writeHomeFile } from "./home.ts";
 import { imageTable } from "./image-table.ts";
 import { kubernetesAnswers } from "./kubernetes-answers.ts";

@@ -6,7 +6,19 @@ import { dirname, join } from "node:path";
  * Makes `dist/` for `npm pack`: the platform as JavaScript (Node strips no types under node_modules), the SDK's types, and the files that the program
  * reads beside its code.
  */
-const CODE = ["api", "kube", "net", "localkube", "controller", "engine", "cli", "local", "env-images"];
+const CODE = [
+  "api",
+  "kube",
+  "net",
+  "localkube",
+  "controller",
+  "engine",
+  "workflows",
+  "sdk",
+  "cli",
+  "local",
+  "env-images",
+];
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
 const tsc = (...args: string[]): void => {

@@ -15,11 +15,13 @@ import type { DefinitionArchives } from "./definitions/definition-archives.ts";
 import { type DefinitionService, definitionService } from "./definitions/definition-service.ts";
 import { releaseRegularly } from "./definitions/release-definitions.ts";
 import { definitionHost } from "./host/definition-host.ts";
-import type { Delivered } from "./journal/journal.ts";
+import type { Delivered, Journal } from "./journal/journal.ts";
 import { redisJournal } from "./journal/redis-journal.ts";
 import { redisPayloads } from "./payloads/redis-payloads.ts";
 import { watchFunctionWorld } from "./pins/function-world.ts";
+import { holdsReleaser, releaseHoldsRegularly } from "./pins/release-holds.ts";
 import { createPins } from "./pins/resolve-pins.ts";
+import { cleanRegularly, retentionPolicy } from "./retention/clean-regularly.ts";
 import { callbacksRoutes } from "./server/callbacks-route.ts";
 import { definitionsRoute } from "./server/definitions-route.ts";
 import { graphRoutes } from "./server/graph-routes.ts";
@@ -62,6 +64,7 @@ export interface WorkflowService {
 }
 
 const CONNECTIONS = 1_024;
+const RELEASE_EVERY_MS = 600_000;
 
 /** The workflow service: workers that drive runs, and the API by which runs are started and steered. */
 export function workflowService(options: WorkflowServiceOptions): WorkflowService {
@@ -166,11 +169,35 @@ function serviceParts(options: WorkflowServiceOptions, objects: ReturnType<typeo
       const name = `${hostname()}-${randomUUID().slice(0, 8)}`;
       const ports = { journal, definitions, performer, payloads, deliver };
       engine = await startEngine({ ...ports, name, redisUrl, log, signal });
-      void releaseRegularly({ journal, client, workflows: () => objects.workflows.list() }, log, signal);
+      void keepHouse(options, objects, journal, signal);
     },
     held: (): number => engine?.held() ?? 0,
     stopWork: async (graceMs: number): Promise<void> => engine?.stop(graceMs),
   };
+}
+
+/** Runs that ended long ago go, and what they and those before them have held. */
+async function keepHouse(
+  { client, log }: WorkflowServiceOptions,
+  { functions, workflows }: ReturnType<typeof watchObjects>,
+  journal: Journal,
+  signal: AbortSignal,
+): Promise<void> {
+  await Promise.all([functions.synced, workflows.synced]);
+  const seen = new Set<string>();
+  const namespaces = (): string[] => {
+    // Of Workflows that are gone since, too: their runs are still there.
+    for (const { metadata } of workflows.list()) seen.add(metadata.namespace ?? "default");
+    return [...seen];
+  };
+  const policyOf = (namespace: string, workflow: string) =>
+    retentionPolicy(workflows.get(`${namespace}/${workflow}`)?.spec.historyRetention);
+  const releaser = holdsReleaser({ journal, client, world: functions });
+  await Promise.all([
+    cleanRegularly({ journal, namespaces, policyOf }, log, signal),
+    releaseHoldsRegularly(releaser, RELEASE_EVERY_MS, log, signal),
+    releaseRegularly({ journal, client, workflows: () => workflows.list() }, log, signal),
+  ]);
 }
 
 const hostedDefinitions = (options: WorkflowServiceOptions): DefinitionService =>

@@ -239,7 +239,6 @@ export const KINDS: KindDefinition[] = [
     description: "One run of a workflow",
     spec: WorkflowRunSpec,
     status: WorkflowRunStatus,
-    available: false,
     columns: [
       column("Workflow", ".spec.workflowRef"),
       column("Phase", ".status.phase"),

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { RetryPolicy } from "./function.ts";
 import type { Resource } from "./metadata.ts";
-import { FunctionReference, PackageRef } from "./references.ts";
+import { PackageRef } from "./references.ts";
 import {
   anyJson,
   Conditions,
@@ -33,6 +33,22 @@ const Choice = z.object({
   next: text(128),
 });
 
+/** What a Task calls: manifests of the reference system leave the type out. */
+const TaskFunction = withRules(
+  z.object({
+    type: z.enum(["name", "function-weights"]).default("name").optional(),
+    name: ObjectName.describe("Function in the same namespace"),
+    alias: ObjectName.optional().describe("FunctionAlias: a run picks one of its versions when it starts"),
+    version: ObjectName.optional().describe("FunctionVersion to call"),
+    functionweights: z
+      .record(z.string(), int(0, 100))
+      .meta({ maxProperties: 16 })
+      .optional()
+      .describe("Not allowed on a Task: name an alias instead"),
+  }),
+  [{ rule: "!(has(self.alias) && has(self.version))", message: "alias and version exclude each other" }],
+);
+
 const State = z.object({
   type: z.enum(["Task", "Choice", "Parallel", "Map", "Wait", "Succeed", "Fail"]),
   branches: z.array(opaqueObject("A nested workflow: startAt and states")).max(10).optional(),
@@ -44,7 +60,7 @@ const State = z.object({
   default: text(128).optional(),
   duration: text(64).optional(),
   end: z.boolean().optional(),
-  function: FunctionReference.optional(),
+  function: TaskFunction.optional(),
   inputPath: text(1024).optional(),
   itemsPath: text(1024).optional(),
   iterator: opaqueObject("The nested workflow of a Map").optional(),

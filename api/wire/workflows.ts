@@ -54,6 +54,12 @@ export const StartRun = z.strictObject({
   input: json.optional(),
   /** Of the whole run: a duration such as 24h, never longer than the workflow's own. */
   deadline: z.string().max(32).optional(),
+  /** Default `api`. */
+  startedBy: z
+    .string()
+    .max(320)
+    .regex(/^(http|object|api):\S+$/)
+    .optional(),
 });
 export type StartRun = z.infer<typeof StartRun>;
 

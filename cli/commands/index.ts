@@ -15,6 +15,7 @@ import { secretCommands } from "./secret.ts";
 import { specCommands } from "./spec.ts";
 import { start, stop } from "./start.ts";
 import { check, status, version } from "./status.ts";
+import { describeWorkflow } from "./workflow/describe.ts";
 import { workflowObjectCommands } from "./workflow/objects.ts";
 import { workflowRunsCommands } from "./workflow/runs.ts";
 import { workflowStartCommands } from "./workflow/start.ts";
@@ -71,6 +72,7 @@ export const COMMANDS: readonly Command[] = [
   ...aliasCommands,
   ...canaryCommands,
   ...workflowObjectCommands,
+  describeWorkflow,
   ...workflowStartCommands,
   ...workflowRunsCommands,
   ...envCommands,

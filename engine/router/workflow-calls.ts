@@ -109,7 +109,7 @@ async function startRun(
     bytes.length === 0 ? { ...Object.fromEntries(new URLSearchParams(query)), ...params } : parsed(bytes);
   const started = await call(deps, "POST", "/v1/runs", {
     requestId,
-    body: { namespace, workflow, id, input },
+    body: { namespace, workflow, id, input, startedBy: `http:${target.trigger}` },
   });
   const run = readRun(started);
   const ended = waitMs === 0 || run.status !== "running" ? run : await waitFor(deps, run, waitMs, exchange);

@@ -6,7 +6,7 @@ import type { BuildContext } from "./build.ts";
 import { sha256Hex } from "./digest.ts";
 import { findNativePackages, type NativePackage } from "./native-packages.ts";
 import { npmFault, type NpmOutcome, runNpm } from "./npm-command.ts";
-import { type NpmManifest, OWN_PACKAGE } from "./npm-manifest.ts";
+import type { NpmManifest } from "./npm-manifest.ts";
 import { scanModules } from "./scan-modules.ts";
 
 /*
@@ -88,10 +88,7 @@ async function install(
   const { settings, log } = context;
   const { npm } = settings;
   // A lock that names what is not installed is no exact one any more.
-  const frozen =
-    packageLock !== undefined &&
-    manifest.added.length === 0 &&
-    !packageLock.includes(`"node_modules/${OWN_PACKAGE}"`);
+  const frozen = packageLock !== undefined && manifest.added.length === 0 && !manifest.leftOut;
   const { dependencies, devDependencies, optionalDependencies } = manifest.packageJson;
   const names = Object.keys({ ...dependencies, ...optionalDependencies, ...(dev ? devDependencies : {}) });
   log(

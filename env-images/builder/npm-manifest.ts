@@ -16,6 +16,8 @@ export interface NpmManifest {
   };
   /** Names that `npm:` imports added: no lockfile of the source knows them. */
   readonly added: readonly string[];
+  /** The builder brings a package that the source's lockfile, if there is one, names as well. */
+  readonly leftOut: boolean;
   /** The name in `dependencies` for each `npm:` import, by `name@range`. */
   readonly installedAs: ReadonlyMap<string, string>;
 }
@@ -26,7 +28,7 @@ const NOT_REGISTRY =
   /^(?:file|link|workspace|portal|patch|catalog|git|github|gitlab|bitbucket|gist|ssh|https?)(?:\+\w+)?:|^[\w.-]+\/[\w.-]+(?:#|$)|^[./~]|:\/\//i;
 
 /** What a source imports of the platform: the builder brings it. */
-export const OWN_PACKAGE = "@isotope/platform";
+const OWN_PACKAGE = "@isotope/platform";
 
 /** Checks one dependency. Throws `BuildError` for what no registry serves, since npm would run git, copy folders or fetch any URL for it. */
 function checkedRange(name: string, range: string, where: string): string {
@@ -43,6 +45,8 @@ function checkedRange(name: string, range: string, where: string): string {
 }
 
 export interface ManifestOptions {
+  /** Types are checked: then those of the platform are needed as well. */
+  readonly types: boolean;
   /** Overrides and exact versions (by `name@range`) that a lockfile other than npm's gives. */
   readonly pins: { readonly overrides: unknown; readonly versions: ReadonlyMap<string, string> } | undefined;
 }
@@ -51,15 +55,16 @@ export interface ManifestOptions {
 export function npmManifest(
   packageJson: PackageJson | undefined,
   imports: readonly NpmSpecifier[],
-  { pins }: ManifestOptions,
+  { pins, types }: ManifestOptions,
 ): NpmManifest {
+  // Installed, it would bring the whole platform along; what is for development is installed for its types only.
+  const isLeftOut = (field: string): boolean => !types && field !== "devDependencies";
   const checkedAll = (
     field: "dependencies" | "devDependencies" | "optionalDependencies",
   ): Record<string, string> =>
     Object.fromEntries(
       Object.entries(packageJson?.[field] ?? {}).flatMap(([name, range]) => {
-        // Installed, it would bring the whole platform along.
-        if (name === OWN_PACKAGE) return [];
+        if (name === OWN_PACKAGE && isLeftOut(field)) return [];
         const checked = checkedRange(name, range, "package.json");
         return [[name, pins?.versions.get(`${name}@${checked}`) ?? checked]];
       }),
@@ -82,6 +87,9 @@ export function npmManifest(
       overrides: pins?.overrides ?? packageJson?.overrides,
     },
     added: Object.keys(added),
+    leftOut:
+      isLeftOut("dependencies") &&
+      [packageJson?.dependencies, packageJson?.optionalDependencies].some((named) => named?.[OWN_PACKAGE]),
     installedAs,
   };
 }

@@ -73,7 +73,7 @@ export async function preparePackages(options: PreparePackagesOptions): Promise<
   }
   if (project.packageLock !== undefined) checkPackageLock(project.packageLock, registryHosts());
   const pins = project.packageLock === undefined ? pinnedVersions(project) : undefined;
-  const manifest = npmManifest(project.packageJson, imports, { pins });
+  const manifest = npmManifest(project.packageJson, imports, { pins, types: options.typeCheck });
   const packageFor = (specifier: NpmSpecifier): string =>
     manifest.installedAs.get(keyOf(specifier)) ?? specifier.name;
   const { dependencies, optionalDependencies, devDependencies } = manifest.packageJson;

@@ -3,7 +3,8 @@ import { CONTROLLER_SETTINGS } from "../../controller/settings.ts";
 import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
 import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
 import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
-import type { Setting } from "../../net/settings.ts";
+import { WORKFLOWS_SETTINGS } from "../../workflows/settings.ts";
+import { CIDR, OWNED, persistence, pods, replicated, service, settings } from "./component-forms.ts";
 import { anyList, anyObject, count, image, resources, strings, text, toggle } from "./value-forms.ts";
 
 /**
@@ -11,90 +12,7 @@ import { anyList, anyObject, count, image, resources, strings, text, toggle } fr
  * docs/reference/chart-values.md are generated.
  */
 const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
-const CIDR = /^(\d{1,3}(\.\d{1,3}){3}\/\d{1,2}|[0-9a-fA-F:]+\/\d{1,3})$/;
 const LABEL = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?=[-A-Za-z0-9_.]*$/;
-
-/** Settings of a process that a user may give; those that the chart sets itself are left out. */
-function settings(records: Readonly<Record<string, Setting<unknown>>>, owned: readonly string[]) {
-  const shape: Record<string, z.ZodType> = {};
-  for (const { flag, help, allowed } of Object.values(records)) {
-    if (!owned.includes(flag))
-      shape[flag] = z.union([z.string(), z.number(), z.boolean()]).describe(`${help}; ${allowed}`).optional();
-  }
-  return z
-    .strictObject(shape)
-    .describe("Settings of the process by the names of its flags; see docs/reference/settings.md")
-    .default({});
-}
-
-const OWNED = [
-  "host",
-  "port",
-  "metrics-host",
-  "metrics-port",
-  "kubeconfig",
-  "internal-key-file",
-  "namespace",
-];
-
-const pods = {
-  nodeSelector: strings("Labels of the nodes that the pods may run on").default({}),
-  tolerations: anyList("Tolerations of the pods").default([]),
-  affinity: anyObject("Affinity of the pods").default({}),
-  priorityClassName: text("Priority class of the pods").default(""),
-  podAnnotations: strings("Annotations of the pods").default({}),
-  podLabels: strings("Further labels of the pods").default({}),
-};
-
-const replicated = (replicas: number) => ({
-  replicas: count(1, 100, "Number of pods").default(replicas),
-  topologySpreadConstraints: z
-    .array(z.record(z.string(), z.unknown()))
-    .nullable()
-    .describe("Spread of the pods; null = evenly over zones and nodes, as far as possible")
-    .default(null),
-  podDisruptionBudget: z
-    .strictObject({
-      enabled: toggle("Limit how many pods a node drain may take at once").default(true),
-      maxUnavailable: z
-        .union([z.int().min(0), z.string().regex(/^\d{1,3}%$/)])
-        .describe("Pods that may be away at once")
-        .default(1),
-    })
-    .describe("Made for two replicas and more: with one it would block node drains")
-    .prefault({}),
-});
-
-const service = (about: string, port: number) =>
-  z
-    .strictObject({
-      type: z
-        .enum(["ClusterIP", "NodePort", "LoadBalancer"])
-        .describe("Type of the Service")
-        .default("ClusterIP"),
-      port: count(1, 65_535, "Port of the Service").default(port),
-      annotations: strings("Annotations of the Service").default({}),
-      loadBalancerSourceRanges: z
-        .array(z.string().regex(CIDR))
-        .describe("Who may use the load balancer; empty = everybody")
-        .default([]),
-    })
-    .describe(about)
-    .prefault({});
-
-const persistence = (size: string) =>
-  z
-    .strictObject({
-      enabled: toggle("Keep the data in a PersistentVolumeClaim; otherwise it is lost with the pod").default(
-        true,
-      ),
-      existingClaim: text("Name of a claim that exists already").default(""),
-      storageClass: text("Storage class; empty = the cluster's default").default(""),
-      size: z.string().describe("Size of the claim").default(size),
-      keep: toggle("Leave the claim when the chart is uninstalled").default(true),
-    })
-    .describe("Where the data lives")
-    .prefault({});
 
 /** Networks that are not the internet: special-purpose addresses of the IANA registries, private ones among them. */
 const NOT_INTERNET_V4 = [
@@ -228,7 +146,7 @@ const redis = z
     resources: resources({ cpu: "50m", memory: "64Mi" }, { memory: "512Mi" }),
     ...pods,
   })
-  .describe("Redis; nothing of the platform needs it yet")
+  .describe("Redis: workflows need it")
   .prefault({});
 
 const storage = z
@@ -289,6 +207,8 @@ const router = z
       "internal-host",
       "internal-port",
       "executor-url",
+      "workflows-url",
+      "redis-url",
       "preview-domain",
       "drain-delay",
       "drain-deadline",
@@ -317,6 +237,31 @@ const executor = z
   .describe("Keeps pools of pods and specialises them; replicas share the environments")
   .prefault({});
 
+const workflows = z
+  .strictObject({
+    enabled: toggle("Run workflows, where there is a Redis").default(true),
+    ...replicated(2),
+    drainSeconds: count(
+      0,
+      3_600,
+      "After SIGTERM: longest time for steps in flight; then other workers take them",
+    ).default(20),
+    resources: resources({ cpu: "100m", memory: "192Mi" }, { memory: "1Gi" }),
+    settings: settings(WORKFLOWS_SETTINGS, [
+      ...OWNED,
+      "function-namespaces",
+      "router-internal-url",
+      "storage-url",
+      "redis-url",
+      "deno",
+      "deno-folder",
+      "drain",
+    ]),
+    ...pods,
+  })
+  .describe("Drives the runs of workflows; replicas share them. Needs redis")
+  .prefault({});
+
 const controller = z
   .strictObject({
     ...replicated(2),
@@ -338,6 +283,7 @@ const controller = z
       "gateway-routes",
       "default-gateway",
       "log-store-url",
+      "workflows-url",
       "log-folder",
       "pod-logs",
       "max-log-bytes",
@@ -418,6 +364,7 @@ export const ChartValues = z.strictObject({
   controller,
   storage,
   logs,
+  workflows,
   redis,
   gatewayApi: z
     .strictObject({

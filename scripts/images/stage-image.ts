@@ -58,10 +58,11 @@ const STAGES: Readonly<Record<ImageName, Stage>> = {
       entries: ["env-images/isotope/main.ts", ...COMPONENTS.map(({ entry }) => `${entry}.ts`)],
       target: join(context, "app"),
       // Needed for credential plugins of kubeconfig files only, which no pod has.
-      external: ["@kubernetes/client-node"],
+      external: ["@kubernetes/client-node", "esbuild"],
       platform: "node",
     });
-    return [...bundled, await stageNode(context, cache)].toSorted(byName);
+    const workflows = await stageWorkflows(context, cache);
+    return [...bundled, ...workflows, await stageNode(context, cache)].toSorted(byName);
   },
   "deno-env": async (context, cache) => {
     const bundled = await bundleProgram({
@@ -102,6 +103,22 @@ const STAGES: Readonly<Record<ImageName, Stage>> = {
     return [...bundled, ...copied, ...npm, await stageNode(context, cache)].toSorted(byName);
   },
 };
+
+/** What the workflow service reads beside its code: the scripts of its store, the definition host with Deno, which runs it, and the bundler. */
+async function stageWorkflows(context: string, cache: string): Promise<NpmPackage[]> {
+  const target = join(context, "app", "workflows");
+  // Its modules are one file there, beside which they look for these.
+  cpSync(join(ROOT, "workflows", "journal", "lua"), join(target, "lua"), { recursive: true });
+  const host = await bundleProgram({
+    entries: ["workflows/host/program.ts"],
+    target: join(context, "app"),
+    platform: "deno",
+  });
+  copyFileSync(join(target, "host", "program.js"), join(target, "program.js"));
+  const copied = withDependencies(["esbuild"]);
+  for (const { folder } of copied) copyPackage(folder, join(context, "packages", relative(MODULES, folder)));
+  return [...host, ...copied, await stageDeno(context, cache)];
+}
 
 /** A package without its documentation, tests and source maps, but with its license. */
 function copyPackage(folder: string, target: string): void {

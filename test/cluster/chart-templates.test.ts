@@ -8,6 +8,7 @@ import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
 import { LOG_COLLECTOR_SETTINGS, LOG_STORE_SETTINGS } from "../../engine/logs/settings.ts";
 import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
 import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
+import { WORKFLOWS_SETTINGS } from "../../workflows/settings.ts";
 import { parseSettings, type Setting } from "../../net/settings.ts";
 import { parseKit } from "../../controller/function-namespace/kit.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
@@ -274,6 +275,7 @@ const SETTINGS: Readonly<Record<ComponentName, Readonly<Record<string, Setting<u
   executor: EXECUTOR_SETTINGS,
   controller: CONTROLLER_SETTINGS,
   storage: STORAGE_SETTINGS,
+  workflows: WORKFLOWS_SETTINGS,
   "log-store": LOG_STORE_SETTINGS,
   "log-collector": LOG_COLLECTOR_SETTINGS,
   cleanup: CLEANUP_SETTINGS,

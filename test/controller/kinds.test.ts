@@ -27,7 +27,6 @@ test.each<[string, object]>([
   ["TimeTrigger", { cron: "@every 1m", functionref }],
   ["MessageQueueTrigger", { topic: "t", functionref }],
   ["KubernetesWatchTrigger", { namespace: "default", type: "POD", functionref }],
-  ["WorkflowRun", { workflowRef: "w" }],
   ["FissionTenant", { namespace: "default" }],
 ])("a %s is stored and says that its feature comes later", async (kind, spec) => {
   const definition = KINDS.find((known) => known.kind === kind);

@@ -1,6 +1,7 @@
 import { createHmac } from "node:crypto";
 import { resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { HistoryLine, RunView } from "../../api/wire/workflows.ts";
 import { findRedisServer } from "../../local/redis.ts";
 import { startTestPlatform } from "./platform.ts";
 import type { TestPlatform } from "./test-platform.ts";
@@ -11,7 +12,7 @@ let platform: TestPlatform;
 
 beforeAll(async () => {
   platform = await startTestPlatform({ deploy: EXAMPLES });
-}, 240_000);
+}, 300_000);
 afterAll(() => platform?.stop());
 
 const json = (body: unknown, init: RequestInit = {}): RequestInit => ({
@@ -140,6 +141,169 @@ describe("examples", () => {
     const posted = await platform.get("/fission-node", json({ a: 1 }));
     expect(posted.headers.get("x-served-by")).toBe("node form");
     expect(await posted.json()).toEqual({ received: { a: 1 } });
+  });
+
+  describe.skipIf(!hasRedis)("workflows", () => {
+    /** What a run by the CLI ends with: its view, whether it succeeded or not. */
+    const run = async (name: string, id: string, input: unknown): Promise<RunView> => {
+      const args = [
+        "workflow",
+        "run",
+        name,
+        "--id",
+        id,
+        "--input",
+        "-",
+        "--wait",
+        "--timeout",
+        "90s",
+        "-o",
+        "json",
+      ];
+      const { out, err } = await platform.cli(args, { stdin: JSON.stringify(input) });
+      expect(out, err).not.toBe("");
+      return RunView.parse(JSON.parse(out));
+    };
+    const runs = async (...args: string[]): Promise<string> => {
+      const { code, out, err } = await platform.cli(["workflow", "runs", ...args]);
+      expect({ args, code }, out + err).toEqual({ args, code: 0 });
+      return out;
+    };
+    const view = async (id: string): Promise<RunView> =>
+      RunView.parse(JSON.parse(await runs("describe", id, "-o", "json")));
+    const history = async (id: string): Promise<HistoryLine[]> =>
+      HistoryLine.array().parse(JSON.parse(await runs("history", id, "-o", "json")));
+    const order = (more: object = {}) => ({
+      order: "4711",
+      items: ["lamp", "chair"],
+      amount: 120,
+      card: "4242424242424242",
+      country: "Portugal",
+      ...more,
+    });
+
+    it("order charges and ships", async () => {
+      expect(await run("order", "small", order())).toMatchObject({
+        status: "succeeded",
+        output: { order: "4711", charge: expect.stringMatching(/^ch_[0-9a-f]{16}$/), tracking: "tr_4711" },
+      });
+    });
+
+    it("order waits for somebody who approves what is expensive", async () => {
+      await platform.cli([
+        "workflow",
+        "run",
+        "order",
+        "--id",
+        "large",
+        "--input",
+        JSON.stringify(order({ amount: 900 })),
+      ]);
+      await expect
+        .poll(async () => (await view("large")).states, { timeout: 15_000 })
+        .toEqual(["waitingForApproval"]);
+      expect((await view("large")).accepts).toEqual(["APPROVE", "REJECT"]);
+      const wrong = await platform.cli([
+        "workflow",
+        "runs",
+        "signal",
+        "large",
+        "--event",
+        "APPROVE",
+        "--data",
+        '{"by": 7}',
+      ]);
+      expect(wrong.err).toContain("by");
+      await runs("signal", "large", "--event", "APPROVE", "--data", '{"by": "kim"}');
+      expect(await runs("watch", "large")).toContain('"tracking": "tr_4711"');
+    });
+
+    it("order undoes in reverse order what was done, when the carrier refuses", async () => {
+      expect(await run("order", "far", order({ country: "Atlantis" }))).toMatchObject({
+        status: "failed",
+        error: { type: "NoCarrier" },
+      });
+      const undone = (await history("far")).filter(({ type }) => type === "compensated");
+      expect(undone.map(({ actor }) => actor)).toEqual(["charge.compensation", "reserve.compensation"]);
+    });
+
+    it("order releases the stock when the card is declined", async () => {
+      expect(await run("order", "declined", order({ card: "4000000000000002" }))).toMatchObject({
+        status: "failed",
+        error: { type: "CardDeclined" },
+      });
+      const undone = (await history("declined")).filter(({ type }) => type === "compensated");
+      expect(undone.map(({ actor }) => actor)).toEqual(["reserve.compensation"]);
+    });
+
+    it("order refuses an input that is none", async () => {
+      const args = [
+        "workflow",
+        "run",
+        "order",
+        "--id",
+        "bad",
+        "--input",
+        JSON.stringify(order({ amount: -1 })),
+      ];
+      const { code, err } = await platform.cli(args);
+      expect(code).toBe(1);
+      expect(err).toContain("amount");
+    });
+
+    it("word-count maps over 1,000 texts and reduces", async () => {
+      const texts = Array.from(
+        { length: 1_000 },
+        (_, at) => `to be or not to be ${at % 10 === 0 ? "question" : ""}`,
+      );
+      expect(await run("word-count", "hamlet", { texts, top: 3 })).toMatchObject({
+        status: "succeeded",
+        output: {
+          texts: 1_000,
+          words: [
+            ["be", 2_000],
+            ["to", 2_000],
+            ["not", 1_000],
+          ],
+        },
+      });
+    }, 120_000);
+
+    it("export asks less and less often until it is there", async () => {
+      const ended = await run("export", "report", { takesMs: 1_500 });
+      expect(ended).toMatchObject({ status: "succeeded", output: { url: expect.stringContaining(".csv") } });
+      expect((ended.output as { asked: number }).asked).toBeLessThan(6);
+    });
+
+    it("onboarding welcomes, waits for days, and ends when somebody leaves", async () => {
+      await platform.cli([
+        "workflow",
+        "run",
+        "onboarding",
+        "--id",
+        "ada",
+        "--input",
+        '{"mail": "ada@example.com"}',
+      ]);
+      await expect.poll(async () => (await view("ada")).states, { timeout: 15_000 }).toEqual(["new.quiet"]);
+      const days = (await view("ada")).timers.map(({ dueAt }) =>
+        Math.round((Date.parse(dueAt) - Date.now()) / 86_400_000),
+      );
+      expect(days.sort((a, b) => a - b)).toEqual([3, 30]);
+      await runs("signal", "ada", "--event", "PROJECT_CREATED", "--data", '{"project": "p1"}');
+      await expect
+        .poll(async () => (await view("ada")).states, { timeout: 15_000 })
+        .toEqual(["active.working"]);
+      await runs("signal", "ada", "--event", "ACCOUNT_CLOSED");
+      expect(await runs("watch", "ada")).toContain('"active": false');
+    });
+
+    it("agent calls tools until it has the answer", async () => {
+      expect(await run("agent", "lamps", { question: "What do 3 lamps cost?" })).toMatchObject({
+        status: "succeeded",
+        output: { answer: "3 × lamp cost 118.5", turns: 2 },
+      });
+    });
   });
 
   it("deploying again changes nothing", async () => {

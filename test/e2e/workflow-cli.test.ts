@@ -3,7 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { stringify } from "yaml";
+import { WorkflowSpec } from "../../api/kinds/workflow.ts";
+import { API_GROUP_VERSION } from "../../api/names.ts";
 import { HistoryLine, RunView } from "../../api/wire/workflows.ts";
+import { createKubeClient } from "../../kube/client.ts";
+import { WORKFLOWS } from "../../kube/kinds.ts";
 import { startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
 import type { CliResult } from "./run-cli.ts";
@@ -119,6 +123,19 @@ const run = (id: string, input: unknown, ...more: string[]): Promise<CliResult> 
   );
 
 describe("isotope workflow", () => {
+  it("is not needed: a manifest that leaves the type of its functions out is taken as it is", async () => {
+    const kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
+    const spec = { startAt: "a", states: { a: { type: "Task", function: { name: "echo" }, end: true } } };
+    const created = await kube.create(WORKFLOWS, {
+      apiVersion: API_GROUP_VERSION,
+      kind: "Workflow",
+      metadata: { name: "bare", namespace: platform.namespace },
+      spec: WorkflowSpec.parse(spec),
+    });
+    await kube.close();
+    expect(created.spec.states?.["a"]?.function).toEqual({ type: "name", name: "echo" });
+  });
+
   it("checks a file before it creates anything, and says what is wrong with which field", async () => {
     const { states } = order.spec;
     const bad = file("bad.yaml", { ...order, spec: { startAt: "prise", states } });
@@ -166,6 +183,9 @@ describe("isotope workflow", () => {
     expect(again).toContain('run "one" of workflow "order" succeeded');
     expect(await ok("workflow", "runs", "list", "--workflow", "order")).toMatch(/one +order +succeeded/);
     expect(await ok("runs", "list", "--status", "failed", "-o", "json")).toBe("[]\n");
+    expect(await ok("workflow", "describe", "order")).toMatch(
+      /5 states from "price" on[\s\S]*Validated +True[\s\S]*one +succeeded/,
+    );
     expect(await fails(1, "workflow", "run", "order", "--id", "one", "-i", "{}")).toMatch(/one/);
   }, 60_000);
 

@@ -3,7 +3,7 @@ import { API_GROUP_VERSION } from "../../api/names.ts";
 import { HistoryPage, RunView } from "../../api/wire/workflows.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { loadKubeConnection } from "../../kube/connection.ts";
-import { WORKFLOWS } from "../../kube/kinds.ts";
+import { FUNCTION_VERSIONS, WORKFLOW_RUNS, WORKFLOWS } from "../../kube/kinds.ts";
 import { startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
 import type { TestPlatform } from "./test-platform.ts";
@@ -21,14 +21,18 @@ afterAll(async () => {
 });
 
 /** A call of the operations API, as the owner of the kubeconfig. */
-async function ops(path: string, body?: unknown): Promise<{ status: number; body: unknown }> {
+async function ops(
+  path: string,
+  body?: unknown,
+  as: "json" | "text" = "json",
+): Promise<{ status: number; body: unknown }> {
   const connection = await loadKubeConnection({ kubeconfig: platform.connection.kubeconfig });
   const reply = await fetch(`${platform.connection.opsUrl}${path}`, {
     method: body === undefined ? "GET" : "POST",
     headers: { authorization: (await connection.authorization()) ?? "", "content-type": "application/json" },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
-  return { status: reply.status, body: await reply.json() };
+  return { status: reply.status, body: await reply[as]() };
 }
 
 /** Starts a run once its workflow can be started, and waits for its end. */
@@ -121,4 +125,254 @@ export default async (request: Request) => {
       body: { reason: "run_finished" },
     });
   });
+});
+
+const ORDER = `
+import { defineWorkflow, fn, map, workflow } from "@isotope/platform/workflows";
+import { assign, setup } from "xstate";
+
+const machine = setup({
+  types: {
+    input: {} as { items: number[] },
+    context: {} as { items: number[]; tags: string[]; approved: string; shipped: string },
+    events: {} as { type: "ship"; to: string },
+  },
+  actors: {
+    tag: map(fn<number, { tag: string }>("tag"), { maxConcurrency: 5 }),
+    ask: fn<{ items: number }, { by: string }>("ask", { waitForCallback: true }),
+    pack: workflow<{ to: string }, { parcel: string }>("pack"),
+  },
+}).createMachine({
+  id: "order",
+  context: ({ input }) => ({ items: input?.items ?? [], tags: [], approved: "", shipped: "" }),
+  initial: "tagging",
+  states: {
+    tagging: {
+      invoke: {
+        src: "tag",
+        input: ({ context }) => context.items,
+        onDone: { target: "asking", actions: assign({ tags: ({ event }) => event.output.map(({ tag }) => tag) }) },
+      },
+    },
+    asking: {
+      invoke: {
+        src: "ask",
+        input: ({ context }) => ({ items: context.items.length }),
+        onDone: { target: "waiting", actions: assign({ approved: ({ event }) => event.output.by }) },
+      },
+    },
+    waiting: { on: { ship: { target: "packing", actions: assign({ shipped: ({ event }) => event.to }) } } },
+    packing: {
+      invoke: {
+        src: "pack",
+        input: ({ context }) => ({ to: context.shipped }),
+        onDone: { target: "done", actions: assign({ shipped: ({ event }) => event.output.parcel }) },
+      },
+    },
+    done: { type: "final" },
+  },
+  output: ({ context }) => ({ tags: context.tags.length, first: context.tags[0], approved: context.approved, shipped: context.shipped }),
+});
+export const config = { route: "/orders" };
+export default defineWorkflow({ id: "order", machine });
+`;
+
+const PACK = `
+import { defineWorkflow, fn } from "@isotope/platform/workflows";
+import { setup } from "xstate";
+export default defineWorkflow({
+  id: "pack",
+  machine: setup({
+    types: { input: {} as { to: string }, context: {} as { to: string } },
+    actors: { wrap: fn<{ to: string }, { parcel: string }>("wrap") },
+  }).createMachine({
+    id: "pack",
+    context: ({ input }) => ({ to: input?.to ?? "" }),
+    initial: "wrapping",
+    states: {
+      wrapping: { invoke: { id: "wrap", src: "wrap", input: ({ context }) => context, onDone: "done" } },
+      done: { type: "final", output: ({ event }) => event.output },
+    },
+    output: ({ event }) => event.output,
+  }),
+});
+`;
+
+/** Wraps, waits for a word, wraps again. */
+const TWICE = `
+import { defineWorkflow, fn } from "@isotope/platform/workflows";
+import { assign, setup } from "xstate";
+export default defineWorkflow({
+  id: "twice",
+  machine: setup({
+    types: { context: {} as { first: string; second: string }, events: {} as { type: "go" } },
+    actors: { wrap: fn<{ to: string }, { parcel: string }>("wrap") },
+  }).createMachine({
+    id: "twice",
+    context: { first: "", second: "" },
+    initial: "first",
+    states: {
+      first: {
+        invoke: {
+          src: "wrap",
+          input: { to: "Bern" },
+          onDone: { target: "resting", actions: assign({ first: ({ event }) => event.output.parcel }) },
+        },
+      },
+      resting: { on: { go: "second" } },
+      second: {
+        invoke: {
+          src: "wrap",
+          input: { to: "Bern" },
+          onDone: { target: "done", actions: assign({ second: ({ event }) => event.output.parcel }) },
+        },
+      },
+      done: { type: "final" },
+    },
+    output: ({ context }) => [context.first, context.second],
+  }),
+});
+`;
+
+describe("a workflow in TypeScript", () => {
+  const wrap = (said: string) =>
+    `export default async (request: Request) => Response.json({ parcel: "${said} " + (await request.json()).to });`;
+  let asked: string | undefined;
+
+  beforeAll(async () => {
+    await deploy(platform, {
+      "tag.ts": `
+export const config = { requestsPerPod: 20 };
+export default async (request: Request) => Response.json({ tag: "t" + (await request.json()) });`,
+      // Tells whoever looks the token by which it is answered.
+      "ask.ts": `
+let last = "none";
+export const config = { route: { path: "/last-token", methods: ["GET"] } };
+export default (request: Request) => {
+  if (request.method === "GET") return new Response(last);
+  last = request.headers.get("x-isotope-callback-token") ?? "none";
+  return new Response(null, { status: 202 });
+};`,
+      "wrap.ts": wrap("first"),
+      "../workflows/order.ts": ORDER,
+      "../workflows/pack.ts": PACK,
+      "../workflows/twice.ts": TWICE,
+    });
+  }, 120_000);
+
+  const view = async (id: string): Promise<RunView> =>
+    RunView.parse((await ops(`/v1/runs/${platform.namespace}/${id}`)).body);
+  const until = (id: string, state: string) =>
+    vi.waitFor(
+      async () => {
+        const seen = await view(id);
+        expect(seen.states).toContain(state);
+        return seen;
+      },
+      { timeout: 30_000, interval: 100 },
+    );
+  const runPath = (id: string, action: string) => `/v1/runs/${platform.namespace}/${id}/${action}`;
+
+  it("is started by its route, maps over items and waits for a callback", async () => {
+    const started = await platform.get("/orders", {
+      method: "POST",
+      headers: { "idempotency-key": "my-order", "content-type": "application/json" },
+      body: JSON.stringify({ items: Array.from({ length: 50 }, (_, n) => n) }),
+    });
+    expect(started.status).toBe(202);
+    const { run: key } = (await started.json()) as { run: { id: string } };
+    const waiting = await until(key.id, "asking");
+    expect(waiting).toMatchObject({
+      startedBy: `http:${platform.namespace}/workflow-order`,
+      pins: { tag: { name: "tag", version: "tag-v1" } },
+    });
+    await vi.waitFor(async () => {
+      expect((await view(key.id)).steps).toMatchObject([{ actor: "ask", waiting: true }]);
+      asked = await (await platform.get("/last-token")).text();
+      expect(asked).not.toBe("none");
+    });
+    const answer = { method: "POST", body: JSON.stringify({ output: { by: "ann" } }) };
+    const path = `/_isotope/callbacks/${asked ?? ""}`;
+    expect((await platform.get(path, answer)).status).toBe(202);
+    await until(key.id, "waiting");
+    expect((await platform.get(path, answer)).status).toBe(409);
+    expect((await platform.get("/_isotope/callbacks/forged.token", answer)).status).toBe(404);
+    expect(await ops(runPath(key.id, "events"), { event: { type: "nothing" } })).toMatchObject({
+      status: 409,
+      body: { reason: "event_refused" },
+    });
+    expect(await ops(runPath(key.id, "events"), { event: { type: "ship", to: "Rome" } })).toMatchObject({
+      status: 202,
+    });
+    const ended = RunView.parse((await ops(runPath(key.id, "wait?timeoutMs=30000"))).body);
+    expect(ended).toMatchObject({
+      status: "succeeded",
+      output: { tags: 50, first: "t0", approved: "ann", shipped: "first Rome" },
+    });
+  }, 60_000);
+
+  it("goes on with the versions that it began with, while new runs get what is deployed", async () => {
+    const start = { namespace: platform.namespace, workflow: "twice", id: "in-between" };
+    expect((await ops("/v1/runs", start)).status).toBe(201);
+    await until("in-between", "resting");
+    await deploy(platform, { "wrap.ts": wrap("second") });
+    expect((await ops(runPath("in-between", "events"), { event: { type: "go" } })).status).toBe(202);
+    const old = RunView.parse((await ops(runPath("in-between", "wait?timeoutMs=30000"))).body);
+    expect(old).toMatchObject({
+      output: ["first Bern", "first Bern"],
+      pins: { wrap: { version: "wrap-v1" } },
+    });
+    const next = await run({ workflow: "pack", input: { to: "Oslo" } });
+    expect(next).toMatchObject({ output: { parcel: "second Oslo" }, pins: { wrap: { version: "wrap-v2" } } });
+    const { metadata } = await kube.get(FUNCTION_VERSIONS, {
+      namespace: platform.namespace,
+      name: "wrap-v1",
+    });
+    expect(Object.keys(metadata.annotations ?? {})).toContain("isotope.dev/hold.workflow-twice");
+  }, 60_000);
+
+  it("is streamed, listed, drawn, and cancelled with its children", async () => {
+    const id = "to-cancel";
+    await ops("/v1/runs", { namespace: platform.namespace, workflow: "order", id, input: { items: [1] } });
+    await until(id, "asking");
+    const svg = await ops(runPath(id, "graph?format=svg"), undefined, "text");
+    expect(svg.body).toContain("<svg");
+    expect((await ops(runPath(id, "cancel"), { reason: "no more" })).status).toBe(202);
+    const stream = String((await ops(runPath(id, "stream"), undefined, "text")).body);
+    expect(stream).toContain("event: entry\nid: 1\n");
+    expect(stream).toMatch(/event: end\ndata: \{\}\n\n$/);
+    expect(await view(id)).toMatchObject({
+      status: "cancelled",
+      error: { message: expect.stringContaining("no more") },
+    });
+    const listed = await ops(`/v1/runs?namespace=${platform.namespace}&workflow=order&status=cancelled`);
+    expect(listed.body).toMatchObject({ runs: [{ id, workflow: "order", status: "cancelled" }] });
+  }, 60_000);
+
+  it("is run by a WorkflowRun, whose status says how it went", async () => {
+    const ref = { namespace: platform.namespace, name: "by-object" };
+    const object = { apiVersion: API_GROUP_VERSION, kind: "WorkflowRun" } as const;
+    await kube.create(WORKFLOW_RUNS, {
+      ...object,
+      metadata: ref,
+      spec: { workflowRef: "pack", input: { to: "Lima" } },
+    });
+    const found = await vi.waitFor(
+      async () => {
+        const { status } = await kube.get(WORKFLOW_RUNS, ref);
+        expect(status?.phase).toBe("Succeeded");
+        return status;
+      },
+      { timeout: 30_000, interval: 100 },
+    );
+    expect(found).toMatchObject({ output: { parcel: "second Lima" }, startedAt: expect.any(String) });
+    expect(found?.recentEvents?.at(-1)).toMatchObject({ type: "finished" });
+    const wrong = { namespace: platform.namespace, name: "of-nothing" };
+    await kube.create(WORKFLOW_RUNS, { ...object, metadata: wrong, spec: { workflowRef: "nothing" } });
+    await vi.waitFor(async () => {
+      const { status } = await kube.get(WORKFLOW_RUNS, wrong);
+      expect(status).toMatchObject({ phase: "Pending" });
+      expect(status?.conditions).toMatchObject([{ type: "Ready", reason: "WorkflowNotFound" }]);
+    });
+  }, 60_000);
 });

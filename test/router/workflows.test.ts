@@ -101,7 +101,9 @@ describe("routes that start workflows", () => {
         run: { namespace: "default", id: "made-1" },
       }),
     ]);
-    expect(service.starts).toEqual([{ namespace: "default", workflow: "order", input: { total: 12 } }]);
+    expect(service.starts).toEqual([
+      { namespace: "default", startedBy: "http:default/orders", workflow: "order", input: { total: 12 } },
+    ]);
     const address = url + (reply.headers.get("location") ?? "");
     expect((await fetch(address)).status).toBe(202);
     service.end("made-1", { status: "succeeded", output: { ok: true } });

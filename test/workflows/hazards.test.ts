@@ -737,6 +737,26 @@ describe("hazard 10: poison, loops, limits", () => {
     expect(b.calls.map(({ effect }) => effect.attempt)).toEqual([1, 1, 1, 1, 1]);
   });
 
+  it("an overload without end is one of the step's own: its total time limit ends it", async () => {
+    const limited = machineDefinition(
+      setup({ actors: { one: stub } }).createMachine({
+        id: "limited",
+        initial: "a",
+        states: { a: { invoke: { src: "one", id: "one", onDone: "end" } }, end: { type: "final" } },
+      }),
+      { one: fn("one", { totalTimeoutMs: 60_000 }) },
+    );
+    const b = benchOf(async () => ({ kind: "later", afterMs: 5, reason: "queue full" }), { limited });
+    b.worker("w");
+    const key = await b.start("r", null, { definition: "limited" });
+    await b.until(key, () => b.calls.length >= 3);
+    b.pass(60_000);
+    expect(await b.ended(key)).toMatchObject({
+      status: "failed",
+      error: { type: "Fission.Timeout", message: 'Step "one" could not be made within 60000 ms: queue full' },
+    });
+  });
+
   it("a worker that is stopped in the middle of a call uses up no attempt and gives the run to the next at once", async () => {
     const b = benchOf(async () => done());
     const first = b.worker("first", { leaseMs: 60_000, perform: (_call, signal) => untilAborted(signal) });

@@ -4,6 +4,7 @@ import type { Redis } from "ioredis";
 import { memoryJournal } from "../../workflows/journal/memory-journal.ts";
 import { redisJournal } from "../../workflows/journal/redis-journal.ts";
 import { journalSuite } from "./journal-suite.ts";
+import { type RedisCluster, redisCluster } from "./redis-cluster.ts";
 import { type RedisServer, redisServer } from "./redis-server.ts";
 
 journalSuite("in memory", async () => {
@@ -18,13 +19,20 @@ journalSuite("in memory", async () => {
 
 let server: RedisServer;
 let redis: Redis;
+let cluster: RedisCluster;
 beforeAll(async () => {
   server = await redisServer();
   redis = server.connect();
+  cluster = await redisCluster(2);
 });
-afterAll(() => server.stop());
+afterAll(() => Promise.all([server.stop(), cluster.stop()]));
 
 journalSuite("in Redis", async () => {
   await redis.flushall();
   return { journal: redisJournal(() => redis), pass: (ms) => sleep(ms) };
+});
+
+journalSuite("in a Redis Cluster", async () => {
+  await cluster.flush();
+  return { journal: redisJournal(() => cluster.client), pass: (ms) => sleep(ms) };
 });

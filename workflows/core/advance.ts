@@ -111,7 +111,7 @@ function act(
         event: action.event,
         dueAt: Math.ceil(around.now + action.delayMs),
       };
-      const timers = { ...without(record.timers, ({ id }) => id === action.id), [set.token]: set };
+      const timers = { ...record.timers, [set.token]: set };
       const note = new Date(Math.min(set.dueAt, MAX_DATE)).toISOString();
       const entry: NewLine = {
         type: "timer-set",

@@ -10,7 +10,7 @@ import { type Change, type Circumstances, type NewLine, without } from "./change
 import { accepts } from "./delivery-rules.ts";
 import { end, endingEffectDone, line } from "./ending.ts";
 import type { Json } from "./json.ts";
-import { attemptEndsAt, nextAttempt, waitsUntil } from "./retry.ts";
+import { attemptEndsAt, nextAttempt, totalEndsAt, waitsUntil } from "./retry.ts";
 import type { Effect, Message, Outcome, Payload, RunRecord } from "./run-record.ts";
 
 /** What happens to a run: a message, or what its worker says of an effect that it has begun. */
@@ -43,11 +43,7 @@ export function interpret(record: RunRecord, input: Input, around: Circumstances
     case "heartbeat":
       return updated(record, input.token, (effect) => (effect.waiting ? waiting(effect, around) : effect));
     case "later":
-      return updated(record, input.token, (effect) => ({
-        ...effect,
-        notBefore: around.now + input.afterMs,
-        attemptAt: around.now + input.afterMs,
-      }));
+      return later(record, input, around);
     case "cancel":
       return cancelled(record, input.reason, around);
     case "terminate":
@@ -175,6 +171,22 @@ function updated(record: RunRecord, token: string, change: (effect: Effect) => E
     record: { ...record, effects: { ...record.effects, [token]: next } },
     history: [],
   };
+}
+
+/** Tried again later, unless the time of all its attempts is over by then. */
+function later(
+  record: RunRecord,
+  { token, afterMs, reason }: Extract<Input, { kind: "later" }>,
+  around: Circumstances,
+): Decision {
+  const again = around.now + afterMs;
+  const effect = record.effects[token];
+  const end = effect && totalEndsAt(effect, around.actors[effect.actor]);
+  if (effect && end !== undefined && again >= end) {
+    const message = `Step "${effect.actor}" could not be made within ${end - effect.startedAt} ms: ${reason}`;
+    return completed(record, token, { kind: "failed", error: { type: "Fission.Timeout", message } }, around);
+  }
+  return updated(record, token, (open) => ({ ...open, notBefore: again, attemptAt: again }));
 }
 
 function waiting(effect: Effect, { actors, now }: Circumstances): Effect {

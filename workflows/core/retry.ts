@@ -33,8 +33,7 @@ export function nextAttempt(
   const failures = (effect.failures?.[found.name] ?? 0) + 1;
   if (failures >= found.rule.maxAttempts) return undefined;
   const notBefore = now + pauseMs(found.rule, failures, random);
-  const total = totalTimeoutMs(actor);
-  if (total !== undefined && notBefore >= effect.startedAt + total) return undefined;
+  if (notBefore >= (totalEndsAt(effect, actor) ?? Infinity)) return undefined;
   const { waiting: _over, ...rest } = effect;
   return {
     ...rest,
@@ -57,7 +56,7 @@ function ruleFor(
   if (perClass) return { name: error.type, rule: perClass };
   const retried = rule.on
     ? rule.on.includes(error.type) || rule.on.includes(ALL)
-    : !PERMANENT.includes(error.type);
+    : !error.permanent && !PERMANENT.includes(error.type);
   return retried ? { name: "", rule } : undefined;
 }
 
@@ -67,8 +66,11 @@ export function pauseMs(rule: ClassRule, failures: number, random: () => number)
   return Math.round(whole * (1 - rule.jitter * random()));
 }
 
-const totalTimeoutMs = (actor: ActorFacts | undefined): number | undefined =>
-  actor?.kind === "function" ? actor.totalTimeoutMs : undefined;
+/** When the time of all attempts together is over. */
+export function totalEndsAt(effect: Effect, actor: ActorFacts | undefined): number | undefined {
+  const total = actor?.kind === "function" ? actor.totalTimeoutMs : undefined;
+  return total === undefined ? undefined : effect.startedAt + total;
+}
 
 /** How long one attempt may take; undefined = without limit: people who are asked, and runs with deadlines of their own. */
 export function attemptTimeoutMs(actor: ActorFacts | undefined): number | undefined {
@@ -79,12 +81,8 @@ export function attemptTimeoutMs(actor: ActorFacts | undefined): number | undefi
 /** When the present attempt has timed out, by the limits of the attempt and of all attempts. */
 export function attemptEndsAt(effect: Effect, actor: ActorFacts | undefined): number | undefined {
   const attempt = attemptTimeoutMs(actor);
-  const total = totalTimeoutMs(actor);
-  const ends = [
-    ...(attempt === undefined ? [] : [effect.attemptAt + attempt]),
-    ...(total === undefined ? [] : [effect.startedAt + total]),
-  ];
-  return ends.length === 0 ? undefined : Math.min(...ends);
+  const end = Math.min(effect.attemptAt + (attempt ?? Infinity), totalEndsAt(effect, actor) ?? Infinity);
+  return end === Infinity ? undefined : end;
 }
 
 /** Until when somebody else may take to complete the effect, or to give a sign of life. */

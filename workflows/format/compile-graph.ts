@@ -11,7 +11,7 @@ import {
   type FormatError,
 } from "./format-error.ts";
 import { compileRule } from "./choose.ts";
-import { InvalidPathError, setPath } from "./json-path.ts";
+import { InvalidPathError, isJsonObject, setPath } from "./json-path.ts";
 import { parseJsonPath } from "./parse-json-path.ts";
 import { type Shape, shapeInput, shapeOf, shapeOutput } from "./shape-document.ts";
 import type { CatchRoute, Graph, State } from "./spec.ts";
@@ -130,11 +130,16 @@ function compileTask(compilation: Compilation, scope: Scope, name: string, state
   };
 }
 
-/** The error that the engine reports for a step. */
+/** The error that the engine reports for a step: with the cause that the function gave under `cause` where it named the class itself. */
 export const errorOfEvent: Reading<FormatError> = ({ event: { error } }) => ({
   errorType: error?.type ?? ERROR_FAILED,
-  cause: error?.cause ?? error?.message ?? null,
+  cause: causeOf(error?.type, error?.cause) ?? error?.message ?? null,
 });
+
+export const causeOf = (type: string | undefined, body: Json | undefined): Json | undefined =>
+  isJsonObject(body) && body["errorType"] !== undefined && body["errorType"] === type
+    ? (body["cause"] ?? null)
+    : body;
 
 function compileChoice(scope: Scope, name: string, state: State): AnyStateNodeConfig {
   const rules = (state.choices ?? []).map((choice) => {

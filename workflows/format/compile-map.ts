@@ -2,6 +2,7 @@ import type { AnyStateNodeConfig, AnyTransitionConfig } from "xstate";
 import type { Json } from "../core/json.ts";
 import {
   caught,
+  causeOf,
   childOf,
   type Compilation,
   documentOf,
@@ -151,9 +152,10 @@ function eachCall(
 function itemError(error: FormatError): FormatError {
   const { cause } = error;
   if (!isJsonObject(cause) || typeof cause["index"] !== "number") return branchError("", error);
+  const errorType = typeof cause["type"] === "string" ? cause["type"] : error.errorType;
   return branchError(String(cause["index"]), {
-    errorType: typeof cause["type"] === "string" ? cause["type"] : error.errorType,
-    cause: cause["cause"] ?? cause["message"] ?? null,
+    errorType,
+    cause: causeOf(errorType, cause["cause"]) ?? cause["message"] ?? null,
   });
 }
 

@@ -183,6 +183,25 @@ describe("a startAt/states workflow as a definition", () => {
     });
   });
 
+  it("takes the class and the cause that a function's answer names", async () => {
+    const definition = formatDefinition("order", spec({ charge: task("charge", { end: true }) }));
+    const { snapshot, actions } = await definition.start({});
+    const id = actions[0]?.kind === "invoke" ? actions[0].id : "";
+    const error = (type: string, cause?: Json): MachineEvent =>
+      errorEvent(id, { type, message: "it failed", ...(cause === undefined ? {} : { cause }) });
+    const named = { errorType: "CardDeclined", cause: { reason: "past due" } };
+    const told = async (event: MachineEvent) => (await definition.transition(snapshot, event)).error;
+    expect(await told(error("CardDeclined", named))).toEqual({
+      type: "CardDeclined",
+      message: '{"reason":"past due"}',
+    });
+    expect(await told(error("Fission.FunctionError", { a: 1 }))).toEqual({
+      type: "Fission.FunctionError",
+      message: '{"a":1}',
+    });
+    expect(await told(error("Fission.Timeout"))).toEqual({ type: "Fission.Timeout", message: "it failed" });
+  });
+
   it("fails in a Fail state with its own error and cause", async () => {
     const { end } = await drive(spec({ no: { type: "Fail", error: "Refused", cause: "not today" } }), {});
     expect(end).toMatchObject({ status: "error", error: { type: "Refused", message: "not today" } });

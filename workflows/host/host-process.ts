@@ -1,6 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { frameOf, frameReader } from "./frame-reader.ts";
 import { HostFrame, type HostRequest } from "./host-messages.ts";
 
@@ -33,8 +33,7 @@ export interface HostProcess {
   kill(why: HostExit["kind"]): void;
 }
 
-const EXTENSION = import.meta.url.endsWith(".ts") ? "ts" : "js";
-const PROGRAM = fileURLToPath(new URL(`program.${EXTENSION}`, import.meta.url));
+const PROGRAM = programFile();
 const MAX_FRAME = 192 * 1024 * 1024;
 const MEMORY_POLL_MS = 10;
 const PAGE_BYTES = 4096;
@@ -143,4 +142,13 @@ export function residentMb(pid: number | undefined): number {
   } catch {
     return 0;
   }
+}
+
+/** It lies at the same place below the platform's root in a checkout, in the npm package and in the image, where this code is part of a bundle. */
+function programFile(): string {
+  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  const inRoot = join("workflows", "host", `program.${extension}`);
+  for (let folder = import.meta.dirname; folder !== dirname(folder); folder = dirname(folder))
+    if (existsSync(join(folder, inRoot))) return join(folder, inRoot);
+  return join(import.meta.dirname, `program.${extension}`);
 }

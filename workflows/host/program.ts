@@ -62,10 +62,10 @@ const DRIVER = `"use strict";
   };
   const text = (value) => (typeof value === "string" ? value : String(value));
   globalThis.__isotopeCall = () => {
-    const { __isotope } = globalThis;
+    const { __isotope, __isotopeMethod, __isotopeA, __isotopeB } = globalThis;
     __isotope.lines = [];
     try {
-      const value = stringify(call(__isotope.method, __isotope.a, __isotope.b));
+      const value = stringify(call(__isotopeMethod, __isotopeA, __isotopeB));
       return '"value":' + value + (__isotope.lines.length === 0 ? "" : ',"lines":' + stringify(__isotope.lines));
     } catch (error) {
       const isError = typeof error === "object" && error !== null;
@@ -80,10 +80,6 @@ const DRIVER = `"use strict";
 
 const MAX_ANSWER = 64 * 1024 * 1024;
 const CALL = new Script("__isotopeCall()", { filename: "call.js" });
-const SET = new Script(
-  "__isotope.method = __isotopeMethod; __isotope.a = __isotopeA; __isotope.b = __isotopeB; delete globalThis.__isotopeA; delete globalThis.__isotopeB;",
-  { filename: "set.js" },
-);
 const contexts = new Map<string, Context>();
 
 function load({ digest, args, timeoutMs }: Request): string {
@@ -111,7 +107,6 @@ function answer(request: Request): string {
   context["__isotopeMethod"] = request.method;
   context["__isotopeA"] = request.args[0];
   context["__isotopeB"] = request.args[1];
-  SET.runInContext(context);
   const result: unknown = CALL.runInContext(context, { timeout: request.timeoutMs });
   if (typeof result !== "string") return '"invalid":true';
   return result.length > MAX_ANSWER ? '"tooLarge":true' : result;

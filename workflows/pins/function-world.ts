@@ -12,6 +12,7 @@ export interface FunctionWorld {
   /** Of a function's name, of whatever UID. */
   versionsOf(namespace: string, functionName: string): readonly FunctionVersion[];
   allVersions(): readonly FunctionVersion[];
+  aliasesOf(namespace: string, functionName: string): readonly FunctionAlias[];
   start(): void;
   readonly synced: Promise<unknown>;
   isSynced(): boolean;
@@ -43,6 +44,9 @@ export function watchFunctionWorld(
     client,
     type: FUNCTION_ALIASES,
     transform: slim,
+    indexes: {
+      [BY_FUNCTION]: ({ metadata, spec }) => [`${metadata.namespace ?? "default"}/${spec.functionName}`],
+    },
     onError: (error, failures) => onError("FunctionAlias", error, failures),
   });
   const all: readonly Pick<Informer<KubeObject>, "start" | "stop" | "synced" | "hasSynced">[] = [
@@ -56,6 +60,7 @@ export function watchFunctionWorld(
     version: (namespace, name) => versions.get(`${namespace}/${name}`),
     versionsOf: (namespace, name) => versions.byIndex(BY_FUNCTION, `${namespace}/${name}`),
     allVersions: () => versions.list(),
+    aliasesOf: (namespace, name) => aliases.byIndex(BY_FUNCTION, `${namespace}/${name}`),
     start: () => all.forEach((informer) => informer.start()),
     synced: Promise.all(all.map((informer) => informer.synced)),
     isSynced: () => all.every((informer) => informer.hasSynced()),

@@ -47,7 +47,7 @@ export function versionHolder(deps: HolderDeps) {
     const annotation = holdAnnotation(workflow);
     if (deps.world.version(namespace, version)?.metadata.annotations?.[annotation] !== undefined) return;
     const key = `${namespace}/${version}/${annotation}`;
-    if ((held.get(key) ?? 0) > performance.now() - BEHIND_MS) return;
+    if ((held.get(key) ?? -Infinity) > performance.now() - BEHIND_MS) return;
     await deps.client.patch(
       FUNCTION_VERSIONS,
       { namespace, name: version },

@@ -40,7 +40,11 @@ export function runsRoutes(app: FastifyInstance, deps: RunsRoutesDeps): void {
   const view = (record: RunRecord): Promise<RunView> => runView(record, deps.payloads);
   app.post("/v1/runs", { bodyLimit: MAX_BODY_BYTES }, async (request, reply) => {
     const asked = parseRequest("start a run", StartRun, request.body);
-    const { created, record } = await deps.start({ ...asked, input: asked.input ?? null, startedBy: "api" });
+    const { created, record } = await deps.start({
+      ...asked,
+      input: asked.input ?? null,
+      startedBy: asked.startedBy ?? "api",
+    });
     return reply.code(created ? 201 : 200).send(await view(record));
   });
   app.get("/v1/runs", async (request): Promise<RunList> => {

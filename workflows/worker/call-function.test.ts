@@ -85,14 +85,19 @@ it.each([
 });
 
 it.each([
-  [404, {}, "Fission.PermanentError"],
-  [500, {}, "Fission.FunctionError"],
-  [500, { errorType: "OutOfStock", cause: "none left" }, "OutOfStock"],
-  [422, { error: { type: "BadCard", message: "expired" } }, "BadCard"],
-])("takes a function's %s %j as a failure of class %s", async (status, body, type) => {
-  says(status, body);
-  expect(await attempt()).toMatchObject({ kind: "failed", error: { type }, cause: body });
-});
+  [404, {}, "Fission.PermanentError", true],
+  [500, {}, "Fission.FunctionError", undefined],
+  [500, { errorType: "OutOfStock", cause: "none left" }, "OutOfStock", undefined],
+  [422, { error: { type: "BadCard", message: "expired" } }, "BadCard", true],
+])(
+  "takes a function's %s %j as a failure of class %s, permanent: %s",
+  async (status, body, type, permanent) => {
+    says(status, body);
+    const result = await attempt();
+    expect(result).toMatchObject({ kind: "failed", error: { type }, cause: body });
+    expect(result.kind === "failed" && result.error.permanent).toBe(permanent);
+  },
+);
 
 it("takes an answer that is no JSON, though it says so, as a failure for good", async () => {
   says(200, "{");

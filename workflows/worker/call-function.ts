@@ -183,10 +183,17 @@ function functionFailure(reply: SignedReply, body: string): CallResult {
   const { status } = reply;
   const said = parseJson(body);
   const facts = failureFacts(said);
-  const type =
-    facts.type ?? (status >= 400 && status < 500 ? "Fission.PermanentError" : "Fission.FunctionError");
+  const permanent = status >= 400 && status < 500;
+  const type = facts.type ?? (permanent ? "Fission.PermanentError" : "Fission.FunctionError");
   const shown = facts.message ?? (body === "" ? "without a body" : cut(body, MAX_MESSAGE));
-  return failed(type, `The function answered ${status}: ${shown} (request ${requestIdOf(reply)})`, said);
+  const failure = failed(
+    type,
+    `The function answered ${status}: ${shown} (request ${requestIdOf(reply)})`,
+    said,
+  );
+  return permanent && failure.kind === "failed"
+    ? { ...failure, error: { ...failure.error, permanent } }
+    : failure;
 }
 
 /** `{errorType, cause}` as the reference system has it, or `{error: {type|name, message}}` and the like. */

@@ -37,7 +37,7 @@ export async function performMap(
   const stop = new AbortController();
   const stopped = AbortSignal.any([signal, stop.signal]);
   let { failed } = await deps.journal.getCounts(key, token);
-  let lastError: ErrorFacts | undefined;
+  let first: FailedItem | undefined;
   const items = openItems(deps, call, count);
   const work = async (): Promise<void> => {
     for (;;) {
@@ -47,7 +47,7 @@ export async function performMap(
       const outcome = await performItem(deps, call, actor, next.index, next.item, stopped);
       if (outcome.kind === "failed") {
         failed += 1;
-        lastError = outcome.error;
+        first ??= { index: next.index, error: outcome.error, cause: outcome.cause };
       }
       const text = await resultText(deps, key, outcome);
       const stored = await deps.journal.putResult(
@@ -70,7 +70,7 @@ export async function performMap(
   });
   const ends = await Promise.allSettled(workers);
   signal.throwIfAborted();
-  if (failed > tolerated) return tooManyFailed(failed, tolerated, count, lastError);
+  if (failed > tolerated) return tooManyFailed(failed, tolerated, count, first);
   const fault = ends.find((end) => end.status === "rejected");
   if (fault) throw fault.reason;
   return { kind: "done", output: { value: await collect(deps, call, count) } };
@@ -80,10 +80,29 @@ function tooManyFailed(
   failed: number,
   tolerated: number,
   count: number,
-  last: ErrorFacts | undefined,
+  first: FailedItem | undefined,
 ): Performed {
-  const message = `${failed} of ${count} items failed, ${tolerated} are tolerated${last ? `; the last: ${last.message}` : ""}`;
-  return { kind: "failed", error: { type: last?.type ?? "Fission.BranchFailed", message } };
+  const message = `${failed} of ${count} items failed, ${tolerated} are tolerated${first ? `; item ${first.index}: ${first.error.message}` : ""}`;
+  const error = { type: first?.error.type ?? "Fission.BranchFailed", message };
+  if (!first) return { kind: "failed", error };
+  const { index, cause } = first;
+  return {
+    kind: "failed",
+    error,
+    cause: {
+      index,
+      type: first.error.type,
+      message: first.error.message,
+      ...(cause === undefined ? {} : { cause }),
+    },
+  };
+}
+
+/** The one that a map's error tells of. */
+interface FailedItem {
+  readonly index: number;
+  readonly error: ErrorFacts;
+  readonly cause: Json | undefined;
 }
 
 /** Items without a result, in order, read page by page. */
@@ -140,15 +159,15 @@ async function performItem(
       await pause(jittered(result.retryAfterMs, deps.random), signal);
       continue;
     }
-    const { error } = failureOf(result);
+    const { error, cause } = failureOf(result);
     const next = nextAttempt(effect, each, error, deps.clock.now(), deps.random);
-    if (!next) return { kind: "failed", error };
+    if (!next) return { kind: "failed", error, ...(cause === undefined ? {} : { cause }) };
     await pause((next.notBefore ?? 0) - deps.clock.now(), signal);
     effect = next;
   }
 }
 
-const failureOf = (result: CallResult): { error: ErrorFacts } =>
+const failureOf = (result: CallResult): { error: ErrorFacts; cause?: Json } =>
   result.kind === "failed"
     ? result
     : {

@@ -34,7 +34,8 @@ export interface RunWorkerOptions {
   readonly maxLine: number;
 }
 
-export const WORKER_DEFAULTS = { leaseMs: 6_000, renewEveryMs: 2_000, maxRuns: 1_000, maxLine: 10_000 };
+/** Runs of a worker that died go on within `leaseMs`; three renewals fit into it. */
+export const WORKER_DEFAULTS = { leaseMs: 4_000, renewEveryMs: 1_300, maxRuns: 1_000, maxLine: 10_000 };
 
 export function runWorker(options: RunWorkerOptions, ports: WorkerPorts): RunWorker {
   const drivers = new Map<string, RunDriver>();

@@ -297,8 +297,32 @@ spec:
 {{- $port | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end -}}
 
+{{/* Whether there is a workflow service: runs live in Redis. */}}
+{{- define "isotope.workflows" -}}
+{{- $redis := .Values.redis -}}
+{{- and .Values.workflows.enabled (or $redis.enabled (ne $redis.url "") (ne $redis.existingSecret "")) -}}
+{{- end -}}
+
 {{- define "isotope.redisBundled" -}}
 {{- and .Values.redis.enabled (not .Values.redis.url) (not .Values.redis.existingSecret) -}}
+{{- end -}}
+
+{{/* The way to Redis, which may stand anywhere when it is not the bundled one. */}}
+{{- define "isotope.redisEgress" -}}
+{{- if eq (include "isotope.redisBundled" .) "true" }}
+- to:
+    {{- include "isotope.peer" (dict "root" . "component" "redis") | nindent 4 }}
+  ports:
+    - port: 6379
+{{- else if and .Values.redis.url (not .Values.redis.existingSecret) }}
+{{- $port := regexFind ":[0-9]+$" (urlParse .Values.redis.url).host | trimPrefix ":" }}
+- ports:
+    - port: {{ $port | default "6379" }}
+{{- else if .Values.redis.existingSecret }}
+- ports:
+    - port: 6379
+    - port: 6380
+{{- end }}
 {{- end -}}
 
 {{/* Passwords of the bundled Redis as JSON: made once, the same for all templates of one run. */}}

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { stringify } from "yaml";
 import type { Workflow } from "../../../api/kinds/index.ts";
 import { WorkflowSpec } from "../../../api/kinds/workflow.ts";
@@ -12,6 +13,7 @@ import type { CliContext } from "../../context.ts";
 import { deleteCommand, getCommand, listCommand, type NounKind, waitCommand } from "../../generic-verbs.ts";
 import { checkName } from "../../names.ts";
 import { createOrSave, SAVE_FLAGS } from "../../save.ts";
+import { checkWorkflowCode } from "../../workflows/check-workflow-code.ts";
 import {
   readWorkflowFile,
   withFunctionTypes,
@@ -125,20 +127,23 @@ const validate = defineCommand({
   summary: "Say what is wrong with a workflow in a file, without creating it",
   description:
     "Checks the graph (names, unreachable states, ends), paths, durations and conditions. Online it also looks whether the functions, aliases\nand versions exist.",
-  examples: ["isotope workflow validate -f order.yaml --offline"],
+  examples: [
+    "isotope workflow validate -f order.yaml --offline",
+    "isotope workflow validate -f workflows/order.ts",
+  ],
   flags: {
-    file: FILE_FLAG,
+    file: { ...FILE_FLAG, help: `${FILE_FLAG.help}; or a TypeScript file` },
     name: { type: "string", help: "Name; default: that in the file" },
+    export: { type: "string", help: "Export of a TypeScript file that is the workflow", default: "default" },
     offline: { type: "boolean", help: "Do not look whether its functions exist" },
     output: { type: "string", short: "o", aliases: ["o"], help: "Output format", choices: ["json", "yaml"] },
   },
   async run({ flags }, context) {
-    const file = await readWorkflowFile(context, flags.file);
-    const name = flags.name ?? file.name;
-    if (name !== undefined) checkName(name);
-    const spec = withFunctionTypes(file.spec);
-    const problems = [...checkFormat(spec)];
-    if (problems.length === 0 && !flags.offline) problems.push(...(await unknownFunctions(context, spec)));
+    const { problems, functions } = CODE_FILE.test(flags.file)
+      ? await checkWorkflowCode(resolve(context.cwd, flags.file), flags.export)
+      : await checkedFile(context, flags);
+    if (problems.length === 0 && !flags.offline)
+      problems.push(...(await unknownFunctions(context, functions)));
     if (flags.output) {
       const value = { valid: problems.length === 0, problems };
       context.out(flags.output === "json" ? `${JSON.stringify(value, null, 2)}\n` : stringify(value));
@@ -148,12 +153,26 @@ const validate = defineCommand({
   },
 });
 
-async function unknownFunctions(context: CliContext, spec: unknown): Promise<FormatProblem[]> {
+const CODE_FILE = /\.[cm]?[jt]sx?$/;
+
+async function checkedFile(context: CliContext, flags: { file: string; name: string | undefined }) {
+  const file = await readWorkflowFile(context, flags.file);
+  const name = flags.name ?? file.name;
+  if (name !== undefined) checkName(name);
+  const spec = withFunctionTypes(file.spec);
+  const problems = [...checkFormat(spec)];
+  return { problems, functions: problems.length === 0 ? functionsOf(FormatSpec.parse(spec)) : [] };
+}
+
+async function unknownFunctions(
+  context: CliContext,
+  functions: readonly { place: string; name: string }[],
+): Promise<FormatProblem[]> {
   const kube = await context.kube();
   const namespace = await context.namespace();
   const { items } = await kube.list(FUNCTIONS, { namespace });
   const known = new Set(items.map(({ metadata }) => metadata.name));
-  return functionsOf(FormatSpec.parse(spec))
+  return functions
     .filter(({ name }) => !known.has(name))
     .map(({ place, name }) => ({
       place,

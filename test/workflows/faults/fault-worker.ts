@@ -6,7 +6,6 @@ import type { Commit, Journal, Lease } from "../../../workflows/journal/journal.
 import { redisJournal } from "../../../workflows/journal/redis-journal.ts";
 import { redisPayloads } from "../../../workflows/payloads/redis-payloads.ts";
 import { storeClock } from "../../../workflows/queue/store-clock.ts";
-import { redisWakeUps, type WakeUps } from "../../../workflows/queue/wake-ups.ts";
 import type { Performed, WorkerPorts } from "../../../workflows/worker/ports.ts";
 import { runWorker } from "../../../workflows/worker/run-worker.ts";
 import { chain, round } from "./chain.ts";
@@ -27,7 +26,6 @@ export interface FaultWorkerOptions {
 }
 
 export interface FaultWorker {
-  readonly wakeUps: WakeUps;
   readonly journal: Journal;
   stop(): Promise<void>;
 }
@@ -60,7 +58,9 @@ export async function startFaultWorker(options: FaultWorkerOptions): Promise<Fau
     },
   };
   const clock = await storeClock(journal);
-  const wakeUps = redisWakeUps({
+  // Who has one run only needs no queue, and starts sooner without.
+  const queue = options.only ? undefined : await import("../../../workflows/queue/wake-ups.ts");
+  const wakeUps = queue?.redisWakeUps({
     url: options.redisUrl,
     journal,
     clock,
@@ -89,7 +89,7 @@ export async function startFaultWorker(options: FaultWorkerOptions): Promise<Fau
       },
     },
     deliver: journal.deliver,
-    onParked: (key, dueAt) => dueAt !== undefined && wakeUps.expect(key, dueAt),
+    onParked: (key, dueAt) => dueAt !== undefined && wakeUps?.expect(key, dueAt),
     random: Math.random,
     onFault: () => undefined,
   };
@@ -99,12 +99,11 @@ export async function startFaultWorker(options: FaultWorkerOptions): Promise<Fau
     ports,
   );
   if (options.only) await worker.take(options.only);
-  else wakeUps.start(worker);
+  else wakeUps?.start(worker);
   return {
-    wakeUps,
     journal,
     stop: async () => {
-      await Promise.all([wakeUps.close(), worker.stop(0)]);
+      await Promise.all([wakeUps?.close(), worker.stop(0)]);
       await redis.close();
     },
   };

@@ -43,5 +43,6 @@ end
 if status ~= 'running' or (ARGV[12] == '1' and left == 0) then owner, leaseUntil = '', 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[6], 'status', status, 'open', ARGV[8], 'accepts', ARGV[9], 'states', ARGV[10],
   'wake', ARGV[11], 'updatedAt', at, 'owner', owner, 'until', leaseUntil)
-setDue(KEYS[5], ARGV[1], KEYS[4], status, owner, leaseUntil, ARGV[11], at)
+-- Under a lease it is due at the lease's end, as it was.
+if owner == '' then setDue(KEYS[5], ARGV[1], KEYS[4], status, owner, leaseUntil, ARGV[11], at) end
 return { 1, at, left }

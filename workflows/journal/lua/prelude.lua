@@ -48,7 +48,14 @@ end
 
 -- Lines of history: the store's time, a semicolon, the entry as JSON. From ARGV[from] to the end.
 local function addHistory(history, at, from)
+  local lines = {}
   for i = from, #ARGV do
-    redis.call('RPUSH', history, at .. ';' .. ARGV[i])
+    lines[#lines + 1] = at .. ';' .. ARGV[i]
+    -- Lua's stack holds some thousands.
+    if #lines == 500 then
+      redis.call('RPUSH', history, unpack(lines))
+      lines = {}
+    end
   end
+  if #lines > 0 then redis.call('RPUSH', history, unpack(lines)) end
 end

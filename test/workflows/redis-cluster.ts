@@ -1,0 +1,39 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Cluster, type Redis } from "ioredis";
+import { type RedisServer, redisServer } from "./redis-server.ts";
+
+const SLOTS = 16_384;
+
+/** A Redis Cluster of primaries on loopback that share the slots: enough to meet MOVED and CROSSSLOT. */
+export interface RedisCluster {
+  readonly client: Cluster;
+  flush(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function redisCluster(size: number): Promise<RedisCluster> {
+  const servers: RedisServer[] = await Promise.all(
+    Array.from({ length: size }, () =>
+      redisServer({ settings: { "cluster-enabled": "yes", "cluster-node-timeout": "2000" } }),
+    ),
+  );
+  const nodes: Redis[] = servers.map((server) => server.connect());
+  const share = Math.ceil(SLOTS / size);
+  for (const [at, node] of nodes.entries()) {
+    const slots = Array.from({ length: Math.min(share, SLOTS - at * share) }, (_, n) => at * share + n);
+    await node.call("CLUSTER", "ADDSLOTS", ...slots);
+    if (at > 0) await node.call("CLUSTER", "MEET", "127.0.0.1", String(servers[0]?.port));
+  }
+  for (const node of nodes)
+    while (!String(await node.call("CLUSTER", "INFO")).includes("cluster_state:ok")) await sleep(20);
+  const client = new Cluster(servers.map(({ port }) => ({ host: "127.0.0.1", port })));
+  client.on("error", () => undefined);
+  return {
+    client,
+    flush: async () => void (await Promise.all(nodes.map((node) => node.flushall()))),
+    stop: async () => {
+      client.disconnect();
+      await Promise.all(servers.map((server) => server.stop()));
+    },
+  };
+}
