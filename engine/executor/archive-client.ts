@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { PlatformError } from "../../api/errors.ts";
 import type { SignedReply } from "../../net/signed-client.ts";
 import type { ArchiveSource } from "./archives.ts";
@@ -10,19 +11,37 @@ export interface ArchiveCaller {
 
 const TIMEOUT_MS = 60_000;
 
-/** Reads archives from the storage API, `GET /v1/archive?id=sha256:<hex>`. */
-export function storageArchives(storage: ArchiveCaller, maxBytes: number): ArchiveSource {
+/** How long a storage that is away is waited for: its one pod, which holds the disk, is away for seconds while it is replaced. */
+const AWAY_MS = 20_000;
+const PAUSE_MS = { first: 200, most: 1_000 };
+const AWAY = new Set([429, 502, 503, 504]);
+
+/**
+ * Reads archives from the storage API, `GET /v1/archive?id=sha256:<hex>`. Whoever asks while the storage is away waits for it, up to `awayMs`, rather
+ * than to fail: a first call of a function has patience for more than that.
+ */
+export function storageArchives(storage: ArchiveCaller, maxBytes: number, awayMs = AWAY_MS): ArchiveSource {
   return {
     read: async (digest) => {
       const target = `/v1/archive?id=sha256:${digest}`;
-      const reply = await storage.send({ method: "GET", target, timeoutMs: TIMEOUT_MS });
-      if (reply.status !== 200) {
-        reply.body.destroy();
-        throw new PlatformError("archive_unavailable", `the storage answered ${reply.status}`);
+      const until = performance.now() + awayMs;
+      for (let pauseMs: number = PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MS.most)) {
+        const reply = await storage.send({ method: "GET", target, timeoutMs: TIMEOUT_MS }).catch(asError);
+        if (!(reply instanceof Error) && reply.status === 200) return readAll(reply.body, maxBytes);
+        const error = reply instanceof Error ? reply : refusal(reply);
+        const isAway = reply instanceof Error || AWAY.has(reply.status);
+        if (!isAway || performance.now() + pauseMs > until) throw error;
+        await sleep(pauseMs);
       }
-      return readAll(reply.body, maxBytes);
     },
   };
+}
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
+
+function refusal({ status, body }: SignedReply): PlatformError {
+  body.destroy();
+  return new PlatformError("archive_unavailable", `the storage answered ${status}`);
 }
 
 async function readAll(body: Readable, maxBytes: number): Promise<Buffer> {
