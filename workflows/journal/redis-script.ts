@@ -8,7 +8,11 @@ export type RedisClient = Redis | Cluster;
 /** A Lua script of `lua/`: one atomic operation of the store. */
 export interface RedisScript {
   /** Runs it by its digest; a server that has forgotten it (restart, `SCRIPT FLUSH`, failover) gets the text. */
-  run(client: RedisClient, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown>;
+  run(
+    client: RedisClient,
+    keys: readonly string[],
+    args: readonly (string | number | Buffer)[],
+  ): Promise<unknown>;
 }
 
 const FOLDER = join(import.meta.dirname, "lua");
