@@ -59,6 +59,9 @@ const REQUEST_LINES: OddCase[] = [
 ];
 
 const TARGETS: OddCase[] = [
+  { name: "path beyond ASCII", raw: get("/\xe9"), status: 200, node: 400 },
+  { name: "byte 255 in path", raw: get("/\xff"), status: 400 },
+  { name: "byte 255 in query", raw: get("/?\xff"), status: 400 },
   { name: "query", raw: get("/a?b=c&d=%20"), status: 200 },
   { name: "second question mark", raw: get("/a?b?c"), status: 200 },
   { name: "fragment", raw: get("/a#b"), status: 400, node: 200 },

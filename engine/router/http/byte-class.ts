@@ -58,7 +58,8 @@ function hexTable(): Uint8Array {
 function targetTable(): Uint8Array {
   const out = new Uint8Array(256);
   for (let byte = 0x21; byte <= 0x7e; byte++) out[byte] = TARGET_PLAIN;
-  for (let byte = 0x80; byte <= 0xff; byte++) out[byte] = TARGET_ENCODE;
+  // 0xff is in no text of any encoding that a URL may be written in; node:http refuses it too.
+  for (let byte = 0x80; byte < 0xff; byte++) out[byte] = TARGET_ENCODE;
   for (const char of '"<>^`{}') out[char.charCodeAt(0)] = TARGET_ENCODE;
   out["#".charCodeAt(0)] = 0;
   out["%".charCodeAt(0)] = TARGET_PERCENT;
