@@ -28,7 +28,7 @@ const MAX_ROUTERS = 64;
  * What happened since the last reading, and the baselines of the next one.
  *
  * C1. A router is known by the id of its process: a counter that begins at 0 again is one of another id, and counts whole if the process
- *     started after the last reading; a process that was there before but was not seen gives a baseline only.
+ *     started after `readAt`; a process that was there before but was not seen gives a baseline only.
  * C2. A counter that went back within one process was forgotten and began anew: it counts whole. A difference is never negative.
  * C3. A router that did not answer keeps its baseline: what it counted meanwhile is in a later difference.
  */
@@ -45,7 +45,10 @@ export function differences(
     const now = { old: countsOf(reply, sides.old), new: countsOf(reply, sides.new) };
     routers.push({ router: reply.router, ...now });
     const baseline = known.get(reply.router);
-    const isFresh = before.readAt !== undefined && Date.parse(reply.startedAt) > Date.parse(before.readAt);
+    const isFresh =
+      known.size < MAX_ROUTERS &&
+      before.readAt !== undefined &&
+      Date.parse(reply.startedAt) > Date.parse(before.readAt);
     if (!baseline && !isFresh) continue;
     delta = {
       old: plus(delta.old, since(baseline?.old, now.old)),
