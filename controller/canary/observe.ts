@@ -26,9 +26,9 @@ export async function readCounters(
   if (replies.length === 0) return state;
   // A router that began within the step is heard of late, as names go: all that it has counted is of this step.
   const { readAt, stepStartedAt } = state;
-  const since =
+  const from =
     readAt !== undefined && stepStartedAt !== undefined && stepStartedAt < readAt ? stepStartedAt : readAt;
-  const { delta, routers } = differences({ routers: state.routers, readAt: since }, replies, watched);
+  const { delta, routers } = differences({ routers: state.routers, from }, replies, watched);
   const ms = state.readAt === undefined ? 0 : at.getTime() - Date.parse(state.readAt);
   recent.add({ at, ms, delta });
   const read = { ...state, routers, readAt: at.toISOString() };
