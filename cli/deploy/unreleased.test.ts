@@ -7,5 +7,7 @@ it("takes the mark off and leaves what others have written meanwhile", () => {
   expect(withoutMark({ metadata: { name: "live", annotations } })).toEqual({
     metadata: { name: "live", annotations: { "isotope.dev/sticky": "client" } },
   });
-  expect(withoutMark({ metadata: { name: "live" } }).metadata.annotations).toEqual({});
+  expect(withoutMark({ metadata: { name: "live" } })).toEqual({
+    metadata: { name: "live", annotations: {} },
+  });
 });
