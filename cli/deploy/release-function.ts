@@ -1,5 +1,5 @@
 import type { CanaryConfig, FunctionAlias } from "../../api/kinds/index.ts";
-import { ANNOTATION_UNRELEASED, API_GROUP_VERSION, LABEL_DEPLOYMENT } from "../../api/names.ts";
+import { API_GROUP_VERSION, LABEL_DEPLOYMENT } from "../../api/names.ts";
 import { CANARY_CONFIGS, FUNCTION_ALIASES, FUNCTIONS } from "../../kube/kinds.ts";
 import { changeObject } from "../change-object.ts";
 import { CliError } from "../command.ts";
@@ -11,7 +11,7 @@ import type { ProjectPlan } from "./deploy-project.ts";
 import { beginRelease } from "./begin-release.ts";
 import { aliasesInUse, triggersOf } from "./release-plan.ts";
 import type { ReleaseAccess, Served } from "./serve-through-alias.ts";
-import { markReleased } from "./unreleased.ts";
+import { markReleased, withoutMark } from "./unreleased.ts";
 
 type PlannedFunction = ProjectPlan["functions"][number];
 
@@ -149,10 +149,8 @@ export async function followDeployment(
       if (tried) lines.push(`${name}: ${tried}; alias "${alias}" stays at ${found.spec.version}`);
       continue;
     }
-    const { [ANNOTATION_UNRELEASED]: _, ...annotations } = found.metadata.annotations ?? {};
     await changeObject(kube, { noun: "alias", type: FUNCTION_ALIASES }, ref, (live) => ({
-      ...live,
-      metadata: { ...live.metadata, annotations },
+      ...withoutMark(live),
       spec: { functionName: name, version },
     }));
     await waitForAlias(kube, ref, { timeoutMs, signal });

@@ -10,6 +10,12 @@ import { FUNCTION_ALIASES } from "../../kube/kinds.ts";
 export const isUnreleased = ({ metadata }: FunctionAlias): boolean =>
   metadata.annotations?.[ANNOTATION_UNRELEASED] !== undefined;
 
+/** The alias as it is once its code has traffic, for whoever writes it anyway. */
+export function withoutMark<T extends Pick<FunctionAlias, "metadata">>(alias: T): T {
+  const { [ANNOTATION_UNRELEASED]: _, ...annotations } = alias.metadata.annotations ?? {};
+  return { ...alias, metadata: { ...alias.metadata, annotations } };
+}
+
 type Ref = { namespace: string; name: string };
 
 export async function markUnreleased(kube: Pick<KubeClient, "patch">, ref: Ref): Promise<void> {

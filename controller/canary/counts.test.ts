@@ -28,37 +28,37 @@ const newRequests = (before: Parameters<typeof differences>[0], ...replies: Revi
   differences(before, replies, sides).delta.new.requests;
 
 it("takes the first reading of all as a baseline", () => {
-  const first = differences({ routers: undefined, readAt: undefined }, [reply("a", T0, 500)], sides);
+  const first = differences({ routers: undefined, from: undefined }, [reply("a", T0, 500)], sides);
   expect(first.delta.new.requests).toBe(0);
-  expect(newRequests({ routers: first.routers, readAt: T1 }, reply("a", T0, 530))).toBe(30);
+  expect(newRequests({ routers: first.routers, from: T1 }, reply("a", T0, 530))).toBe(30);
 });
 
 it("counts a router that started since then whole, one that was merely not seen not at all", () => {
-  const { routers } = differences({ routers: undefined, readAt: undefined }, [reply("a", T0, 500)], sides);
-  const before = { routers, readAt: "2026-01-01T00:00:30.000Z" };
+  const { routers } = differences({ routers: undefined, from: undefined }, [reply("a", T0, 500)], sides);
+  const before = { routers, from: "2026-01-01T00:00:30.000Z" };
   expect(newRequests(before, reply("b", T1, 40))).toBe(40);
   expect(newRequests(before, reply("c", T0, 4_000))).toBe(0);
 });
 
 it("never takes a difference below 0: a revision that was forgotten begins anew", () => {
-  const { routers } = differences({ routers: undefined, readAt: undefined }, [reply("a", T0, 500)], sides);
-  expect(newRequests({ routers, readAt: T1 }, reply("a", T0, 20))).toBe(20);
+  const { routers } = differences({ routers: undefined, from: undefined }, [reply("a", T0, 500)], sides);
+  expect(newRequests({ routers, from: T1 }, reply("a", T0, 20))).toBe(20);
 });
 
 it("keeps the baseline of a router that does not answer", () => {
   const first = differences(
-    { routers: undefined, readAt: undefined },
+    { routers: undefined, from: undefined },
     [reply("a", T0, 500), reply("b", T0, 10)],
     sides,
   );
-  const silent = differences({ routers: first.routers, readAt: T1 }, [reply("a", T0, 501)], sides);
+  const silent = differences({ routers: first.routers, from: T1 }, [reply("a", T0, 501)], sides);
   expect(silent.delta.new.requests).toBe(1);
-  expect(newRequests({ routers: silent.routers, readAt: T1 }, reply("b", T0, 17))).toBe(7);
+  expect(newRequests({ routers: silent.routers, from: T1 }, reply("b", T0, 17))).toBe(7);
 });
 
 it("keeps revisions apart", () => {
   const { delta } = differences(
-    { routers: [{ router: "a" }], readAt: T1 },
+    { routers: [{ router: "a" }], from: T1 },
     [reply("a", T0, 5, "r1"), reply("z", T0, 5, "r3")],
     sides,
   );

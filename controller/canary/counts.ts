@@ -28,12 +28,13 @@ const MAX_ROUTERS = 64;
  * What happened since the last reading, and the baselines of the next one.
  *
  * C1. A router is known by the id of its process: a counter that begins at 0 again is one of another id, and counts whole if the process
- *     started after the last reading; a process that was there before but was not seen gives a baseline only.
+ *     started after `from`; a process that was there before but was not seen gives a baseline only. So does one for whose baseline
+ *     there will be no room: it would count whole again and again.
  * C2. A counter that went back within one process was forgotten and began anew: it counts whole. A difference is never negative.
  * C3. A router that did not answer keeps its baseline: what it counted meanwhile is in a later difference.
  */
 export function differences(
-  before: { readonly routers: RouterBaselines | undefined; readonly readAt: string | undefined },
+  before: { readonly routers: RouterBaselines | undefined; readonly from: string | undefined },
   replies: readonly RevisionCounters[],
   sides: BothSides<SideKey>,
 ): { delta: BothSides<SideCounts>; routers: RouterBaselines } {
@@ -45,7 +46,10 @@ export function differences(
     const now = { old: countsOf(reply, sides.old), new: countsOf(reply, sides.new) };
     routers.push({ router: reply.router, ...now });
     const baseline = known.get(reply.router);
-    const isFresh = before.readAt !== undefined && Date.parse(reply.startedAt) > Date.parse(before.readAt);
+    const isFresh =
+      known.size < MAX_ROUTERS &&
+      before.from !== undefined &&
+      Date.parse(reply.startedAt) > Date.parse(before.from);
     if (!baseline && !isFresh) continue;
     delta = {
       old: plus(delta.old, since(baseline?.old, now.old)),
@@ -91,13 +95,12 @@ export function grown(
 
 /** Two blocks as one. */
 export const together = (a: Block, b: Block | undefined): Block =>
-  b === undefined ? a : { old: sum(a.old, b.old), new: sum(a.new, b.new) };
+  b === undefined ? a : { old: combined(a.old, b.old, sum), new: combined(a.new, b.new, sum) };
 
-const sum = (a: readonly number[], b: readonly number[]): number[] =>
-  trimmed(Array.from({ length: Math.max(a.length, b.length) }, (_, i) => (a[i] ?? 0) + (b[i] ?? 0)));
+const sum = (x: number, y: number): number => x + y;
 
 export function plus(a: SideCounts, b: SideCounts): SideCounts {
-  return combine(a, b, (x, y) => x + y);
+  return combine(a, b, sum);
 }
 
 function since(before: SideCounts | undefined, now: SideCounts): SideCounts {
@@ -108,16 +111,23 @@ function since(before: SideCounts | undefined, now: SideCounts): SideCounts {
 }
 
 function combine(a: SideCounts, b: SideCounts, of: (x: number, y: number) => number): SideCounts {
-  const buckets: number[] = [];
-  for (let i = 0; i < Math.max(a.buckets.length, b.buckets.length); i += 1)
-    buckets.push(of(a.buckets[i] ?? 0, b.buckets[i] ?? 0));
   return {
     requests: of(a.requests, b.requests),
     serverErrors: of(a.serverErrors, b.serverErrors),
     clientErrors: of(a.clientErrors, b.clientErrors),
     platformErrors: of(a.platformErrors, b.platformErrors),
-    buckets: trimmed(buckets),
+    buckets: combined(a.buckets, b.buckets, of),
   };
+}
+
+/** Bucket by bucket, without what is empty at the end. */
+function combined(
+  a: readonly number[],
+  b: readonly number[],
+  of: (x: number, y: number) => number,
+): number[] {
+  const buckets = Array.from({ length: Math.max(a.length, b.length) }, (_, i) => of(a[i] ?? 0, b[i] ?? 0));
+  return buckets.slice(0, buckets.findLastIndex((count) => count !== 0) + 1);
 }
 
 function countsOf({ revisions }: RevisionCounters, { uid, revision }: SideKey): SideCounts {
@@ -125,6 +135,3 @@ function countsOf({ revisions }: RevisionCounters, { uid, revision }: SideKey): 
     .filter((each) => each.uid === uid && each.revision === revision)
     .reduce<SideCounts>((sum, each) => plus(sum, each), NO_COUNTS);
 }
-
-const trimmed = (buckets: readonly number[]): number[] =>
-  buckets.slice(0, buckets.findLastIndex((count) => count !== 0) + 1);

@@ -24,7 +24,11 @@ export async function readCounters(
   if ("problem" in watched || isFinished(state)) return state;
   const replies = await counters.read([...new Set([watched.old.uid, watched.new.uid])]);
   if (replies.length === 0) return state;
-  const { delta, routers } = differences({ routers: state.routers, readAt: state.readAt }, replies, watched);
+  // A router that began within the step is heard of late, as names go: all that it has counted is of this step.
+  const { readAt, stepStartedAt } = state;
+  const from =
+    readAt !== undefined && stepStartedAt !== undefined && stepStartedAt < readAt ? stepStartedAt : readAt;
+  const { delta, routers } = differences({ routers: state.routers, from }, replies, watched);
   const ms = state.readAt === undefined ? 0 : at.getTime() - Date.parse(state.readAt);
   recent.add({ at, ms, delta });
   const read = { ...state, routers, readAt: at.toISOString() };

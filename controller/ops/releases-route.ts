@@ -133,7 +133,7 @@ async function watch(
   const ms = known.readAt === undefined ? 0 : at.getTime() - Date.parse(known.readAt);
   if (!old || !next || isFinished(state) || (known.readAt !== undefined && ms < MIN_READ_MS))
     return known.recent;
-  const before = { routers: known.routers, readAt: known.readAt };
+  const before = { routers: known.routers, from: known.readAt };
   known.readAt = at.toISOString();
   const { delta, routers } = differences(before, await counters.read([...new Set([old.uid, next.uid])]), {
     old,

@@ -1,6 +1,7 @@
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PlatformError } from "../../api/errors.ts";
+import { backoffMs } from "../../kube/backoff.ts";
 import type { SignedReply } from "../../net/signed-client.ts";
 import type { ArchiveSource } from "./archives.ts";
 
@@ -13,7 +14,7 @@ const TIMEOUT_MS = 60_000;
 
 /** How long a storage that is away is waited for: its one pod, which holds the disk, is away for seconds while it is replaced. */
 const AWAY_MS = 20_000;
-const PAUSE_MS = { first: 200, most: 1_000 };
+const PAUSE = { baseMs: 200, maxMs: 1_000 };
 const AWAY = new Set([429, 502, 503, 504]);
 
 /**
@@ -25,11 +26,12 @@ export function storageArchives(storage: ArchiveCaller, maxBytes: number, awayMs
     read: async (digest) => {
       const target = `/v1/archive?id=sha256:${digest}`;
       const until = performance.now() + awayMs;
-      for (let pauseMs: number = PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MS.most)) {
+      for (let failures = 1; ; failures += 1) {
         const reply = await storage.send({ method: "GET", target, timeoutMs: TIMEOUT_MS }).catch(asError);
         if (!(reply instanceof Error) && reply.status === 200) return readAll(reply.body, maxBytes);
         const error = reply instanceof Error ? reply : refusal(reply);
         const isAway = reply instanceof Error || AWAY.has(reply.status);
+        const pauseMs = backoffMs(failures, PAUSE);
         if (!isAway || performance.now() + pauseMs > until) throw error;
         await sleep(pauseMs);
       }

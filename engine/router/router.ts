@@ -124,6 +124,8 @@ export function createRouter(deps: RouterDeps): Router {
     },
     beginDrain: () => {
       draining = true;
+      publicListener.drain();
+      internalListener.drain();
     },
     drain: async (deadlineMs) => {
       draining = true;

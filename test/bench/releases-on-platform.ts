@@ -6,6 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { deploy } from "../e2e/project.ts";
 import { startTestPlatform } from "../e2e/platform.ts";
+import { isotope } from "../e2e/releasing.ts";
 import type { TestPlatform } from "../e2e/test-platform.ts";
 import { type BenchPlatform, sleep, startBenchPlatform } from "./bench-platform.ts";
 import { totalMs } from "./process-usage.ts";
@@ -20,12 +21,6 @@ export default async (request: Request) => {
   ${extra}
   return new Response("${text}");
 };`;
-
-async function isotope(platform: Pick<TestPlatform, "cli">, ...args: string[]): Promise<string> {
-  const { code, out, err } = await platform.cli(args);
-  if (code !== 0) throw new Error(`isotope ${args.join(" ")} ended with ${code}:\n${out}\n${err}`);
-  return out;
-}
 
 async function until(check: () => Promise<boolean>, what: string, timeoutMs = 60_000): Promise<void> {
   const deadline = performance.now() + timeoutMs;

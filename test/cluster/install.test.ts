@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
@@ -79,7 +80,7 @@ test("an upgrade changes what it is told and loses nothing", { timeout: 300_000 
   const upgraded = new AbortController();
   const traffic = (async () => {
     while (!upgraded.signal.aborted) {
-      const answer = await hello().catch((error: unknown) => String(error));
+      const answer = await hello().catch((error: unknown) => inspect(error));
       calls += 1;
       if (!answer.startsWith("200")) failures.push(answer);
       await new Promise((resolve) => setTimeout(resolve, 20));

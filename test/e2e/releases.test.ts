@@ -43,6 +43,13 @@ const eventually = <T>(check: () => Promise<T>, timeout = 20_000): Promise<T> =>
 const text = async (path: string, init?: RequestInit): Promise<string> =>
   (await platform.get(path, init)).text();
 
+/** Waits until the old version has all requests. */
+const onlyOld = (path: string): Promise<void> =>
+  eventually(async () => {
+    const answers = new Set(await Promise.all(Array.from({ length: 20 }, () => text(path))));
+    expect(answers).toEqual(new Set(["old"]));
+  });
+
 const isotope = (...args: string[]): Promise<string> => run(platform, ...args);
 const redeploy = (folder: string, name: string, code: string, ...args: string[]): Promise<string> =>
   deployAnew(platform, folder, name, code, ...args);
@@ -173,10 +180,7 @@ describe("canaries", () => {
     writeFileSync(join(folder, "functions", "bad.ts"), broken);
     const { code, out } = await platform.cli(["deploy", folder, ...STEPS, "--watch"]);
     expect([code, out]).toEqual([1, expect.stringContaining("rollback")]);
-    await eventually(async () => {
-      const answers = new Set(await Promise.all(Array.from({ length: 20 }, () => text("/bad"))));
-      expect(answers).toEqual(new Set(["old"]));
-    });
+    await onlyOld("/bad");
     const answers = await load.stop();
     // Whatever failed was answered by the new version itself.
     for (const said of answers.keys()) if (said !== "old" && said !== "new") expect(said).toBe("500 broken");
@@ -200,10 +204,7 @@ describe("canaries", () => {
     const steps = ["--canary", "50%", "--canary-interval", "6s", "--min-samples", "100"];
     const { code, out } = await platform.cli(["deploy", folder, ...steps, "--watch"]);
     expect([code, out]).toEqual([1, expect.stringContaining("rollback")]);
-    await eventually(async () => {
-      const answers = new Set(await Promise.all(Array.from({ length: 20 }, () => text("/slow-release"))));
-      expect(answers).toEqual(new Set(["old"]));
-    });
+    await onlyOld("/slow-release");
     const answers = await load.stop();
     expect([...answers.keys()].toSorted()).toEqual(["new", "old"]);
     expect((await decisionsOf(platform, "slow")).at(-1)).toMatchObject({

@@ -13,7 +13,7 @@ export default async (request: Request) => {
 };`;
 
 /** Runs a command that has to succeed; gives what it said. */
-export async function isotope(platform: TestPlatform, ...args: string[]): Promise<string> {
+export async function isotope(platform: Pick<TestPlatform, "cli">, ...args: string[]): Promise<string> {
   const { code, out, err } = await platform.cli(args);
   if (code !== 0) throw new Error(`isotope ${args.join(" ")} ended with ${code}:\n${out}\n${err}`);
   return out;

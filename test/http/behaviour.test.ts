@@ -1095,6 +1095,27 @@ describe("drain", () => {
     expect(busy.text).toContain("connection: close");
   });
 
+  it("ends each connection with its next response before it stops listening", async () => {
+    const core = await scripted((socket) => socket.on("data", () => socket.write(ok("a"))));
+    const [kept, idle] = [client(core), client(core)];
+    kept.send(GET);
+    await kept.until(() => kept.statuses().length === 1);
+    expect(kept.text).not.toContain("connection: close");
+    core.listener.drain();
+    kept.send(GET);
+    expect(await kept.until(() => kept.closed)).toBe(true);
+    expect(kept.statuses()).toEqual([200, 200]);
+    expect(kept.text).toContain("connection: close");
+    const late = client(core);
+    late.send(GET);
+    expect(await late.until(() => late.closed)).toBe(true);
+    expect(late.statuses()).toEqual([200]);
+    idle.send(GET);
+    expect(await idle.until(() => idle.closed)).toBe(true);
+    expect(idle.statuses()).toEqual([200]);
+    expect(await core.listener.close(1000)).toBe(0);
+  });
+
   it("cuts what does not finish in time, and counts it", async () => {
     const core = await scripted(() => undefined);
     const raw = client(core);

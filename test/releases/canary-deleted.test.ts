@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import { FINALIZER_CANARY_WEIGHTS } from "../../api/names.ts";
-import { EVENTS } from "../../kube/core.ts";
 import { CANARY_CONFIGS, FUNCTION_ALIASES, FUNCTIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import { eventually } from "../controller/platform.ts";
@@ -31,18 +30,10 @@ test.each(["byWeights", "byAlias"] as const)(
         functionName: setup.canary,
         version: setup.old.name,
       });
-    const events = await eventually(
-      async () => (await world.client.list(EVENTS, { namespace: "default" })).items,
-      (items) =>
-        items.some(
-          ({ reason, involvedObject }) => reason === "CanaryAbort" && involvedObject.name === setup.canary,
-        ),
+    const events = await world.eventsOf(setup.canary, "CanaryAbort");
+    expect(events.find(({ reason }) => reason === "CanaryAbort")?.message).toBe(
+      `The release was deleted: ${setup.old.name} has all requests again`,
     );
-    expect(
-      events.find(
-        ({ reason, involvedObject }) => reason === "CanaryAbort" && involvedObject.name === setup.canary,
-      )?.message,
-    ).toBe(`The release was deleted: ${setup.old.name} has all requests again`);
   },
 );
 

@@ -4,6 +4,7 @@ import { ANNOTATION_CANARY_COMMAND, API_GROUP_VERSION } from "../../api/names.ts
 import type { Warmth } from "../../controller/canary/decide.ts";
 import { routerCounters } from "../../controller/canary/router-counters.ts";
 import type { KubeClient } from "../../kube/client.ts";
+import { EVENTS, type KubeEvent } from "../../kube/core.ts";
 import {
   CANARY_CONFIGS,
   ENVIRONMENTS,
@@ -57,6 +58,8 @@ export interface CanaryWorld {
   deploy(name: string, code: string): Promise<SideIdentity>;
   byWeights(spec: Partial<CanaryConfigSpec>): Promise<Setup>;
   byAlias(spec: Partial<CanaryConfigSpec>): Promise<Setup>;
+  /** The events of a canary, once there is one for that reason. */
+  eventsOf(canary: string, reason: string): Promise<KubeEvent[]>;
   /** Another code of the function, published. */
   publishNext(name: string): Promise<SideIdentity>;
   /** Requests to both sides by the weights that stand in the route, until the test has ended. */
@@ -211,6 +214,14 @@ export function canaryWorld(): CanaryWorld {
     set warmth(next) {
       warmth = next;
     },
+    eventsOf: async (canary, reason) =>
+      eventually(
+        async () =>
+          (await kube.client.list(EVENTS, { namespace: "default" })).items.filter(
+            ({ involvedObject }) => involvedObject.name === canary,
+          ),
+        (events) => events.some((event) => event.reason === reason),
+      ),
     stopController: () => running.controller.stop(),
     startController: () => {
       running = start();

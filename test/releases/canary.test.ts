@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
 import type { CanaryConfig } from "../../api/kinds/index.ts";
 import { ANNOTATION_CANARY_COMMAND } from "../../api/names.ts";
-import { EVENTS } from "../../kube/core.ts";
 import { FUNCTION_ALIASES } from "../../kube/kinds.ts";
 import { condition, eventually } from "../controller/platform.ts";
 import { at, canaryWorld, QUICK } from "./canary-world.ts";
@@ -28,16 +27,8 @@ test("a good release is promoted step by step, with pods started before each ste
     status: "True",
     reason: "Succeeded",
   });
-  const events = await eventually(
-    async () => (await world.client.list(EVENTS, { namespace: "default" })).items,
-    (items) =>
-      items.some(
-        ({ reason, involvedObject }) => reason === "CanaryPromote" && involvedObject.name === setup.canary,
-      ),
-  );
-  expect(
-    events.filter(({ involvedObject }) => involvedObject.name === setup.canary).map(({ reason }) => reason),
-  ).toContain("CanaryWeight");
+  const events = await world.eventsOf(setup.canary, "CanaryPromote");
+  expect(events.map(({ reason }) => reason)).toContain("CanaryWeight");
 });
 
 test("the reference system's fields alone work unchanged", async () => {

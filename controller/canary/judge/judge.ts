@@ -7,6 +7,7 @@ import { count, ms, percent } from "./wording.ts";
 
 /** Tests against the old side that share the error budget of a look: errors, median, p95, p99. */
 const RELATIVE_TESTS = 4;
+
 /**
  * The judgement of one window.
  *

@@ -46,6 +46,8 @@ export interface ConnectionHost {
   /** Milliseconds, at most one sweep old. */
   readonly now: number;
   readonly closing: boolean;
+  /** Whether responses are the last ones of their connections. */
+  readonly draining: boolean;
   rejectReply(reject: Reject): { headers: string; body: string };
   exchangeStarted(): void;
   exchangeOver(tunnel: boolean): void;
@@ -110,7 +112,7 @@ export class ClientConnection implements Swept {
 
   /** Whether the response to the present request is the last one here. */
   get last(): boolean {
-    return this.#host.closing || this.#requests >= this.limits.maxRequestsPerConnection;
+    return this.#host.draining || this.#requests >= this.limits.maxRequestsPerConnection;
   }
 
   get busy(): boolean {

@@ -46,6 +46,7 @@ class ListenerImpl implements Listener, ConnectionHost {
   readonly #connections = new Set<ClientConnection>();
   readonly #perClient = new Map<string, number>();
   closing = false;
+  draining = false;
   #allClosed: (() => void) | undefined;
 
   constructor(handler: Handler, options: ListenerOptions) {
@@ -81,7 +82,12 @@ class ListenerImpl implements Listener, ConnectionHost {
     });
   }
 
+  drain(): void {
+    this.draining = true;
+  }
+
   async close(deadlineMs: number): Promise<number> {
+    this.draining = true;
     this.closing = true;
     const closed = new Promise<void>((resolve) => {
       this.#allClosed = resolve;

@@ -339,6 +339,11 @@ export interface Listener {
   /** @returns the bound port. Several listeners (processes) may share one with `reusePort`. */
   listen(host: string, port: number, options?: { reusePort?: boolean; backlog?: number }): Promise<number>;
   /**
+   * From now on each response is the last one of its connection (`Connection: close`), while new connections are still taken: clients that
+   * are busy leave by themselves, so that `close` does not end a connection on which a request is just arriving.
+   */
+  drain(): void;
+  /**
    * Stops accepting; idle connections close, exchanges finish with `Connection: close`; after `deadlineMs` what is left is cut.
    * @returns how many exchanges were cut
    */
