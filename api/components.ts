@@ -12,6 +12,8 @@ export interface Component {
    * it runs to its end.
    */
   readonly health?: string;
+  /** Component beside which it runs, in a second container of its pod. */
+  readonly beside?: ComponentName;
   /** Receiver's identity that signed calls to it name; undefined = it receives none. */
   readonly audience?: string;
   readonly what: string;
@@ -23,6 +25,7 @@ export type ComponentName =
   | "controller"
   | "storage"
   | "workflows"
+  | "definition-host"
   | "log-store"
   | "log-collector"
   | "cleanup";
@@ -72,6 +75,14 @@ export const COMPONENTS: readonly Component[] = [
     health: "metrics",
     audience: "workflows",
     what: "drives the runs of workflows, and starts, shows and steers them",
+  },
+  {
+    name: "definition-host",
+    entry: "workflows/host/main",
+    envPrefix: "ISOTOPE_DEFINITION_HOST_",
+    ports: {},
+    beside: "workflows",
+    what: "runs the code of workflows' definitions, in a container of its own without credentials",
   },
   {
     name: "log-store",

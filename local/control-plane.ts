@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { routerCounters } from "../controller/canary/router-counters.ts";
 import { warmPods } from "../controller/canary/warm-pods.ts";
-import { definitionChecker, workflowsClient } from "../controller/workflow/workflows-client.ts";
 import { createController } from "../controller/controller.ts";
 import { kubeAuthenticator } from "../controller/ops/authenticate.ts";
 import { createOpsServer } from "../controller/ops/server.ts";
 import { watchPods } from "../controller/pods.ts";
+import { definitionChecker, workflowsClient } from "../controller/workflow/workflows-client.ts";
 import { builderPods } from "../engine/builder/builder-pods.ts";
 import { kubeBuilderCluster } from "../engine/builder/kube-builder-cluster.ts";
 import { packageBuilder } from "../engine/builder/package-builder.ts";
@@ -29,14 +29,15 @@ import { processLog } from "../net/log.ts";
 import { parseSettings } from "../net/settings.ts";
 import { signedClient } from "../net/signed-client.ts";
 import { localArchives } from "../workflows/definitions/definition-archives.ts";
+import { childHosts } from "../workflows/host/child-host.ts";
 import { denoBinary } from "../workflows/host/deno-binary.ts";
 import { workflowService } from "../workflows/workflow-service.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { componentHealth } from "./component-health.ts";
 import { openHome } from "./home.ts";
+import { kubernetesAnswers } from "./kubernetes-answers.ts";
 import { portsFrom } from "./ports.ts";
 import { SETTINGS } from "./settings.ts";
-import { kubernetesAnswers } from "./kubernetes-answers.ts";
 import { waitFor } from "./wait-for.ts";
 import { warmBuilders } from "./warm-builders.ts";
 
@@ -106,8 +107,7 @@ const workflows = workflowService({
   redisUrl: process.env.ISOTOPE_REDIS_URL,
   routerInternalUrl: `http://${HOST}:${ports.routerInternal}`,
   archives: localArchives(store, maxArchiveBytes),
-  deno: denoBinary(),
-  denoDir: join(home.root, "deno"),
+  hosts: childHosts({ deno: denoBinary(), denoDir: join(home.root, "deno") }),
 });
 const executor = createExecutorProcess({
   client,

@@ -8,6 +8,8 @@ import { serveMetrics } from "../net/metrics-server.ts";
 import { startWith } from "../net/settings.ts";
 import { signedClient } from "../net/signed-client.ts";
 import { storedArchives } from "./definitions/definition-archives.ts";
+import { childHosts } from "./host/child-host.ts";
+import { remoteHosts } from "./host/remote-host.ts";
 import { WORKFLOWS_SETTINGS, type WorkflowsSettings } from "./settings.ts";
 import { workflowService } from "./workflow-service.ts";
 
@@ -37,8 +39,9 @@ async function start(settings: WorkflowsSettings): Promise<void> {
     redisUrl: settings.redisUrl,
     routerInternalUrl: settings.routerInternalUrl,
     archives: storedArchives(storage, settings.maxArchiveBytes),
-    deno: settings.deno,
-    denoDir: settings.denoFolder,
+    hosts: settings.definitionHostSocket
+      ? remoteHosts(settings.definitionHostSocket)
+      : childHosts({ deno: settings.deno, denoDir: settings.denoFolder }),
     transitionMs: settings.transitionMs,
   });
   const registry = metricsRegistry();

@@ -1,8 +1,8 @@
 import {
   bytes,
   durationMs,
-  flagsOf,
   FUNCTION_NAMESPACES_HELP,
+  flagsOf,
   namespaceLabels,
   optionalText,
   origin,
@@ -50,8 +50,14 @@ export const WORKFLOWS_SETTINGS = {
     min: 1024,
     max: 2 ** 32,
   }),
+  definitionHostSocket: optionalText(
+    flag(
+      "definition-host-socket",
+      "Unix socket of the launcher of definition hosts (component definition-host); without it they are children of this process",
+    ),
+  ),
   deno: text({
-    ...flag("deno", "The deno program, which runs definitions' code"),
+    ...flag("deno", "The deno program, which runs definitions' code where no launcher does"),
     fallback: "/usr/local/bin/deno",
   }),
   denoFolder: text({ ...flag("deno-folder", "Folder for deno's own files"), fallback: "/tmp/deno" }),

@@ -15,6 +15,7 @@ import type { DefinitionArchives } from "./definitions/definition-archives.ts";
 import { type DefinitionService, definitionService } from "./definitions/definition-service.ts";
 import { releaseRegularly } from "./definitions/release-definitions.ts";
 import { definitionHost } from "./host/definition-host.ts";
+import type { StartHost } from "./host/host-process.ts";
 import type { Delivered, Journal } from "./journal/journal.ts";
 import { redisJournal } from "./journal/redis-journal.ts";
 import { redisPayloads } from "./payloads/redis-payloads.ts";
@@ -26,16 +27,16 @@ import { callbacksRoutes } from "./server/callbacks-route.ts";
 import { definitionsRoute } from "./server/definitions-route.ts";
 import { graphRoutes } from "./server/graph-routes.ts";
 import { runChanges } from "./server/run-changes.ts";
-import { runsRoutes } from "./server/runs-routes.ts";
 import { runsOf } from "./server/runs.ts";
+import { runsRoutes } from "./server/runs-routes.ts";
 import { createWorkflowServer } from "./server/server.ts";
 import { type CurrentWorkflow, runStarter } from "./server/start-run.ts";
 import { streamRoute } from "./server/stream-route.ts";
-import { callbackTokens } from "./worker/callback-token.ts";
 import { functionCaller } from "./worker/call-function.ts";
+import { callbackTokens } from "./worker/callback-token.ts";
 import { childStarter } from "./worker/child-runs.ts";
-import { effectPerformer } from "./worker/perform-effect.ts";
 import { type Engine, startEngine } from "./worker/engine.ts";
+import { effectPerformer } from "./worker/perform-effect.ts";
 
 export interface WorkflowServiceOptions {
   readonly client: KubeClient;
@@ -45,9 +46,8 @@ export interface WorkflowServiceOptions {
   readonly redisUrl: string | undefined;
   readonly routerInternalUrl: string;
   readonly archives: DefinitionArchives;
-  /** The `deno` program, and the folder that it may keep its own files in. */
-  readonly deno: string;
-  readonly denoDir: string;
+  /** Where definitions' code runs. */
+  readonly hosts: StartHost;
   /** Of one transition. */
   readonly transitionMs?: number;
 }
@@ -205,8 +205,7 @@ const hostedDefinitions = (options: WorkflowServiceOptions): DefinitionService =
     archives: options.archives,
     openHost: (namespace) =>
       definitionHost({
-        deno: options.deno,
-        denoDir: options.denoDir,
+        start: options.hosts,
         deadlineMs: options.transitionMs,
         onEvent: (event) => options.log.debug("Definition host", { namespace, ...event }),
       }),

@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
-import { build, type BuildFailure } from "esbuild";
+import { type BuildFailure, build } from "esbuild";
 import { platformModulesPlugin } from "../../env-images/builder/platform-modules-plugin.ts";
 import { type ActorFacts, DefinitionError } from "../../workflows/definition/definition.ts";
+import { childHosts } from "../../workflows/host/child-host.ts";
 import { definitionHost } from "../../workflows/host/definition-host.ts";
 import { denoBinary } from "../../workflows/host/deno-binary.ts";
 import { hostedDefinition } from "../../workflows/host/hosted-definition.ts";
@@ -30,7 +31,10 @@ const DEADLINE_MS = 5_000;
  */
 export async function checkWorkflowCode(file: string, exported: string): Promise<CheckedCode> {
   const denoDir = mkdtempSync(join(tmpdir(), "isotope-validate-"));
-  const host = definitionHost({ deno: denoBinary(), denoDir, deadlineMs: DEADLINE_MS });
+  const host = definitionHost({
+    start: childHosts({ deno: denoBinary(), denoDir }),
+    deadlineMs: DEADLINE_MS,
+  });
   try {
     const source = await workflowCode(await bundled(file), exported);
     const { definition, problems } = await hostedDefinition(host, source);

@@ -119,7 +119,9 @@ const functionNamespaces = z
 
 const redis = z
   .strictObject({
-    enabled: toggle("Run a Redis (or Valkey), or use the one of url").default(false),
+    enabled: toggle(
+      "Run a Redis (or Valkey), or use the one of url; without any there are no workflows",
+    ).default(true),
     url: text(
       "Use this Redis instead, e.g. rediss://user:password@host:6379; wins over the bundled one",
     ).default(""),
@@ -253,10 +255,17 @@ const workflows = z
       "router-internal-url",
       "storage-url",
       "redis-url",
+      "definition-host-socket",
       "deno",
       "deno-folder",
       "drain",
     ]),
+    definitionHost: z
+      .strictObject({
+        resources: resources({ cpu: "50m", memory: "96Mi" }, { cpu: "1", memory: "1Gi" }),
+      })
+      .describe("Second container of the pods, in which definitions' code runs without credentials")
+      .prefault({}),
     ...pods,
   })
   .describe("Drives the runs of workflows; replicas share them. Needs redis")

@@ -5,9 +5,10 @@ import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
 import { LOG_COLLECTOR_SETTINGS, LOG_STORE_SETTINGS } from "../../engine/logs/settings.ts";
 import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
 import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
-import { WORKFLOWS_SETTINGS } from "../../workflows/settings.ts";
 import { SETTINGS as LOCAL_SETTINGS } from "../../local/settings.ts";
 import type { Setting } from "../../net/settings.ts";
+import { DEFINITION_HOST_SETTINGS } from "../../workflows/host/settings.ts";
+import { WORKFLOWS_SETTINGS } from "../../workflows/settings.ts";
 
 /** Defaults that are folders depend on where the command runs. */
 const shown = (value: unknown, allowed: string): string => {
@@ -60,6 +61,10 @@ export function settingsReference(): string {
     "## Workflows",
     "",
     ...table(WORKFLOWS_SETTINGS),
+    "",
+    "## Definition host",
+    "",
+    ...table(DEFINITION_HOST_SETTINGS),
     "",
     "## Log store",
     "",

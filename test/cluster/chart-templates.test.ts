@@ -3,16 +3,17 @@ import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { COMPONENTS, type ComponentName } from "../../api/components.ts";
 import { CLEANUP_SETTINGS } from "../../controller/cleanup/settings.ts";
+import { parseKit } from "../../controller/function-namespace/kit.ts";
 import { CONTROLLER_SETTINGS } from "../../controller/settings.ts";
 import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
 import { LOG_COLLECTOR_SETTINGS, LOG_STORE_SETTINGS } from "../../engine/logs/settings.ts";
 import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
 import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
-import { WORKFLOWS_SETTINGS } from "../../workflows/settings.ts";
-import { parseSettings, type Setting } from "../../net/settings.ts";
-import { parseKit } from "../../controller/function-namespace/kit.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
+import { parseSettings, type Setting } from "../../net/settings.ts";
+import { DEFINITION_HOST_SETTINGS } from "../../workflows/host/settings.ts";
+import { WORKFLOWS_SETTINGS } from "../../workflows/settings.ts";
 import { currentCluster } from "./cluster.ts";
 import { lintChart, type Rendered, renderChart } from "./render-chart.ts";
 
@@ -45,7 +46,10 @@ const S3 = [
 /** Every toggle at least once on and off, and what goes together. */
 const COMBINATIONS: readonly (readonly [string, readonly string[]])[] = [
   ["defaults", []],
-  ["a single replica of everything", ["router.replicas=1", "executor.replicas=1", "controller.replicas=1"]],
+  [
+    "a single replica of everything",
+    ["router.replicas=1", "executor.replicas=1", "controller.replicas=1", "workflows.replicas=1"],
+  ],
   ["an S3 store with replicas", [...S3, "storage.replicas=3"]],
   ["no volumes", ["storage.persistence.enabled=false", "logs.persistence.enabled=false"]],
   [
@@ -58,11 +62,17 @@ const COMBINATIONS: readonly (readonly [string, readonly string[]])[] = [
   ],
   ["no logs", ["logs.enabled=false"]],
   ["a collector namespace that exists", ["logs.collectorNamespace=chart-templates-logs"]],
-  ["bundled Redis, for functions too", ["redis.enabled=true", "redis.functions.enabled=true"]],
-  ["bundled Redis without a volume", ["redis.enabled=true", "redis.persistence.enabled=false"]],
-  ["bundled Redis on a claim", ["redis.enabled=true", "redis.persistence.existingClaim=r"]],
-  ["another Redis", ["redis.enabled=true", "redis.url=rediss://u:p@redis.example.com:6380"]],
-  ["a Redis of a secret", ["redis.enabled=true", "redis.existingSecret=r"]],
+  ["no Redis, and so no workflows", ["redis.enabled=false"]],
+  ["Redis without workflows", ["workflows.enabled=false"]],
+  ["Redis for functions too", ["redis.functions.enabled=true"]],
+  ["Redis without a volume", ["redis.persistence.enabled=false"]],
+  ["Redis on a claim", ["redis.persistence.existingClaim=r"]],
+  ["another Redis", ["redis.url=rediss://u:p@redis.example.com:6380"]],
+  [
+    "another Redis, and none of the chart's own",
+    ["redis.enabled=false", "redis.url=redis://redis.example.com:6379"],
+  ],
+  ["a Redis of a secret", ["redis.existingSecret=r"]],
   ["no network policies", ["networkPolicy.enabled=false"]],
   [
     "strict network policies",
@@ -107,7 +117,7 @@ const COMBINATIONS: readonly (readonly [string, readonly string[]])[] = [
       "environmentImage.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
       'imagePullSecrets=[{"name":"pull"}]',
       'commonLabels={"team":"a"}',
-      ...["router", "executor", "controller", "storage", "logs"].flatMap((part) => [
+      ...["router", "executor", "controller", "storage", "logs", "workflows", "redis"].flatMap((part) => [
         `${part}.priorityClassName=system-cluster-critical`,
         `${part}.nodeSelector={"disk":"ssd"}`,
         `${part}.tolerations=[{"key":"a","operator":"Exists"}]`,
@@ -163,13 +173,14 @@ describe.each(COMBINATIONS)("with %s", (_title, values) => {
       expect(at + spec.securityContext.seccompProfile.type).toBe(`${at}RuntimeDefault`);
       expect(at + typeof spec.automountServiceAccountToken).toBe(`${at}boolean`);
       expect(at + spec.serviceAccountName).not.toBe(`${at}default`);
-      for (const container of spec.containers) {
+      for (const container of [...spec.containers, ...(spec.initContainers ?? [])]) {
         expect(at + container.securityContext.allowPrivilegeEscalation).toBe(`${at}false`);
         expect(at + container.securityContext.readOnlyRootFilesystem).toBe(`${at}true`);
         expect(at + container.securityContext.capabilities.drop.join()).toBe(`${at}ALL`);
         expect(at + JSON.stringify(container.resources.limits)).toContain("memory");
         expect(at + JSON.stringify(container.resources.requests)).toContain("cpu");
-        if (!name.startsWith("Job")) {
+        const [beside] = container.args ?? [];
+        if (!name.startsWith("Job") && beside !== "definition-host") {
           expect(at + Object.keys(container).join()).toContain("readinessProbe");
           expect(at + Object.keys(container).join()).toContain("livenessProbe");
         }
@@ -182,7 +193,7 @@ describe.each(COMBINATIONS)("with %s", (_title, values) => {
   test("every process understands the environment that it is given", () => {
     const problems: string[] = [];
     for (const { name, spec } of objects.map(podOf).filter((pod) => pod !== undefined)) {
-      for (const { args, env = [] } of spec.containers) {
+      for (const { args, env = [] } of [...spec.containers, ...(spec.initContainers ?? [])]) {
         const component = COMPONENTS.find((one) => one.name === args?.[0]);
         if (!component) continue;
         const given = Object.fromEntries(
@@ -276,6 +287,7 @@ const SETTINGS: Readonly<Record<ComponentName, Readonly<Record<string, Setting<u
   controller: CONTROLLER_SETTINGS,
   storage: STORAGE_SETTINGS,
   workflows: WORKFLOWS_SETTINGS,
+  "definition-host": DEFINITION_HOST_SETTINGS,
   "log-store": LOG_STORE_SETTINGS,
   "log-collector": LOG_COLLECTOR_SETTINGS,
   cleanup: CLEANUP_SETTINGS,
@@ -308,6 +320,7 @@ const PodSpec = z.looseObject({
     seccompProfile: z.object({ type: z.string() }),
   }),
   containers: z.array(Container),
+  initContainers: z.array(Container).optional(),
   volumes: z.array(z.looseObject({ name: z.string() })).optional(),
 });
 const Workload = z.looseObject({

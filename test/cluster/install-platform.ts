@@ -3,8 +3,8 @@ import { z } from "zod";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { BuiltImage } from "../../scripts/images/build-images.ts";
-import { runCommand } from "../../scripts/images/run-command.ts";
 import { ROOT } from "../../scripts/images/image-table.ts";
+import { runCommand } from "../../scripts/images/run-command.ts";
 import type { InstalledPlatform } from "../e2e/installed-platform.ts";
 import { applyManifests } from "./apply-manifests.ts";
 import type { Cluster } from "./cluster.ts";
@@ -19,9 +19,16 @@ const IMAGE_VALUES: Readonly<Record<string, string>> = {
   fetcher: "fetcherImage",
 };
 /** Small requests: the test node has two cores, and many platforms and functions to place on them. */
-const SMALL = ["router", "executor", "controller", "storage", "logs", "redis"].map(
-  (part) => `${part}.resources.requests.cpu=10m`,
-);
+const SMALL = [
+  "router",
+  "executor",
+  "controller",
+  "storage",
+  "logs",
+  "redis",
+  "workflows",
+  "workflows.definitionHost",
+].map((part) => `${part}.resources.requests.cpu=10m`);
 
 const Services = z.looseObject({
   items: z.array(

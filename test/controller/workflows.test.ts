@@ -6,6 +6,7 @@ import type { Workflow } from "../../api/kinds/index.ts";
 import { ENVIRONMENTS, FUNCTIONS, PACKAGES, WORKFLOWS } from "../../kube/kinds.ts";
 import { localArchives } from "../../workflows/definitions/definition-archives.ts";
 import { definitionService } from "../../workflows/definitions/definition-service.ts";
+import { childHosts } from "../../workflows/host/child-host.ts";
 import { definitionHost } from "../../workflows/host/definition-host.ts";
 import { bundleWorkflow, DENO } from "../workflows/workflow-bundle.ts";
 import { environment, fn, literalPackage } from "./objects.ts";
@@ -23,7 +24,7 @@ const denoDir = mkdtempSync(join(tmpdir(), "isotope-deno-"));
 const archives = new MemoryArchives();
 const service = definitionService({
   archives: localArchives(archives, 10_000_000),
-  openHost: () => definitionHost({ deno: DENO, denoDir, deadlineMs: 2_000 }),
+  openHost: () => definitionHost({ start: childHosts({ deno: DENO, denoDir }), deadlineMs: 2_000 }),
 });
 let kube: KubeServer;
 let running: RunningController;

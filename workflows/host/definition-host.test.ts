@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundleWorkflow, DENO } from "../../test/workflows/workflow-bundle.ts";
 import { doneEvent } from "../definition/definition.ts";
+import { childHosts } from "./child-host.ts";
 import { type DefinitionHost, definitionHost } from "./definition-host.ts";
 import { hostedDefinition } from "./hosted-definition.ts";
 import { workflowCode } from "./workflow-code.ts";
@@ -14,8 +15,9 @@ let host: DefinitionHost;
 let patient: DefinitionHost;
 
 beforeAll(() => {
-  host = definitionHost({ deno: DENO, denoDir: folder, memoryMb: 220 });
-  patient = definitionHost({ deno: DENO, denoDir: folder, memoryMb: 220, deadlineMs: 10_000 });
+  const start = childHosts({ deno: DENO, denoDir: folder });
+  host = definitionHost({ start, memoryMb: 220 });
+  patient = definitionHost({ start, memoryMb: 220, deadlineMs: 10_000 });
 });
 afterAll(() => {
   host.close();

@@ -1,6 +1,6 @@
 import { DefinitionError } from "../definition/definition.ts";
 import type { HostFrame, HostRequest } from "./host-messages.ts";
-import { type HostExit, type HostProcess, residentMb, startHost } from "./host-process.ts";
+import type { HostExit, HostProcess, StartHost } from "./host-process.ts";
 
 /**
  * One definition host, started when it is needed and again when it has died.
@@ -32,8 +32,7 @@ export interface HostAnswer {
 }
 
 export interface HostOptions {
-  readonly deno: string;
-  readonly denoDir: string;
+  readonly start: StartHost;
   /** Of one transition; default 200. */
   readonly deadlineMs?: number | undefined;
   /** Default 64. */
@@ -65,16 +64,20 @@ interface Sent {
   /** A definition's code is being loaded for this one. */
   readonly loadFor?: Job;
   readonly timeoutMs: number;
+  /** Of its arguments. */
+  readonly chars: number;
 }
 
 /** Requests that a host may have at a time: enough to keep it busy, few enough that little is asked again when it dies. */
 const WINDOW = 64;
+/** What they are about may be large: so much of it is on its way at a time, or one request. */
+const MAX_SENT_CHARS = 16 * 1024 * 1024;
 const MAX_CONTEXTS = 64;
 const LOAD_DEADLINE_MS = 3_000;
 /** The `vm`'s own limit ends a definition in time; only when it does not, the process is killed. */
 const KILL_GRACE_MS = 2_000;
 const START_DEADLINE_MS = 30_000;
-const MAX_DEATHS = { memory: 2, protocol: 2, stuck: 2, killed: 1, gone: 4 } as const;
+const MAX_DEATHS = { memory: 2, protocol: 2, stuck: 2, killed: 1, lost: 4, gone: 4 } as const;
 const MAX_STARVED = 3;
 /** Share of its time limit for which code must have had the processor for the limit to count. */
 const HAD_THE_PROCESSOR = 0.75;
@@ -136,12 +139,10 @@ class Host implements DefinitionHost {
   }
 
   #begin(): void {
-    const { deno, denoDir, heapMb = 64, onEvent } = this.#options;
+    const { start, heapMb = 64, onEvent } = this.#options;
     this.#ready = false;
     this.#loaded.clear();
-    const started: HostProcess = startHost({
-      deno,
-      denoDir,
+    const started: HostProcess = start({
       heapMb,
       memoryMb: this.#memoryMb,
       onFrame: (frame) => {
@@ -178,10 +179,11 @@ class Host implements DefinitionHost {
     digest: string,
     method: HostRequest["method"],
     args: readonly string[],
-    entry: Omit<Sent, "id">,
+    entry: Omit<Sent, "id" | "chars">,
   ): void {
     const id = this.#nextId++;
-    this.#sent.push({ id, ...entry });
+    const chars = args.reduce((sum, text) => sum + text.length, 0);
+    this.#sent.push({ id, chars, ...entry });
     this.#process?.send({ id, digest, method, timeoutMs: entry.timeoutMs, args });
   }
 
@@ -211,7 +213,7 @@ class Host implements DefinitionHost {
     if (!this.#process) this.#begin();
     if (!this.#ready) return;
     const wasIdle = this.#sent.length === 0;
-    while (this.#sent.length < WINDOW && this.#maySend()) {
+    while (this.#sent.length < WINDOW && this.#sentChars < MAX_SENT_CHARS && this.#maySend()) {
       const job = this.#queue.shift();
       if (job) this.#send(job);
     }
@@ -219,6 +221,10 @@ class Host implements DefinitionHost {
       this.#process?.watch(true);
       this.#armHead();
     }
+  }
+
+  get #sentChars(): number {
+    return this.#sent.reduce((sum, { chars }) => sum + chars, 0);
   }
 
   /** A suspect is alone with its host. */
@@ -249,8 +255,8 @@ class Host implements DefinitionHost {
   #rest(): void {
     clearTimeout(this.#headTimer);
     this.#process?.watch(false);
-    if (++this.#answered % LOOK_EVERY === 0 && residentMb(this.pid) > this.#memoryMb * REPLACE_AT)
-      return this.#retire();
+    const look = ++this.#answered % LOOK_EVERY === 0;
+    if (look && (this.#process?.residentMb() ?? 0) > this.#memoryMb * REPLACE_AT) return this.#retire();
     clearTimeout(this.#idleTimer);
     this.#idleTimer = setTimeout(() => this.#retire(), this.#options.idleMs ?? 300_000).unref();
   }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Json } from "../core/json.ts";
+import { frameReader } from "./frame-reader.ts";
 
 /**
  * What a definition host says. Its process runs strangers' code, so that nothing of it is believed before it is checked.
@@ -125,6 +126,28 @@ export const HostFrame = z.object({
   tooLarge: z.boolean().optional(),
 });
 export type HostFrame = z.infer<typeof HostFrame>;
+
+const MAX_FRAME = 192 * 1024 * 1024;
+
+/** Takes a host's bytes and gives its frames; `onWrong`, once, says what is none. */
+export function hostFrames(
+  onFrame: (frame: HostFrame) => void,
+  onWrong: (detail: string) => void,
+): (bytes: Buffer) => void {
+  let wrong = false;
+  const reader = frameReader(MAX_FRAME, (bytes) => {
+    if (!wrong) onFrame(HostFrame.parse(JSON.parse(bytes.toString("utf8"))));
+  });
+  return (bytes) => {
+    if (wrong) return;
+    try {
+      reader.push(bytes);
+    } catch (error) {
+      wrong = true;
+      onWrong(error instanceof Error ? error.message : String(error));
+    }
+  };
+}
 
 /** What the host is asked. */
 export interface HostRequest {

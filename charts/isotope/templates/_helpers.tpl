@@ -206,6 +206,33 @@ lifecycle:
         path: keys
 {{- end -}}
 
+{{/* The token of the pod's account where a process looks for it, for one container of a pod that gives it to none by itself. */}}
+{{- define "isotope.tokenMount" -}}
+- name: kubernetes-api
+  mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  readOnly: true
+{{- end -}}
+
+{{- define "isotope.tokenVolume" -}}
+- name: kubernetes-api
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: 3607
+      - configMap:
+          name: kube-root-ca.crt
+          items:
+            - key: ca.crt
+              path: ca.crt
+      - downwardAPI:
+          items:
+            - path: namespace
+              fieldRef:
+                fieldPath: metadata.namespace
+{{- end -}}
+
 {{- define "isotope.podNamespaceEnv" -}}
 valueFrom:
   fieldRef:
