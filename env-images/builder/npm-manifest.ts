@@ -29,6 +29,7 @@ const NOT_REGISTRY =
 
 /** What a source imports of the platform: the builder brings it. */
 const OWN_PACKAGE = "@isotope/platform";
+const FIELDS = ["dependencies", "devDependencies", "optionalDependencies"] as const;
 
 /** Checks one dependency. Throws `BuildError` for what no registry serves, since npm would run git, copy folders or fetch any URL for it. */
 function checkedRange(name: string, range: string, where: string): string {
@@ -57,14 +58,13 @@ export function npmManifest(
   imports: readonly NpmSpecifier[],
   { pins, types }: ManifestOptions,
 ): NpmManifest {
-  // Installed, it would bring the whole platform along; what is for development is installed for its types only.
-  const isLeftOut = (field: string): boolean => !types && field !== "devDependencies";
-  const checkedAll = (
-    field: "dependencies" | "devDependencies" | "optionalDependencies",
-  ): Record<string, string> =>
+  // Installed, it would bring the whole platform along; what is for development is installed for its types only. One that was packed by hand is in no registry.
+  const isLeftOut = (field: string, range: string): boolean =>
+    NOT_REGISTRY.test(range) || (!types && field !== "devDependencies");
+  const checkedAll = (field: (typeof FIELDS)[number]): Record<string, string> =>
     Object.fromEntries(
       Object.entries(packageJson?.[field] ?? {}).flatMap(([name, range]) => {
-        if (name === OWN_PACKAGE && isLeftOut(field)) return [];
+        if (name === OWN_PACKAGE && isLeftOut(field, range)) return [];
         const checked = checkedRange(name, range, "package.json");
         return [[name, pins?.versions.get(`${name}@${checked}`) ?? checked]];
       }),
@@ -87,9 +87,10 @@ export function npmManifest(
       overrides: pins?.overrides ?? packageJson?.overrides,
     },
     added: Object.keys(added),
-    leftOut:
-      isLeftOut("dependencies") &&
-      [packageJson?.dependencies, packageJson?.optionalDependencies].some((named) => named?.[OWN_PACKAGE]),
+    leftOut: FIELDS.some((field) => {
+      const range = packageJson?.[field]?.[OWN_PACKAGE];
+      return range !== undefined && isLeftOut(field, range);
+    }),
     installedAs,
   };
 }
@@ -133,15 +134,33 @@ function placeImports(
 /** `name@range`, the form in which lockfiles and messages name an import. */
 export const keyOf = (specifier: NpmSpecifier): string => `${specifier.name}@${specifier.range}`;
 
-/** Refuses a package-lock.json that would fetch from elsewhere than a registry, or unverified. */
-export function checkPackageLock(text: string, registryHosts: readonly string[]): void {
-  let lock: unknown;
+/** A package-lock.json without the platform's own package: what only that needed is dropped by the installation. */
+export function withoutOwnPackage(text: string): string {
+  const lock = parsedLock(text);
+  const packages = recordAt(lock, "packages");
+  const root = recordAt(packages, "");
+  for (const field of FIELDS) if (field in root) root[field] = without(root[field], [OWN_PACKAGE]);
+  const own = Object.keys(packages).filter(
+    (path) => path === OWN_FOLDER || path.startsWith(`${OWN_FOLDER}/`),
+  );
+  return JSON.stringify({ ...Object(lock), packages: without({ ...packages, "": root }, own) });
+}
+
+function parsedLock(text: string): unknown {
   try {
-    lock = JSON.parse(text);
+    return JSON.parse(text);
   } catch (cause) {
     throw new BuildError("user", "package-lock.json is no JSON", { cause });
   }
-  for (const [path, entry] of Object.entries(recordAt(lock, "packages"))) {
+}
+
+const OWN_FOLDER = `node_modules/${OWN_PACKAGE}`;
+const without = (value: unknown, keys: readonly string[]): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(Object(value)).filter(([key]) => !keys.includes(key)));
+
+/** Refuses a package-lock.json that would fetch from elsewhere than a registry, or unverified. */
+export function checkPackageLock(text: string, registryHosts: readonly string[]): void {
+  for (const [path, entry] of Object.entries(recordAt(parsedLock(text), "packages"))) {
     if (path === "") continue;
     const resolved = stringAt(entry, "resolved");
     if (valueAt(entry, "link") === true) {

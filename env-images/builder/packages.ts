@@ -1,15 +1,15 @@
 import { symlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Plugin } from "esbuild";
-import { BuildError } from "./build-error.ts";
 import type { BuildContext } from "./build.ts";
+import { BuildError } from "./build-error.ts";
 import { collectImports } from "./collect-imports.ts";
 import type { Entry } from "./find-entries.ts";
 import type { ImportMap } from "./import-map.ts";
 import { installPackages } from "./install-packages.ts";
 import { pinnedVersions } from "./lock-pins.ts";
 import { findNativePackages, type NativePackage } from "./native-packages.ts";
-import { checkPackageLock, keyOf, npmManifest } from "./npm-manifest.ts";
+import { checkPackageLock, keyOf, npmManifest, withoutOwnPackage } from "./npm-manifest.ts";
 import { type NpmSpecifier, parseNpmSpecifier } from "./npm-specifier.ts";
 import type { Project } from "./project.ts";
 import { type ModuleScan, scanModules } from "./scan-modules.ts";
@@ -71,9 +71,10 @@ export async function preparePackages(options: PreparePackagesOptions): Promise<
       folder: undefined,
     };
   }
-  if (project.packageLock !== undefined) checkPackageLock(project.packageLock, registryHosts());
   const pins = project.packageLock === undefined ? pinnedVersions(project) : undefined;
   const manifest = npmManifest(project.packageJson, imports, { pins, types: options.typeCheck });
+  const packageLock =
+    project.packageLock === undefined ? undefined : checkedLock(project.packageLock, manifest.leftOut);
   const packageFor = (specifier: NpmSpecifier): string =>
     manifest.installedAs.get(keyOf(specifier)) ?? specifier.name;
   const { dependencies, optionalDependencies, devDependencies } = manifest.packageJson;
@@ -89,7 +90,7 @@ export async function preparePackages(options: PreparePackagesOptions): Promise<
     };
   const installation = await installPackages({
     manifest,
-    packageLock: project.packageLock,
+    packageLock,
     dev: options.typeCheck,
     context,
   });
@@ -118,6 +119,13 @@ function mappedImports(importMap: ImportMap): NpmSpecifier[] {
         );
       return specifier;
     });
+}
+
+/** Throws `BuildError` for a lock that fetches from elsewhere than a registry. */
+function checkedLock(text: string, leftOut: boolean): string {
+  const lock = leftOut ? withoutOwnPackage(text) : text;
+  checkPackageLock(lock, registryHosts());
+  return lock;
 }
 
 function registryHosts(): string[] {

@@ -79,13 +79,19 @@ async function bundled(path: string): Promise<string> {
   return outputFiles[0]?.text ?? "";
 }
 
-/** It lies at the same place below the platform's root in a checkout, in the npm package and in the image. */
 function workflowsModule(): string {
+  const folder = sdkFolder();
+  const path = ["ts", "js"].map((extension) => join(folder ?? "", `workflows.${extension}`)).find(existsSync);
+  if (folder === undefined || path === undefined)
+    throw new Error(`Cannot find the platform's module "${WORKFLOWS}"`);
+  return path;
+}
+
+/** The platform's `sdk` folder: it lies at the same place below the platform's root in a checkout, in the npm package and in the image. */
+export function sdkFolder(): string | undefined {
   for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
-    for (const extension of ["ts", "js"]) {
-      const path = join(folder, "sdk", `workflows.${extension}`);
-      if (existsSync(path)) return path;
-    }
-    if (folder === dirname(folder)) throw new Error(`Cannot find the platform's module "${WORKFLOWS}"`);
+    const sdk = join(folder, "sdk");
+    if (["ts", "js"].some((extension) => existsSync(join(sdk, `workflows.${extension}`)))) return sdk;
+    if (folder === dirname(folder)) return undefined;
   }
 }

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -6,6 +7,7 @@ import { BuildError } from "./build-error.ts";
 import type { Entry } from "./find-entries.ts";
 import type { ImportMap } from "./import-map.ts";
 import type { Packages } from "./packages.ts";
+import { sdkFolder } from "./platform-modules-plugin.ts";
 import type { Project } from "./project.ts";
 
 export interface TypeCheckOptions {
@@ -76,7 +78,7 @@ function checkConfig({ project, entries, packages, importMap }: TypeCheckOptions
       noEmit: true,
       composite: false,
       incremental: false,
-      paths: pathsOf(importMap, packages),
+      paths: { ...platformPaths(project.root), ...pathsOf(importMap, packages) },
       ...nodeTypes(),
     },
     files: [...entries.map((entry) => entry.file), GLOBALS],
@@ -91,6 +93,34 @@ function nodeTypes(): { types?: string[]; typeRoots?: string[] } {
     return { types: ["node"], typeRoots: ["./node_modules/@types", folder] };
   } catch {
     return {};
+  }
+}
+
+/** Where the types of what the builder brings are: the platform's own, and XState's for sources that install none. */
+function platformPaths(root: string): Record<string, string[]> {
+  const modules = join(root, "node_modules");
+  const paths: Record<string, string[]> = {};
+  const sdk = sdkFolder();
+  if (sdk !== undefined && !existsSync(join(modules, "@isotope", "platform"))) {
+    const extension = existsSync(join(sdk, "index.d.ts")) ? "d.ts" : "ts";
+    for (const [name, file] of [
+      ["@isotope/platform", "index"],
+      ["@isotope/platform/workflows", "workflows"],
+    ] as const)
+      paths[name] = [join(sdk, `${file}.${extension}`)];
+  }
+  const own = join(modules, "xstate");
+  const xstate = existsSync(own) ? own : xstateFolder();
+  // One XState for sources and platform: its types are not those of another copy.
+  if (xstate !== undefined) Object.assign(paths, { xstate: [xstate], "xstate/*": [`${xstate}/*`] });
+  return paths;
+}
+
+function xstateFolder(): string | undefined {
+  try {
+    return dirname(require.resolve("xstate/package.json"));
+  } catch {
+    return undefined;
   }
 }
 
