@@ -2,9 +2,17 @@ import { defineConfig } from "vitest/config";
 
 const EXCLUDED = ["**/node_modules/**", "dist/**", "env-images/deno/**", "**/.isotope/**"];
 /** End-to-end tests that run on an installed platform too. */
-const ON_CLUSTER = ["functions", "examples", "foreign-images", "logs", "cli", "releases"].map(
-  (name) => `test/e2e/${name}.test.ts`,
-);
+const ON_CLUSTER = [
+  "functions",
+  "examples",
+  "foreign-images",
+  "logs",
+  "cli",
+  "releases",
+  "workflows",
+  "typescript-workflows",
+  "workflow-cli",
+].map((name) => `test/e2e/${name}.test.ts`);
 
 /** Tests whose other side is built by Go, which the cluster needs as well; without it they are skipped. */
 const BUILT_BY_GO = ["s3-archive-store", "storage-process"].map((name) => `test/storage/${name}.test.ts`);

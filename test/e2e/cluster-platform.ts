@@ -4,12 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
+import { clusterOps } from "../../cli/cluster-ops.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
+import { loadKubeConnection } from "../../kube/connection.ts";
 import { LEASES, type Pod, PODS } from "../../kube/core.ts";
 import { ENVIRONMENTS } from "../../kube/kinds.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import { currentCluster } from "../cluster/cluster.ts";
 import { podProcesses } from "../cluster/pod-processes.ts";
+import { callOps } from "./call-ops.ts";
 import type { InstalledPlatform } from "./installed-platform.ts";
 import { runCli } from "./run-cli.ts";
 import type { CrashedPart, TestPlatform } from "./test-platform.ts";
@@ -45,6 +48,9 @@ export async function clusterTestPlatform(
     ISOTOPE_ROUTER_URL: installed.routerUrl,
     ...options.env,
   };
+  const ops = loadKubeConnection({ kubeconfig }).then((connection) =>
+    clusterOps(connection, installed.platformNamespace),
+  );
   const platform: TestPlatform = {
     home,
     namespace,
@@ -63,6 +69,7 @@ export async function clusterTestPlatform(
     said: () => "",
     cli: (args, { cwd = home, stdin, signal, onOut } = {}) =>
       runCli([...args, "--kubeconfig", kubeconfig], { cwd, stdin, signal, onOut, env }),
+    ops: async (path, body) => callOps(await ops, path, body),
     get: (path, init) => fetch(`${installed.routerUrl}${path}`, init),
     otherRouter: async () => {
       const [url] = await routers(kube, installed);

@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { compileCacheFolder } from "../../net/compile-cache.ts";
 import { CONNECTION_FILE, parseConnection } from "../../net/local-connection.ts";
 import { clusterTestPlatform } from "./cluster-platform.ts";
+import { callOps, localOps } from "./call-ops.ts";
 import { installedPlatform } from "./installed-platform.ts";
 import { processWith } from "./processes.ts";
 import { runCli } from "./run-cli.ts";
@@ -94,6 +95,7 @@ export async function startTestPlatform(
     said: () => said,
     cli: (cliArgs, { cwd = home, stdin, signal, onOut } = {}) =>
       runCli([...cliArgs, "--home", home], { cwd, stdin, signal, onOut }),
+    ops: (path, body) => callOps(localOps(connection), path, body),
     get: (path, init) => fetch(`${connection.routerUrl}${path}`, init),
     otherRouter: () => startSecondRouter({ connection, home }),
     routers: async () => [connection.routerUrl],

@@ -23,6 +23,8 @@ export interface TestPlatform {
     args: string[],
     options?: { cwd?: string; stdin?: string; signal?: AbortSignal; onOut?: (text: string) => void },
   ): Promise<CliResult>;
+  /** A call of the operations API, as the owner of the kubeconfig; a POST where there is a body. */
+  ops(path: string, body?: unknown): Promise<{ status: number; text: string }>;
   /** GET on the public listener. */
   get(path: string, init?: RequestInit): Promise<Response>;
   /** Another router for the same functions than the one that `get` reaches, or may reach. */

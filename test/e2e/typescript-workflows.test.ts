@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { RunView } from "../../api/wire/workflows.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
-import { loadKubeConnection } from "../../kube/connection.ts";
 import { WORKFLOWS } from "../../kube/kinds.ts";
 import { startTestPlatform } from "./platform.ts";
 import { deploy, writeProject } from "./project.ts";
@@ -20,13 +19,8 @@ afterAll(async () => {
 });
 
 async function ops(path: string, body?: unknown): Promise<{ status: number; body: unknown }> {
-  const connection = await loadKubeConnection({ kubeconfig: platform.connection.kubeconfig });
-  const reply = await fetch(`${platform.connection.opsUrl}${path}`, {
-    method: body === undefined ? "GET" : "POST",
-    headers: { authorization: (await connection.authorization()) ?? "", "content-type": "application/json" },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  return { status: reply.status, body: await reply.json() };
+  const { status, text } = await platform.ops(path, body);
+  return { status, body: JSON.parse(text) };
 }
 
 const start = async (workflow: string, input: unknown): Promise<RunView> => {
@@ -42,7 +36,7 @@ import { assign, setup } from "xstate";
 import { defineWorkflow, duration, failure, fn, type WorkflowConfig } from "@isotope/platform/workflows";
 import { DISCOUNT } from "../functions/_shared/prices.ts";
 
-export const config = { route: "/orders", wait: "20s" } satisfies WorkflowConfig;
+export const config = { route: "/typed-orders", wait: "20s" } satisfies WorkflowConfig;
 
 const machine = setup({
   types: {
@@ -122,7 +116,7 @@ describe("a workflow in TypeScript", () => {
   }, 60_000);
 
   it("is started by its route, which waits for the result", async () => {
-    const reply = await fetch(`${platform.connection.routerUrl}/orders`, {
+    const reply = await fetch(`${platform.connection.routerUrl}/typed-orders`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ price: 7 }),
@@ -151,7 +145,7 @@ describe("a workflow in TypeScript", () => {
     const source = ORDER().replaceAll('{ type: "final" }', "{}");
     const folder = writeProject(platform, {
       ...FUNCTIONS,
-      "../workflows/endless.ts": source.replace("/orders", "/endless"),
+      "../workflows/endless.ts": source.replace("/typed-orders", "/endless"),
     });
     const { code, out, err } = await platform.cli(["deploy", folder, "--only", "endless"]);
     expect([code, out + err]).toEqual([

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { API_GROUP_VERSION } from "../../api/names.ts";
 import { HistoryPage, RunView } from "../../api/wire/workflows.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
-import { loadKubeConnection } from "../../kube/connection.ts";
 import { FUNCTION_VERSIONS, WORKFLOW_RUNS, WORKFLOWS } from "../../kube/kinds.ts";
 import { startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
@@ -26,13 +25,8 @@ async function ops(
   body?: unknown,
   as: "json" | "text" = "json",
 ): Promise<{ status: number; body: unknown }> {
-  const connection = await loadKubeConnection({ kubeconfig: platform.connection.kubeconfig });
-  const reply = await fetch(`${platform.connection.opsUrl}${path}`, {
-    method: body === undefined ? "GET" : "POST",
-    headers: { authorization: (await connection.authorization()) ?? "", "content-type": "application/json" },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  return { status: reply.status, body: await reply[as]() };
+  const { status, text } = await platform.ops(path, body);
+  return { status, body: as === "text" ? text : JSON.parse(text) };
 }
 
 /** Starts a run once its workflow can be started, and waits for its end. */
@@ -116,11 +110,11 @@ export default async (request: Request) => {
       body: { reason: "workflow_not_found" },
     });
     expect(await ops("/v1/runs", { ...start, id: "a/b" })).toMatchObject({ status: 400 });
-    expect(await ops("/v1/runs/default/none")).toMatchObject({
+    expect(await ops(`/v1/runs/${platform.namespace}/none`)).toMatchObject({
       status: 404,
       body: { reason: "run_not_found" },
     });
-    expect(await ops("/v1/runs/default/first/cancel", {})).toMatchObject({
+    expect(await ops(`/v1/runs/${platform.namespace}/first/cancel`, {})).toMatchObject({
       status: 409,
       body: { reason: "run_finished" },
     });
