@@ -2,13 +2,13 @@ import { afterEach, describe, expect, it } from "vitest";
 import { assign, fromPromise, setup } from "xstate";
 import { PlatformError } from "../../api/errors.ts";
 import { childRunKey } from "../../workflows/core/child-run-key.ts";
-import type { RunKey } from "../../workflows/core/run-record.ts";
 import { resumed } from "../../workflows/core/resume.ts";
+import type { Outcome, RunKey } from "../../workflows/core/run-record.ts";
 import type { ActorFacts, Definition } from "../../workflows/definition/definition.ts";
 import { DefinitionError } from "../../workflows/definition/definition.ts";
 import type { EffectCall, Performed } from "../../workflows/worker/ports.ts";
 import { machineDefinition } from "./machine-definition.ts";
-import { bench, type Bench, SHORT_LEASE } from "./worker-bench.ts";
+import { type Bench, bench, SHORT_LEASE } from "./worker-bench.ts";
 
 /* One test per hazard of durable workflows, by its name. Crashes at every point at random, with everything at once: simulation/. */
 
@@ -197,6 +197,40 @@ describe("hazard 2: double delivery, duplicate completion", () => {
     expect(both.map(({ kind }) => kind).sort()).toEqual(["accepted", "duplicate"]);
     await b.ended(key);
     expect((await b.history(key)).filter(({ type }) => type === "effect-completed")).toHaveLength(1);
+  });
+
+  it("of callbacks: one that failed is asked again, and only the token of the present attempt counts", async () => {
+    const retry = { maxAttempts: 3, backoffBaseMs: 1, backoffCapMs: 1, factor: 1, jitter: 0 };
+    const definition = machineDefinition(
+      setup({ actors: { ask: stub } }).createMachine({
+        id: "ask",
+        initial: "asking",
+        output: ({ event }) => (event as { output?: unknown }).output,
+        states: { asking: { invoke: { src: "ask", id: "ask", onDone: "end" } }, end: { type: "final" } },
+      }),
+      { ask: fn("ask", { waitForCallback: true, retry }) },
+    );
+    const b = benchOf(async () => ({ kind: "waiting" }), { ask: definition });
+    b.worker("w");
+    const key = await b.start("r", null, { definition: "ask" });
+    const waiting = (attempt: number) =>
+      b.until(key, ({ effects }) => {
+        const effect = effects["1.0"];
+        return effect?.waiting !== undefined && effect.attempt === attempt;
+      });
+    const say = (attempt: number, outcome: Outcome) =>
+      b.send(key, { kind: "completed", token: "1.0", attempt, outcome });
+    const no: Outcome = { kind: "failed", error: { type: "Busy", message: "not now" } };
+    const yes: Outcome = { kind: "done", output: { value: "yes" } };
+    await waiting(1);
+    expect(await say(1, no)).toMatchObject({ kind: "accepted" });
+    await waiting(2);
+    expect(await say(1, no)).toEqual({ kind: "duplicate" });
+    expect(await say(1, yes)).toEqual({ kind: "duplicate" });
+    expect(await say(2, yes)).toMatchObject({ kind: "accepted" });
+    expect(await b.ended(key)).toMatchObject({ status: "succeeded" });
+    expect(await say(2, yes)).toEqual({ kind: "finished" });
+    expect(b.calls.map(({ effect }) => effect.attempt)).toEqual([1, 2]);
   });
 
   it("of wake-ups, at two workers at once: one has the run, each step is called once", async () => {

@@ -576,6 +576,29 @@ export function journalSuite(name: string, make: () => Promise<JournalUnderTest>
         expect(await deliver({ kind: "heartbeat", token: "12.0" })).toBe("stale");
       });
 
+      it("takes a completion of the present attempt alone, once, and as well after an earlier one of its token", async () => {
+        const first = await parked({ effects: waitingEffect("1.0") });
+        const { key } = first.facts;
+        const deliver = async (message: Message) => (await journal.deliver(key, message)).kind;
+        const of = (token: string, attempt: number): Message => ({ ...completed(token), attempt }) as Message;
+        expect(await deliver(of("1.0", 2))).toBe("stale");
+        expect(await deliver(of("1.0", 1))).toBe("accepted");
+        expect(await deliver(of("1.0", 1))).toBe("duplicate");
+        expect(await deliver(completed("1.0"))).toBe("duplicate");
+        const { lease, record, inbox } = await claimed(first);
+        const effects = { "1.0": effect("1.0", { waiting: {}, attempt: 12 }) };
+        await committed(lease, record, { effects }, { taken: inbox.map(({ position }) => position) });
+        expect(await deliver(of("1.0", 1))).toBe("duplicate");
+        expect(await deliver(of("1.0", 11))).toBe("stale");
+        expect(await deliver({ kind: "heartbeat", token: "1.0", attempt: 1 })).toBe("stale");
+        expect(await deliver({ kind: "heartbeat", token: "1.0", attempt: 12 })).toBe("accepted");
+        expect(await deliver(of("1.0", 12))).toBe("accepted");
+        expect(await deliver(of("1.0", 12))).toBe("duplicate");
+        // Items keep their attempts outside the record.
+        expect(await deliver(of("1.0.3", 2))).toBe("accepted");
+        expect(await deliver(of("1.0.3", 3))).toBe("accepted");
+      });
+
       it("keeps one of each order in the inbox, and takes the next after it", async () => {
         const { lease, record } = await claimed(await created());
         const key = record.facts.key;

@@ -6,7 +6,7 @@ export function dedupeMark(message: Message): string | undefined {
     case "event":
       return `event:${message.id}`;
     case "completed":
-      return `completed:${message.token}`;
+      return `completed:${attemptMark(message.token, message.attempt)}`;
     case "timer":
       return `timer:${message.token}`;
     default:
@@ -22,7 +22,7 @@ export function unacceptable(
   switch (message.kind) {
     case "completed":
     case "heartbeat":
-      return effectOf(message.token) in record.effects ? undefined : "stale";
+      return isOpen(record, message) ? undefined : "stale";
     case "timer":
       return message.token in record.timers ? undefined : "stale";
     case "event":
@@ -32,6 +32,20 @@ export function unacceptable(
     default:
       return undefined;
   }
+}
+
+/** An attempt of an effect or item, as it is known again: the first one has no number. */
+export const attemptMark = (token: string, attempt = 1): string =>
+  attempt === 1 ? token : `${token}#${attempt}`;
+
+/** Whether an effect is open and, when the message is of a certain attempt, at that attempt; the attempts of items are their map's own concern. */
+function isOpen(
+  { effects }: Pick<RunRecord, "effects">,
+  { token, attempt }: { readonly token: string; readonly attempt?: number },
+): boolean {
+  const effect = effects[effectOf(token)];
+  if (!effect) return false;
+  return attempt === undefined || token !== effect.token || attempt === effect.attempt;
 }
 
 /** `<transition>.<index>` of a token that may be an item's: `<transition>.<index>.<item>`. */

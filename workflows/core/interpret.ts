@@ -35,13 +35,20 @@ export function interpret(record: RunRecord, input: Input, around: Circumstances
     case "event":
       return event(record, input);
     case "completed":
-      return completed(record, input.token, input.outcome, around);
+      return isOldAttempt(record, input)
+        ? dropped(record, {
+            token: input.token,
+            note: `completion of attempt ${input.attempt}, which is over`,
+          })
+        : completed(record, input.token, input.outcome, around);
     case "timer":
       return timerFired(record, input.token, around.passed);
     case "waiting":
       return updated(record, input.token, (effect) => waiting(effect, around));
     case "heartbeat":
-      return updated(record, input.token, (effect) => (effect.waiting ? waiting(effect, around) : effect));
+      return isOldAttempt(record, input)
+        ? { kind: "unchanged" }
+        : updated(record, input.token, (effect) => (effect.waiting ? waiting(effect, around) : effect));
     case "later":
       return later(record, input, around);
     case "cancel":
@@ -59,6 +66,11 @@ const dropped = (record: RunRecord, facts: Partial<NewLine>): Decision => ({
   record,
   history: [{ type: "event-dropped", transition: record.transition, ...facts }],
 });
+
+const isOldAttempt = (
+  { effects }: RunRecord,
+  { token, attempt }: { readonly token: string; readonly attempt?: number },
+): boolean => attempt !== undefined && effects[token] !== undefined && effects[token].attempt !== attempt;
 
 function event(record: RunRecord, { id, event, buffered }: Extract<Message, { kind: "event" }>): Decision {
   const note = (text: string): Partial<NewLine> => ({ event: event.type, note: `${id}: ${text}` });

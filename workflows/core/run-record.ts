@@ -145,8 +145,14 @@ export interface Timer {
 /** What reaches a run from outside its worker; lies in its inbox until a transition takes it. */
 export type Message =
   | { readonly kind: "event"; readonly id: string; readonly event: MachineEvent; readonly buffered: boolean }
-  | { readonly kind: "completed"; readonly token: string; readonly outcome: Outcome }
-  | { readonly kind: "heartbeat"; readonly token: string; readonly details?: Json }
+  /** `attempt`: the one that this is of; absent: the present one. */
+  | {
+      readonly kind: "completed";
+      readonly token: string;
+      readonly attempt?: number;
+      readonly outcome: Outcome;
+    }
+  | { readonly kind: "heartbeat"; readonly token: string; readonly attempt?: number; readonly details?: Json }
   | { readonly kind: "timer"; readonly token: string }
   | { readonly kind: "cancel"; readonly reason: string }
   | { readonly kind: "terminate"; readonly reason: string }

@@ -45,10 +45,13 @@ export function readRecord(stored: StoredRecord): RunRecord {
   };
 }
 
-/** Open tokens as the scripts look for them: `;e<effect>;t<timer>;`. */
+/** Open tokens as the scripts look for them: `;e<effect>;t<timer>;`, and `a<effect>#<attempt>;` for each that is not at its first attempt. */
 export function openText(record: Pick<RunRecord, "effects" | "timers">): string {
   const tokens = [
     ...Object.keys(record.effects).map((token) => `e${token}`),
+    ...Object.values(record.effects).flatMap(({ token, attempt }) =>
+      attempt === 1 ? [] : [`a${token}#${attempt}`],
+    ),
     ...Object.keys(record.timers).map((token) => `t${token}`),
   ];
   return tokens.length === 0 ? "" : `;${tokens.join(";")};`;

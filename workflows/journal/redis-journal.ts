@@ -330,10 +330,11 @@ function deliver(redis: RedisClient, key: RunKey, message: Message): Promise<unk
   const id = message.kind === "event" ? message.id : "token" in message ? message.token : "";
   const type = message.kind === "event" ? message.event.type : "";
   const buffered = message.kind === "event" && message.buffered ? 1 : 0;
+  const attempt = "attempt" in message ? (message.attempt ?? "") : "";
   return SCRIPTS.deliver.run(
     redis,
     [keys.run, keys.inbox, keys.seen, keys.due],
-    [keys.member, message.kind, id, type, buffered, JSON.stringify(message)],
+    [keys.member, message.kind, id, type, buffered, JSON.stringify(message), attempt],
   );
 }
 

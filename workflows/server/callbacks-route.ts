@@ -27,20 +27,20 @@ export function callbacksRoutes(app: FastifyInstance, deps: CallbacksDeps): void
     throw new PlatformError("callback_unknown", "The callback's token is wrong");
   };
   app.post("/v1/callbacks/:token", { bodyLimit: MAX_BODY_BYTES }, async (request, reply) => {
-    const { run, token } = targetOf(request.params);
+    const { run, token, attempt } = targetOf(request.params);
     const result = parseRequest("use a callback", CallbackResult, request.body);
     const outcome: Outcome =
       "output" in result
         ? { kind: "done", output: await storedPayload(deps.payloads, run, result.output) }
         : { kind: "failed", error: result.error };
-    const delivered = await deps.deliver(run, { kind: "completed", token, outcome });
+    const delivered = await deps.deliver(run, { kind: "completed", token, attempt, outcome });
     refuseUnlessTaken(delivered, run);
     return reply.code(202).send({});
   });
   app.post("/v1/callbacks/:token/heartbeat", async (request, reply) => {
-    const { run, token } = targetOf(request.params);
+    const { run, token, attempt } = targetOf(request.params);
     parseRequest("send a heartbeat", Heartbeat, request.body);
-    refuseUnlessTaken(await deps.deliver(run, { kind: "heartbeat", token }), run);
+    refuseUnlessTaken(await deps.deliver(run, { kind: "heartbeat", token, attempt }), run);
     return reply.code(202).send({});
   });
 }
@@ -54,6 +54,6 @@ function refuseUnlessTaken({ kind }: Delivered, { namespace, id }: RunKey): void
       ? "it was used already"
       : kind === "finished"
         ? "its run has ended"
-        : "its step has ended";
+        : "its step has ended, or is being tried again";
   throw new PlatformError("callback_used", `The callback of run "${namespace}/${id}" counts no more: ${why}`);
 }

@@ -3,8 +3,8 @@ import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { keyRing } from "../../net/keys.ts";
 import { type SignedClient, signedClient } from "../../net/signed-client.ts";
-import { callbackTokens } from "./callback-token.ts";
 import { type CallFunction, type FunctionCall, functionCaller } from "./call-function.ts";
+import { callbackTokens } from "./callback-token.ts";
 
 const KEYS = keyRing(["a".repeat(32)]);
 let answer: (request: IncomingMessage, body: string, response: ServerResponse) => void;
@@ -45,6 +45,7 @@ const CALL: FunctionCall = {
   input: { amount: 5 },
   timeoutMs: 5_000,
 };
+const TARGET = { run: CALL.run, token: "3.0", attempt: 1 };
 const attempt = (given: Partial<FunctionCall> = {}, signal = new AbortController().signal) =>
   call({ ...CALL, ...given }, signal);
 const says = (status: number, body: unknown, headers: Record<string, string> = {}) => {
@@ -72,6 +73,7 @@ it("sends the input to the pinned version, with the key that never changes", asy
     "idempotency-key": "shop/order-1/3.0",
     "x-isotope-attempt": "2",
     "x-isotope-run": "shop/order-1",
+    "x-isotope-first-answer": "600",
   });
 });
 
@@ -107,6 +109,8 @@ it("takes an answer that is no JSON, though it says so, as a failure for good", 
 it("uses no attempt up when the platform did not take the call", async () => {
   platformSays(429, "queue_full", { "retry-after": "3" });
   expect(await attempt()).toMatchObject({ kind: "overloaded", retryAfterMs: 3_000 });
+  platformSays(503, "redis_unavailable");
+  expect(await attempt()).toMatchObject({ kind: "overloaded" });
   platformSays(404, "version_not_found");
   expect(await attempt()).toMatchObject({ kind: "overloaded" });
   expect(await attempt({ version: "charge-v9" })).toMatchObject({
@@ -133,24 +137,29 @@ it("ends the call at the attempt's time limit, and when it is cancelled", async 
 
 it("gives a waiting step its token, and takes the answer as received", async () => {
   const tokens = callbackTokens(KEYS);
-  const token = tokens.make({ run: CALL.run, token: "3.0" });
-  let seen: string | string[] | undefined;
+  const target = { ...TARGET, attempt: 2 };
+  let seen: IncomingMessage["headers"] = {};
   answer = (request, _body, response) => {
-    seen = request.headers["x-isotope-callback-token"];
+    seen = request.headers;
     response.writeHead(202).end();
   };
-  expect(await attempt({ callbackToken: token })).toEqual({ kind: "accepted" });
-  expect(tokens.read(String(seen))).toEqual({ run: CALL.run, token: "3.0" });
+  const given = { callbackToken: tokens.make(target) };
+  expect(await attempt(given)).toEqual({ kind: "accepted" });
+  expect(tokens.read(String(seen["x-isotope-callback-token"]))).toEqual(target);
+  // Its second attempt is a new question: what was answered to the first is not given again.
+  expect(seen["x-isotope-first-answer"]).toBeUndefined();
+  await attempt({ ...given, attempt: 1 });
+  expect(seen["x-isotope-first-answer"]).toBe("600");
 });
 
 it("reads no token that it has not made", () => {
   const tokens = callbackTokens(KEYS);
-  const token = tokens.make({ run: CALL.run, token: "3.0" });
+  const token = tokens.make(TARGET);
   const other = callbackTokens(keyRing(["b".repeat(32)]));
   const [body = "", mac = ""] = token.split(".");
-  const forged = `${Buffer.from("shop/order-2/3.0").toString("base64url")}.${mac}`;
-  for (const bad of ["", "x", body, forged, `${token}A`, other.make({ run: CALL.run, token: "3.0" })])
+  const forged = `${Buffer.from("shop/order-2/3.0/1").toString("base64url")}.${mac}`;
+  for (const bad of ["", "x", body, forged, `${token}A`, other.make(TARGET)])
     expect(tokens.read(bad)).toBeUndefined();
   const rotated = callbackTokens(keyRing(["b".repeat(32), "a".repeat(32)]));
-  expect(rotated.read(token)).toEqual({ run: CALL.run, token: "3.0" });
+  expect(rotated.read(token)).toEqual(TARGET);
 });

@@ -4,6 +4,7 @@ import {
   HEADER_ATTEMPT,
   HEADER_CALLBACK_TOKEN,
   HEADER_COMPONENT,
+  HEADER_FIRST_ANSWER,
   HEADER_REQUEST_ID,
   HEADER_RUN,
 } from "../../api/headers.ts";
@@ -54,6 +55,8 @@ export const MAX_ANSWER_BYTES = 50 * 2 ** 20;
 const MAX_MESSAGE = 1_024;
 const UNREACHABLE_PAUSE_MS = 1_000;
 const UNKNOWN_VERSION_PAUSE_MS = 200;
+/** How long the router keeps an answer for the case that a crash of the worker keeps it from being stored. */
+const FIRST_ANSWER_TTL_S = 600;
 const METHODS: readonly SignedCall["method"][] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 /** The router had no room, or nobody to give it to: the function saw nothing of the call. */
 const NOT_TAKEN = new Set([
@@ -64,6 +67,8 @@ const NOT_TAKEN = new Set([
   "function_not_ready",
   "draining",
   "executor_unavailable",
+  // The router could not look for a first answer.
+  "redis_unavailable",
 ]);
 const NEVER_BETTER = new Set(["function_not_found", "version_not_found", "route_miss", "body_too_large"]);
 
@@ -114,6 +119,10 @@ function requestOf(call: FunctionCall): Pick<SignedCall, "method" | "target" | "
       [HEADER_ATTEMPT]: String(call.attempt),
       [HEADER_RUN]: `${namespace}/${id}`,
       ...(call.callbackToken === undefined ? {} : { [HEADER_CALLBACK_TOKEN]: call.callbackToken }),
+      // What was answered to the first attempt of a callback step has nothing to say to the next one: it is asked anew.
+      ...(call.callbackToken !== undefined && call.attempt > 1
+        ? {}
+        : { [HEADER_FIRST_ANSWER]: String(FIRST_ANSWER_TTL_S) }),
       ...(bodiless ? {} : { "content-type": "application/json" }),
     },
     ...(bodiless ? {} : { body: JSON.stringify(call.input) }),

@@ -42,7 +42,7 @@ async function callActor(
       input: body,
       timeoutMs: Math.max(1, actor.waitForCallback ? Math.min(leftMs, ASKING_TIMEOUT_MS) : leftMs),
       ...(actor.waitForCallback
-        ? { callbackToken: deps.tokens.make({ run: key, token: effect.token }) }
+        ? { callbackToken: deps.tokens.make({ run: key, token: effect.token, attempt: effect.attempt }) }
         : {}),
     },
     signal,

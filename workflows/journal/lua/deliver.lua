@@ -1,6 +1,6 @@
 -- Puts a message into the inbox, once.
 -- KEYS: run, inbox, seen, due
--- ARGV: member, kind, id or token, type of the event, 1 = buffered, message
+-- ARGV: member, kind, id or token, type of the event, 1 = buffered, message, attempt that it is of ('' = whichever)
 -- Gives {'unknown' | 'finished' | 'duplicate' | 'stale' | 'refused'} or {'accepted', owner}.
 local run = redis.call('HMGET', KEYS[1], 'status', 'open', 'accepts', 'owner', 'until')
 if not run[1] then return { 'unknown' } end
@@ -24,15 +24,17 @@ if kind == 'event' then
   if ARGV[5] ~= '1' and not accepts(ARGV[4]) then return { 'refused' } end
   redis.call('SADD', KEYS[3], 'e' .. id)
 elseif kind == 'completed' then
-  if redis.call('SISMEMBER', KEYS[3], 'c' .. id) == 1 then return { 'duplicate' } end
-  if not isOpen(run[2], 'e', effectOf(id)) then return { 'stale' } end
-  redis.call('SADD', KEYS[3], 'c' .. id)
+  local mark = 'c' .. id
+  if ARGV[7] ~= '' and ARGV[7] ~= '1' then mark = mark .. '#' .. ARGV[7] end
+  if redis.call('SISMEMBER', KEYS[3], mark) == 1 then return { 'duplicate' } end
+  if not isOpen(run[2], 'e', effectOf(id)) or not isAttempt(run[2], id, ARGV[7]) then return { 'stale' } end
+  redis.call('SADD', KEYS[3], mark)
 elseif kind == 'timer' then
   if redis.call('SISMEMBER', KEYS[3], 't' .. id) == 1 then return { 'duplicate' } end
   if not isOpen(run[2], 't', id) then return { 'stale' } end
   redis.call('SADD', KEYS[3], 't' .. id)
 elseif kind == 'heartbeat' then
-  if not isOpen(run[2], 'e', effectOf(id)) then return { 'stale' } end
+  if not isOpen(run[2], 'e', effectOf(id)) or not isAttempt(run[2], id, ARGV[7]) then return { 'stale' } end
 elseif redis.call('HEXISTS', KEYS[1], 'k:' .. kind) == 1 then
   return { 'duplicate' }
 end

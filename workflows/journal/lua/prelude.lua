@@ -42,6 +42,13 @@ local function effectOf(token)
   return string.match(token, '^[^.]*%.[^.]*') or token
 end
 
+-- Whether an effect is at an attempt: the text holds those only that are not at their first. '' = any; items keep their attempts elsewhere.
+local function isAttempt(open, token, attempt)
+  if attempt == '' or effectOf(token) ~= token then return true end
+  if attempt == '1' then return string.find(open, ';a' .. token .. '#', 1, true) == nil end
+  return string.find(open, ';a' .. token .. '#' .. attempt .. ';', 1, true) ~= nil
+end
+
 local function isOpen(open, letter, token)
   return string.find(open, ';' .. letter .. token .. ';', 1, true) ~= nil
 end
