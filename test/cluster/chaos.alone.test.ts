@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Function as FunctionObject, HTTPTrigger } from "../../api/kinds/index.ts";
@@ -11,6 +12,7 @@ import { deploy } from "../e2e/project.ts";
 import type { TestPlatform } from "../e2e/test-platform.ts";
 import { type Cluster, currentCluster } from "./cluster.ts";
 import { podProcesses } from "./pod-processes.ts";
+import { deploySteadyRuns, startRuns } from "./steady-runs.ts";
 import {
   get,
   startTraffic,
@@ -22,19 +24,21 @@ import {
 /**
  * Parts of the platform go away while functions are called all the time. Warm: called at a fixed rate by a keep-alive client (what it
  * tries again is said in `steady-traffic.ts`); none may fail. Cold: every few seconds a function that does not run is called; it answers,
- * or says that the platform cannot now (502, 503, 504) and when to come again, and none hangs.
+ * or says that the platform cannot now (502, 503, 504) and when to come again, and none hangs. Runs of a workflow are begun all the time (`steady-runs.ts`):
+ * all end well.
  */
 const PER_SECOND = 50;
 const SETTLE_MS = 1_500;
 const COLD_FUNCTIONS = 24;
 const COLD_EVERY_MS = 4_000;
 const COLD_LIMIT_MS = 90_000;
+const RUN_EVERY_MS = 700;
 const READY_MS = 180_000;
 const OUTAGE_MS = 30_000;
 const TEST_MS = 300_000;
 const POLL_MS = 250;
 const WARM = ["warm-auto", "warm-pool"] as const;
-const COMPONENTS = ["router", "executor", "controller", "storage", "log-store"] as const;
+const COMPONENTS = ["router", "executor", "controller", "storage", "log-store", "workflows"] as const;
 type FunctionSpec = FunctionObject["spec"];
 type TriggerSpec = HTTPTrigger["spec"];
 type Component = (typeof COMPONENTS)[number];
@@ -60,6 +64,9 @@ let platform: TestPlatform;
 let kube: KubeClient;
 let home = "";
 let cold: string[] = [];
+/** Whether there is a Redis, and so a workflow service. */
+let withRuns = false;
+const components = (): Component[] => COMPONENTS.filter((name) => name !== "workflows" || withRuns);
 
 const source = (name: string, executor: string, text: string) => `
 export const config = { route: "/${platform.namespace}/${name}", executor: "${executor}", idleTimeout: ${name === "cold" ? 15 : 120} };
@@ -85,6 +92,8 @@ beforeAll(async () => {
   kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
   await deploy(platform, { ...warm("first"), "cold.ts": source("cold", "auto", "cold") });
   cold = await copies("cold", COLD_FUNCTIONS);
+  withRuns = (await podsOf("workflows")).length > 0;
+  if (withRuns) await deploySteadyRuns(platform);
   for (const name of WARM) await eventually(() => call(name), isFirst);
 }, READY_MS * 2);
 afterAll(async () => {
@@ -172,6 +181,7 @@ async function underTraffic(
     ...options,
   });
   const stopCold = callColdOnes(options.retryRefused === true);
+  const stopRuns = withRuns ? startRuns(platform, RUN_EVERY_MS) : undefined;
   try {
     await sleep(SETTLE_MS);
     await work();
@@ -181,10 +191,12 @@ async function underTraffic(
   }
   const report = await traffic.stop();
   const coldCalls = await stopCold();
+  const runs = await stopRuns?.();
   const answered = coldCalls.filter(({ outcome }) => outcome.startsWith("200")).length;
   process.stderr.write(
-    `${expect.getState().currentTestName}: ${report.calls} warm calls, ${report.failures.length} failed, ${report.retried} sent again, slowest ${report.slowestMs} ms; ${coldCalls.length} cold calls, ${answered} answered\n`,
+    `${expect.getState().currentTestName}: ${report.calls} warm calls, ${report.failures.length} failed, ${report.retried} sent again, slowest ${report.slowestMs} ms; ${coldCalls.length} cold calls, ${answered} answered${runs ? `; ${runs.runs} runs, ${runs.sentAgain} starts sent again, slowest ${runs.slowestMs} ms` : ""}\n`,
   );
+  expect(runs?.faults ?? []).toEqual([]);
   expect(coldCalls.length).toBeGreaterThan(0);
   // Where a router dies, what it held is cut off, as with warm calls.
   const allowed = options.retryRefused
@@ -255,15 +267,15 @@ const upgrade = (values: readonly string[]) =>
   ]);
 
 it("an upgrade that replaces every pod of the platform fails no call", { timeout: TEST_MS }, async () => {
-  const parts = ["router", "executor", "controller", "storage", "logs", "redis"];
+  const parts = ["router", "executor", "controller", "storage", "logs", "redis", "workflows"];
   const before = new Set(
-    (await Promise.all(COMPONENTS.map(podsOf))).flat().map(({ metadata }) => metadata.uid),
+    (await Promise.all(components().map(podsOf))).flat().map(({ metadata }) => metadata.uid),
   );
   const { failures } = await underTraffic(async () => {
     await upgrade(parts.map((part) => `${part}.podAnnotations.chaos=at-${Date.now()}`));
-    for (const component of COMPONENTS) await settled(component);
+    for (const component of components()) await settled(component);
   });
-  const kept = (await Promise.all(COMPONENTS.map(podsOf)))
+  const kept = (await Promise.all(components().map(podsOf)))
     .flat()
     .filter(({ metadata }) => before.has(metadata.uid));
   expect(kept.map(({ metadata }) => metadata.name)).toEqual([]);
@@ -285,6 +297,7 @@ it("a new revision of a function takes over without a failed call", { timeout: T
 
 describe("the end of a pod in order (SIGTERM) fails no call", () => {
   it.each(COMPONENTS)("of %s", { timeout: TEST_MS }, async (component) => {
+    if (!components().includes(component)) return;
     const { failures } = await underTraffic(async () => {
       const [pod] = await podsOf(component);
       if (!pod) throw new Error(`No pod of "${component}"`);
@@ -294,6 +307,13 @@ describe("the end of a pod in order (SIGTERM) fails no call", () => {
     expect(failures).toEqual([]);
   });
 });
+
+const NO_REDIS = "no Redis is installed on this machine";
+/** The launchers of definition hosts and their children. */
+const hostProcesses = async (): Promise<number[]> =>
+  (await podsOf("workflows"))
+    .flatMap(({ metadata }) => podProcesses(metadata.uid ?? "none"))
+    .filter((pid) => !readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("isotope-workflows"));
 
 const killed = async (component: Component, pods: readonly Pod[]): Promise<void> => {
   for (const pod of pods) {
@@ -351,10 +371,35 @@ describe.skipIf(!currentCluster().own)("without notice", () => {
     expect(failures.filter((failure) => !/ECONNRESET|EPIPE/.test(failure))).toEqual([]);
   });
 
+  it("all workflow pods die (SIGKILL): every run goes on", { timeout: TEST_MS }, async ({ skip }) => {
+    skip(!withRuns, NO_REDIS);
+    const pods = await podsOf("workflows");
+    const { failures } = await underTraffic(async () => {
+      await sleep(SETTLE_MS);
+      await killed("workflows", pods);
+    });
+    expect(failures).toEqual([]);
+  });
+
+  it("the definition hosts die (SIGKILL) again and again: every run goes on", { timeout: TEST_MS }, async ({
+    skip,
+  }) => {
+    skip(!withRuns, NO_REDIS);
+    const { failures } = await underTraffic(async () => {
+      for (let round = 0; round < 2; round++) {
+        for (const pid of await hostProcesses()) process.kill(pid, "SIGKILL");
+        await eventually(hostProcesses, (pids) => pids.length > 0);
+        await sleep(SETTLE_MS);
+      }
+      await settled("workflows");
+    });
+    expect(failures).toEqual([]);
+  });
+
   it("Redis restarts: no call fails, and it knows what it knew", { timeout: TEST_MS }, async ({ skip }) => {
     const [pod] = await podsOf("redis");
     if (!pod) {
-      skip("no Redis is installed on this machine");
+      skip(NO_REDIS);
       return;
     }
     await deploy(platform, { "redis.ts": redisCommands() });
@@ -394,7 +439,7 @@ describe.skipIf(!currentCluster().own)("without notice", () => {
           ),
         Boolean,
       );
-      for (const component of COMPONENTS) await settled(component);
+      for (const component of components()) await settled(component);
     });
     expect(failures).toEqual([]);
     await deploy(platform, { "after.ts": source("after", "auto", "after") });

@@ -14,11 +14,12 @@ const REPOSITORY = "test/redis";
 
 /**
  * Chart values for the bundled Redis, with an image made of this machine's `redis-server` and its libraries, which is imported
- * into the node. None on a foreign cluster, whose nodes are not ours, and where no Redis is installed.
+ * into the node. On a foreign cluster, whose nodes are not ours, the chart's own image is pulled; where no Redis is installed, there is none.
  */
 export async function redisValues(cluster: Cluster): Promise<string[]> {
   const server = findRedisServer();
-  if (!cluster.own || server === undefined) return [];
+  if (!cluster.own) return [];
+  if (server === undefined) return ["redis.enabled=false"];
   const libraries = [...(await runCommand("ldd", [server])).matchAll(/(?:=> )?(\/\S+) \(0x/g)].map(
     ([, path]) => path ?? "",
   );
@@ -39,7 +40,6 @@ export async function redisValues(cluster: Cluster): Promise<string[]> {
   }
   await cluster.importImages([{ ref, archive }]);
   return [
-    "redis.enabled=true",
     "redis.functions.enabled=true",
     `redis.image.registry=${REGISTRY}`,
     `redis.image.repository=${REPOSITORY}`,

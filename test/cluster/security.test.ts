@@ -1,5 +1,6 @@
 import { afterAll, beforeAll } from "vitest";
 import { admissionCases } from "./security/admission-cases.ts";
+import { definitionCases } from "./security/definition-cases.ts";
 import { networkCases } from "./security/network-cases.ts";
 import { outsideCases } from "./security/outside-cases.ts";
 import { podCases } from "./security/pod-cases.ts";
@@ -26,3 +27,4 @@ admissionCases(tenant);
 podCases(tenant);
 networkCases(tenant);
 outsideCases(tenant);
+definitionCases(tenant);
