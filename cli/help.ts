@@ -71,10 +71,15 @@ const columns = (rows: readonly (readonly [string, string])[]): string[] => {
 };
 
 /** Help of a noun: its verbs. */
-export function nounHelp(noun: Noun, commands: readonly Command[]): string {
+export function nounHelp(noun: Noun, commands: readonly Command[], nouns: readonly Noun[]): string {
   const rows = commands
     .filter((command) => command.noun === noun.name)
-    .map((command) => [command.verb, command.summary] as const);
+    .map((command) => [command.verb, command.summary] as const)
+    .concat(
+      nouns
+        .filter(({ name }) => name.startsWith(`${noun.name} `))
+        .map(({ name, summary }) => [`${name.slice(noun.name.length + 1)} <verb>`, summary] as const),
+    );
   const aliases = noun.aliases.length > 0 ? ["", `Aliases: ${noun.aliases.join(", ")}`] : [];
   return `${[noun.summary, "", "Usage:", `  isotope ${noun.name} <verb> [flags]`, ...aliases, "", "Verbs:", ...columns(rows), "", `\`isotope ${noun.name} <verb> --help\` shows the flags.`].join("\n")}\n`;
 }

@@ -50,14 +50,20 @@ const nounOf = (words: string): Noun | undefined =>
   NOUNS.find(({ name, aliases }) => name === words || aliases.includes(words));
 
 function chooseVerb(noun: Noun, [word, ...args]: readonly string[]): Chosen | { help: string } {
-  if (word === undefined || word === "--help" || word === "-h") return { help: nounHelp(noun, COMMANDS) };
+  if (word === undefined || word === "--help" || word === "-h")
+    return { help: nounHelp(noun, COMMANDS, NOUNS) };
   const verbs = COMMANDS.filter((command) => command.noun === noun.name);
   const command = verbs.find(({ verb, aliases }) => verb === word || aliases?.includes(word));
   if (!command) {
     const later = laterWord(`${noun.name} ${word}`);
     if (later) throw later;
     const words = verbs.flatMap(({ verb, aliases }) => [verb, ...(aliases ?? [])]);
-    throw new UsageError(`unknown verb "${word}" for ${noun.name}${didYouMean(word, words)}`);
+    const inner = COMMANDS.find(
+      ({ noun: other, verb, aliases }) =>
+        other.startsWith(`${noun.name} `) && (verb === word || aliases?.includes(word)),
+    );
+    const meant = inner ? `; did you mean "${inner.noun} ${inner.verb}"?` : didYouMean(word, words);
+    throw new UsageError(`unknown verb "${word}" for ${noun.name}${meant}`);
   }
   return { command, args };
 }

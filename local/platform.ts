@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Connection } from "../net/local-connection.ts";
 import { type Child, superviseChild } from "./child.ts";
@@ -96,8 +96,9 @@ function ready(connection: Connection, hasRedis: boolean, path: string | undefin
       "  redis        none: queues and workflows answer 503 until redis-server is installed (apt-get or brew install redis)",
     );
   say("");
-  if (path === undefined) say("No function is deployed yet. Begin one with  npx isotope init my-app");
-  else say(`Try  curl ${connection.routerUrl}${path}`);
+  if (path !== undefined) say(`Try  curl ${connection.routerUrl}${path}`);
+  else if (existsSync(join(process.cwd(), "functions"))) say("Deploy this folder with  npx isotope deploy");
+  else say("No function is deployed yet. Begin one with  npx isotope init my-app");
 }
 
 /** A running local platform. */

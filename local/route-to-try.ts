@@ -19,7 +19,7 @@ const TIMEOUT_MS = 2_000;
 /** The example that the tutorial begins with. */
 const FIRST = "/hello";
 
-/** The path of a route that answers a plain GET as it stands; undefined when there is none. */
+/** The path of a route that answers a plain GET, as it stands if there is one, else with something in the places of its parameters; undefined when there is none. */
 export function routeToTry(routes: readonly Route[]): string | undefined {
   const paths = routes
     .filter(({ spec = {}, status }) => {
@@ -28,9 +28,11 @@ export function routeToTry(routes: readonly Route[]): string | undefined {
       return methods.includes("GET") && !spec.host && ready === "True";
     })
     .map(({ spec }) => spec?.prefix || spec?.relativeurl || "")
-    .filter((path) => path !== "" && !path.includes("{"))
+    .filter((path) => path !== "")
     .toSorted((a, b) => a.length - b.length || (a < b ? -1 : 1));
-  return paths.includes(FIRST) ? FIRST : paths[0];
+  const plain = paths.filter((path) => !path.includes("{"));
+  if (plain.includes(FIRST)) return FIRST;
+  return plain[0] ?? paths.find((path) => !path.includes(":"))?.replaceAll(/\{[^}]*\}/g, "you");
 }
 
 interface Kubeconfig {

@@ -10,6 +10,7 @@ export function shortJson(value: unknown, width = 120): string {
 /** How long a run has taken, or takes already. */
 export const tookText = (startedAt: string, finishedAt: string | undefined, now = Date.now()): string => {
   const ms = Math.max(0, (finishedAt === undefined ? now : Date.parse(finishedAt)) - Date.parse(startedAt));
+  if (ms < 1_000) return `${ms}ms`;
   if (ms < 10_000) return `${(ms / 1000).toFixed(1)}s`;
   return age(new Date(now - ms).toISOString(), now);
 };
@@ -41,7 +42,7 @@ export function runText(run: RunView, now = Date.now()): string {
     notBefore ? `waits until ${notBefore}` : waiting ? "waits for its completion" : "runs",
     items === undefined ? "" : String(items),
   ]);
-  const timers = run.timers.map(({ event, dueAt }) => [event, dueAt, `in ${untilText(dueAt, now)}`]);
+  const timers = run.timers.map(({ event, dueAt }) => [eventName(event), dueAt, untilText(dueAt, now)]);
   const pins = Object.entries(run.pins).map(([actor, { kind, name, version }]) => [
     actor,
     kind,
@@ -58,12 +59,43 @@ export function runText(run: RunView, now = Date.now()): string {
 const section = (title: string, headers: readonly string[], rows: readonly string[][]): string[] =>
   rows.length === 0 ? [] : [`\n${title}:\n`, table(headers, rows)];
 
-const untilText = (time: string, now: number): string =>
-  age(new Date(now - (Date.parse(time) - now)).toISOString(), now);
+const UNITS = [
+  ["d", 86_400_000],
+  ["h", 3_600_000],
+  ["m", 60_000],
+  ["s", 1_000],
+] as const;
+
+/** How long until a time, in the two largest units that count: "in 2d 23h". */
+export function untilText(time: string, now: number): string {
+  const ms = Date.parse(time) - now;
+  if (ms < 1_000) return ms > 0 ? "in less than 1s" : "now";
+  const from = UNITS.findIndex(([, unitMs]) => ms >= unitMs);
+  let left = ms;
+  const parts = UNITS.slice(from, from + 2).map(([name, unitMs]) => {
+    const count = Math.floor(left / unitMs);
+    left -= count * unitMs;
+    return count > 0 ? `${count}${name}` : "";
+  });
+  return `in ${parts.filter(Boolean).join(" ")}`;
+}
+
+/** XState's own names of events, as the definition has them: "after patience", "done charge". Others stay as they are. */
+export const eventName = (event: string): string =>
+  event
+    .replace(/^xstate\.after\.(\d+)\..*$/, "after $1 ms")
+    .replace(/^xstate\.after\.([^.]+)\..*$/, "after $1")
+    .replace(
+      /^xstate\.(done|error)\.actor\.(?:\d+\.)?(?:[^.]+\.)?(.+)$/,
+      (_all, how: string, child: string) => `${how === "done" ? "done" : "failed"}: ${child}`,
+    )
+    .replace(/^xstate\.done\.state\.(?:[^.]+\.)?(.+)$/, "done: $1");
 
 /** What a line of history says beside its type. */
-export function lineNote({ event, error, note, token }: HistoryLine): string {
-  return [event, error ? `${error.type}: ${error.message}` : "", note ?? "", token ? `(${token})` : ""]
+export function lineNote({ type, event, error, note, token }: HistoryLine): string {
+  const why = error ? `${error.type}: ${error.message}` : "";
+  if (type === "finished") return [note ?? "", why].filter(Boolean).join(": ");
+  return [event === undefined ? "" : eventName(event), why, note ?? "", token ? `(${token})` : ""]
     .filter(Boolean)
     .join(" ");
 }

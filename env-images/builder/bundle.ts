@@ -116,7 +116,7 @@ export async function bundle(options: BundleOptions): Promise<Bundle> {
     throw failure(error.errors, options);
   }
   const inputs = Object.keys(result.metafile?.inputs ?? {});
-  refuseOutside(inputs, result);
+  refuseOutside(result, options.missingPackageAdvice);
   for (const warning of result.warnings) {
     for (const line of framed(findingOf(warning, isInside), "warning")) options.log(line);
   }
@@ -143,17 +143,28 @@ function insideProject(path: string): boolean {
  * A source decides which files are bundled (`../..`, a package's `main`, an alias): what is not its own would carry the
  * builder's files into the artifact.
  */
-function refuseOutside(inputs: readonly string[], result: BuildResult): void {
-  const outside = inputs.find((input) => !insideProject(input));
-  if (outside === undefined) return;
+function refuseOutside(result: BuildResult, missingPackageAdvice: (name: string) => string): void {
   const all = Object.entries(result.metafile?.inputs ?? {});
-  const importer = all.find(([, input]) => input.imports.some((imported) => imported.path === outside));
-  const original = importer?.[1].imports.find((imported) => imported.path === outside)?.original;
+  if (all.every(([input]) => insideProject(input))) return;
+  const [importer, original, path] = all
+    .filter(([input]) => insideProject(input))
+    .flatMap(([input, { imports }]) =>
+      imports
+        .filter(({ path, external }) => !external && !insideProject(path))
+        .map(({ path, original = "a file" }) => [input, original, path] as const),
+    )[0] ?? ["The source", "a file", ""];
+  const name = path.includes("/node_modules/") ? PACKAGE_NAME.exec(original)?.[0] : undefined;
+  // A package that lies in a folder above: it is there on this machine, and nowhere else.
   throw new BuildError(
     "user",
-    `${importer?.[0] ?? "The source"}: Cannot import "${original ?? "a file"}": it is outside the source`,
+    name === undefined
+      ? `${importer}: Cannot import "${original}": it is outside the source`
+      : `${importer}: Cannot find package "${original}": ${missingPackageAdvice(name)}`,
   );
 }
+
+/** Of a bare specifier. */
+const PACKAGE_NAME = /^(?:@[a-z0-9~_-][^/\\:]*\/)?[a-z0-9~_-][^/\\:]*(?=\/|$)/i;
 
 function failure(errors: readonly Message[], options: BundleOptions): BuildError {
   const findings = errors.map((error) => advised(findingOf(error, insideProject), options));

@@ -1,6 +1,6 @@
 import type { ErrorFacts } from "../definition/definition.ts";
 import { type Change, type Circumstances, type NewLine, without } from "./change.ts";
-import type { Compensation, Effect, Ending, Outcome, Resume, RunRecord } from "./run-record.ts";
+import type { Compensation, Effect, Ending, Outcome, Payload, Resume, RunRecord } from "./run-record.ts";
 
 /**
  * Ends a run as given: open effects and timers are dropped, child runs told, and, unless it succeeded or was terminated, what was done is undone in
@@ -136,7 +136,7 @@ function proceedWith(
   };
   const scheduled = line(record, effect, {
     type: "effect-scheduled",
-    payload: input,
+    payload: handedTo(compensation),
     note: `undoes ${compensation.token}`,
   });
   return {
@@ -144,6 +144,10 @@ function proceedWith(
     history: [...history, scheduled],
   };
 }
+
+/** What the compensating function is called with; large ones are not copied into the history: it has them already. */
+const handedTo = ({ input, output }: Compensation): Payload =>
+  "value" in input && "value" in output ? { value: { input: input.value, output: output.value } } : input;
 
 function finished(record: RunRecord, ending: Ending, history: readonly NewLine[]): Change {
   const { status, output, error } = ending;
