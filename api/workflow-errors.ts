@@ -31,7 +31,7 @@ export const WORKFLOW_ERRORS = {
     "workflows",
     "platform",
     true,
-    "The workflow service cannot be reached.",
+    "The workflow service cannot be reached, or there is none: it needs Redis.",
     "Retry; runs go on where they are as soon as it is back.",
   ),
   run_not_found: entry(
@@ -115,3 +115,7 @@ export const WORKFLOW_ERRORS = {
     "Nothing; the first result counts.",
   ),
 } as const satisfies Record<string, ErrorEntry>;
+
+/** Where a platform was installed without one, on a cluster. */
+export const NO_WORKFLOW_SERVICE =
+  "There is no workflow service: it needs a Redis (redis.enabled or redis.url of the chart) and workflows.enabled";

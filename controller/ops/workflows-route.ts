@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { PlatformError } from "../../api/errors.ts";
+import { NO_WORKFLOW_SERVICE } from "../../api/workflow-errors.ts";
 import type { SignedClient } from "../../net/signed-client.ts";
 import type { Permission } from "./authenticate.ts";
 
@@ -78,7 +79,7 @@ async function passOn(
   reply: FastifyReply,
   service: WorkflowsRouteDeps["service"],
 ): Promise<FastifyReply> {
-  if (!service) throw new PlatformError("workflows_unavailable", "The workflow service is not installed");
+  if (!service) throw new PlatformError("workflows_unavailable", NO_WORKFLOW_SERVICE);
   if (request.method !== "GET" && request.method !== "POST")
     throw new PlatformError("method_not_allowed", `${request.method} is not allowed on runs`);
   const headers: Record<string, string> = {};

@@ -1,5 +1,6 @@
 import type { WorkflowRun } from "../../api/kinds/index.ts";
 import { PlatformError } from "../../api/errors.ts";
+import { NO_WORKFLOW_SERVICE } from "../../api/workflow-errors.ts";
 import { ANNOTATION_CANCEL_REQUESTED } from "../../api/names.ts";
 import { type HistoryLine, HistoryPage, RunView } from "../../api/wire/workflows.ts";
 import { isNotFound } from "../../kube/kube-error.ts";
@@ -66,7 +67,7 @@ export function workflowRunReconcile(context: ControllerContext, runs: RunsClien
     }
     if (hasEnded(object.status) || own.isStale(key, object)) return done;
     try {
-      if (!runs) throw new PlatformError("workflows_unavailable", "The workflow service is not installed");
+      if (!runs) throw new PlatformError("workflows_unavailable", NO_WORKFLOW_SERVICE);
       return await look(key, object, runs);
     } catch (error) {
       if (isNotFound(error)) return done;

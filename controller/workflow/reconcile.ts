@@ -1,5 +1,6 @@
 import type { Package, Workflow } from "../../api/kinds/index.ts";
 import { PlatformError } from "../../api/errors.ts";
+import { NO_WORKFLOW_SERVICE } from "../../api/workflow-errors.ts";
 import type { CheckDefinition, DefinitionCheck } from "../../api/wire/workflows.ts";
 import { findCondition } from "../../kube/conditions.ts";
 import { isNotFound } from "../../kube/kube-error.ts";
@@ -37,7 +38,7 @@ export function workflowReconcile(
     const inputs = JSON.stringify([workflow.metadata.uid, workflow.metadata.generation, request.archive]);
     const known = checks.get(key);
     if (known?.inputs === inputs) return known.check;
-    if (!check) throw new PlatformError("workflows_unavailable", "The workflow service is not installed");
+    if (!check) throw new PlatformError("workflows_unavailable", NO_WORKFLOW_SERVICE);
     const made = await check(request);
     checks.set(key, { inputs, check: made });
     return made;

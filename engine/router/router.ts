@@ -1,3 +1,5 @@
+import { PlatformError } from "../../api/errors.ts";
+import { NO_WORKFLOW_SERVICE } from "../../api/workflow-errors.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import type { KeyRing } from "../../net/keys.ts";
 import type { Log } from "../../net/log.ts";
@@ -146,17 +148,23 @@ function workflowsOf(
   { keys, settings }: RouterDeps,
   refuse: WorkflowCallsDeps["refuse"],
 ): { calls: WorkflowCalls; close: () => Promise<void> } {
-  const client = signedClient({
-    keys,
-    origin: settings.workflowsUrl,
-    audience: WORKFLOWS_AUDIENCE,
-    unavailable: "workflows_unavailable",
-  });
+  const client =
+    settings.workflowsUrl === ""
+      ? undefined
+      : signedClient({
+          keys,
+          origin: settings.workflowsUrl,
+          audience: WORKFLOWS_AUDIENCE,
+          unavailable: "workflows_unavailable",
+        });
+  const none = async () => {
+    throw new PlatformError("workflows_unavailable", NO_WORKFLOW_SERVICE);
+  };
   const calls = workflowCalls({
-    client,
+    client: client ?? { send: none },
     addresses: runAddresses(keys),
     maxBodyBytes: settings.workflowBodyBytes,
     refuse,
   });
-  return { calls, close: () => client.close() };
+  return { calls, close: async () => client?.close() };
 }

@@ -121,11 +121,13 @@ export const ROUTER_SETTINGS = {
     min: 1,
     max: 2 ** 30,
   }),
-  workflowsUrl: origin({
+  workflowsUrl: text({
     ...flag(
       "workflows-url",
-      "Address of the workflow service: for routes that start runs, and for callbacks",
+      "Address of the workflow service: for routes that start runs, and for callbacks; empty = there is none",
     ),
+    pattern: /^$|^http:\/\/[^/\s]+:\d{1,5}$/,
+    allowed: "http://host:port, or empty",
     fallback: "http://127.0.0.1:8896",
   }),
   workflowBodyBytes: bytes({

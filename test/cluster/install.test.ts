@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
@@ -14,8 +14,9 @@ import { runCli } from "../e2e/run-cli.ts";
 import { currentCluster } from "./cluster.ts";
 import { helm, installPlatform, uninstallPlatform } from "./install-platform.ts";
 import { platformImages } from "./platform-images.ts";
+import { redisValues } from "./redis-image.ts";
 
-/** A whole life of a release of its own beside the shared platform: install, upgrade, rotation of the key, uninstall. */
+/** A whole life of a release of its own beside the shared platform: install without Redis, upgrade to one, rotation of the key, uninstall. */
 const PLATFORM = "chart-life";
 const FUNCTION_NAMESPACE = "chart-life-functions";
 const LABEL = { "chart.test/life": "yes" };
@@ -25,15 +26,23 @@ const VALUES = [
   "functionNamespaces.labels={chart.test/life=yes}",
   "functionNamespaces.environment.poolSize=1",
 ];
+const GREET = {
+  apiVersion: "fission.io/v1",
+  kind: "Workflow",
+  metadata: { name: "greet" },
+  spec: { startAt: "hello", states: { hello: { type: "Task", function: { name: "hello" }, end: true } } },
+};
 const cluster = currentCluster();
 let kube: KubeClient;
 let installed: InstalledPlatform;
 let images: Awaited<ReturnType<typeof platformImages>>;
+let redis: string[] = [];
 const folder = mkdtempSync(join(tmpdir(), "isotope-chart-"));
 
 beforeAll(async () => {
   kube = await createKubeClient({ kubeconfig: cluster.kubeconfig });
   images = await platformImages(cluster, () => undefined);
+  redis = await redisValues(cluster);
   await kube.create(NAMESPACES, { metadata: { name: FUNCTION_NAMESPACE, labels: LABEL } });
 }, 300_000);
 afterAll(async () => {
@@ -61,7 +70,7 @@ const keys = async (): Promise<string[]> => {
 };
 
 test("after helm install a deployed example answers through the router", { timeout: 300_000 }, async () => {
-  installed = await install();
+  installed = await install(["redis.enabled=false"]);
   expect((await cli(["init", "."])).code).toBe(0);
   await eventually(
     async () => (await kube.list(PODS, { namespace: FUNCTION_NAMESPACE })).items.length,
@@ -71,6 +80,15 @@ test("after helm install a deployed example answers through the router", { timeo
   const { code, err } = await cli(["deploy", "."]);
   expect(`${code} ${err}`).toMatch(/^0 /);
   expect(await eventually(hello, (answer) => answer.startsWith("200"), 60_000)).toContain("Hello Ada");
+});
+
+test("without Redis workflows are checked as objects, and everything about runs says what is missing", async () => {
+  writeFileSync(join(folder, "greet.json"), JSON.stringify(GREET));
+  const created = await cli(["workflow", "create", "-f", "greet.json"]);
+  expect(created.code, created.err).toBe(0);
+  const { code, err } = await cli(["workflow", "run", "greet", "--input", "{}"]);
+  expect(code).not.toBe(0);
+  expect(err).toMatch(/no workflow service/i);
 });
 
 test("an upgrade changes what it is told and loses nothing", { timeout: 300_000 }, async () => {
@@ -87,6 +105,7 @@ test("an upgrade changes what it is told and loses nothing", { timeout: 300_000 
     }
   })();
   await install([
+    ...redis,
     "router.settings.queue-length=500",
     "executor.podAnnotations.a=b",
     "controller.podAnnotations.a=b",
@@ -96,6 +115,16 @@ test("an upgrade changes what it is told and loses nothing", { timeout: 300_000 
   expect(failures).toEqual([]);
   expect(calls).toBeGreaterThan(20);
   expect(await keys()).toEqual([key]);
+});
+
+test("an upgrade that brings Redis brings workflows, those that were there before among them", async ({
+  skip,
+}) => {
+  skip(redis.includes("redis.enabled=false"), "no Redis is installed on this machine");
+  const args = ["workflow", "run", "greet", "--input", "{}", "--wait", "--timeout", "60s", "-o", "json"];
+  const run = () => cli(args);
+  const { out } = await eventually(run, ({ code }) => code === 0, 90_000);
+  expect(JSON.parse(out)).toMatchObject({ status: "succeeded", output: expect.stringContaining("Hello") });
 });
 
 test("the signing key is rotated step by step, and no step can be jumped", { timeout: 300_000 }, async () => {
@@ -135,11 +164,11 @@ test("uninstall leaves nothing but what the values ask to keep", { timeout: 300_
       .filter((id) => !/ chart-life\/(default|kube-root-ca\.crt)$/.test(id))
       .toSorted();
   // What they owned goes a little later than Deployments and Services.
-  await eventually(left, (ids) => ids.length === 2, 60_000);
-  expect(await left()).toEqual([
-    `persistentvolumeclaims ${PLATFORM}/chartlife-log-store`,
-    `persistentvolumeclaims ${PLATFORM}/chartlife-storage`,
-  ]);
+  const kept = ["chartlife-log-store", "chartlife-storage"];
+  // Where no Redis can be installed, there was none.
+  if (!redis.includes("redis.enabled=false")) kept.push("data-chartlife-redis-0");
+  await eventually(left, (ids) => ids.length === kept.length, 60_000);
+  expect(await left()).toEqual(kept.map((name) => `persistentvolumeclaims ${PLATFORM}/${name}`));
   const inFunctions = (await everything()).filter(({ id }) => id.includes(` ${FUNCTION_NAMESPACE}/`));
   expect(inFunctions.map(({ id }) => id.split(" ")[0])).not.toContain("pods");
   expect(

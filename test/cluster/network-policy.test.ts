@@ -49,6 +49,7 @@ beforeAll(async () => {
     storage: [await service(platform, "isotope-storage"), 8894],
     "router's internal listener": [await service(platform, "isotope-router-internal"), 8889],
     "log store": [await service(platform, "isotope-log-store"), 8895],
+    "workflow service": [await service(platform, "isotope-workflows"), 8896],
   };
 }, 120_000);
 afterAll(async () => {
@@ -128,6 +129,7 @@ test("a pod without the platform's labels reaches the API server and other pods:
     storage: "closed",
     "router's internal listener": "closed",
     "log store": "closed",
+    "workflow service": "closed",
   });
 });
 

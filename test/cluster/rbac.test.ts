@@ -85,19 +85,25 @@ const NEVER: readonly string[] = [
   "create validatingwebhookconfigurations.admissionregistration.k8s.io",
 ];
 
-describe.each(["router", "executor", "controller", "storage", "log-store", "log-collector", "cli"])(
-  "%s",
-  (component) => {
-    test("may do nothing that leads to the cluster", async () => {
-      const namespace = component === "log-collector" ? `${platform}-logs` : platform;
-      const account = `${namespace}:isotope-${component}`;
-      const asked = NEVER.flatMap((what) =>
-        ["", FUNCTIONS_NAMESPACE, platform, "kube-system"].map((where) => [what, where] as const),
-      );
-      expect(await answers(account, asked)).toEqual(all(asked, false));
-    });
-  },
-);
+describe.each([
+  "router",
+  "executor",
+  "controller",
+  "storage",
+  "workflows",
+  "log-store",
+  "log-collector",
+  "cli",
+])("%s", (component) => {
+  test("may do nothing that leads to the cluster", async () => {
+    const namespace = component === "log-collector" ? `${platform}-logs` : platform;
+    const account = `${namespace}:isotope-${component}`;
+    const asked = NEVER.flatMap((what) =>
+      ["", FUNCTIONS_NAMESPACE, platform, "kube-system"].map((where) => [what, where] as const),
+    );
+    expect(await answers(account, asked)).toEqual(all(asked, false));
+  });
+});
 
 test("the router reads routes and endpoints, and no secret anywhere", async () => {
   const account = `${platform}:isotope-router`;
@@ -123,6 +129,36 @@ test("the router reads routes and endpoints, and no secret anywhere", async () =
       "get leases.coordination.k8s.io",
     ].map((what) => [what, where] as const),
   );
+  expect(await answers(account, denied)).toEqual(all(denied, false));
+});
+
+test("the workflow service holds versions where functions live, and touches nothing else", async () => {
+  const account = `${platform}:isotope-workflows`;
+  const allowed = [
+    ["watch functions.fission.io", ""],
+    ["watch workflows.fission.io", ""],
+    ["get environments.fission.io", ""],
+    ["create functionversions.fission.io", FUNCTIONS_NAMESPACE],
+    ["patch functionversions.fission.io", FUNCTIONS_NAMESPACE],
+  ] as const;
+  const wanted = all(allowed, true);
+  const found = () => answers(account, allowed);
+  await eventually(found, (said) => JSON.stringify(said) === JSON.stringify(wanted), 60_000);
+  expect(await found()).toEqual(wanted);
+  const denied = [
+    ...["", FUNCTIONS_NAMESPACE, OTHER_NAMESPACE, platform].flatMap((where) =>
+      [
+        "get secrets",
+        "get configmaps",
+        "list pods",
+        "create pods",
+        "delete functionversions.fission.io",
+        "patch functions.fission.io",
+        "patch workflows.fission.io",
+      ].map((what) => [what, where] as const),
+    ),
+    ...["", OTHER_NAMESPACE].map((where) => ["patch functionversions.fission.io", where] as const),
+  ];
   expect(await answers(account, denied)).toEqual(all(denied, false));
 });
 

@@ -173,6 +173,19 @@ describe("routes that start workflows", () => {
     ]);
   });
 
+  test("say what is missing where there is no workflow service at all", async () => {
+    const alone = await world.router({ workflowsUrl: "" });
+    await world.until(async () => (await fetch(`${alone.url}/orders/1`)).status === 503);
+    const reply = await fetch(`${alone.url}/orders/1`);
+    expect([reply.status, await reply.json()]).toEqual([
+      503,
+      expect.objectContaining({
+        reason: "workflows_unavailable",
+        message: expect.stringContaining("needs Redis"),
+      }),
+    ]);
+  });
+
   test("callbacks reach the service, whatever the triggers claim", async () => {
     world.trigger("all", { prefix: "/", methods: ["GET", "POST"] });
     const used = await post("/_isotope/callbacks/token.1", { output: { approved: true } });

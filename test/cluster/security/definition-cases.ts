@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it, vi } from "vitest";
+import { z } from "zod";
 import { RunView } from "../../../api/wire/workflows.ts";
 import { deploy } from "../../e2e/project.ts";
 import { podProcesses } from "../pod-processes.ts";
@@ -92,16 +93,26 @@ export function definitionCases(tenant: () => Tenant): void {
     });
 
     it.each([
-      ["loop", "definition_timeout"],
-      ["heap", "definition_memory"],
-      ["buffers", "definition_memory"],
+      ["loop", /^definition_timeout$/],
+      // On a busy machine the time may be over before the memory is.
+      ["heap", /^definition_(memory|timeout)$/],
+      ["buffers", /^definition_(memory|timeout)$/],
     ])("%s fails that run alone", async (attack, type) => {
       const [harmed, ...others] = await Promise.all([
         ended("attacks", { attack }),
         ...Array.from({ length: 4 }, () => ended("harmless", null)),
       ]);
-      expect(harmed).toMatchObject({ status: "failed", error: { type } });
+      expect(harmed).toMatchObject({ status: "failed", error: { type: expect.stringMatching(type) } });
       for (const other of others) expect(other).toMatchObject({ status: "succeeded", output: "well" });
+    });
+
+    it("no container of theirs ended for that", async () => {
+      const pods = await tenant().podsIn(tenant().home, "app.kubernetes.io/component=workflows");
+      expect(pods.length).toBeGreaterThan(0);
+      for (const { metadata, status } of pods)
+        expect(Containers.parse(status).initContainerStatuses, metadata.name).toMatchObject([
+          { name: "definition-host", restartCount: 0 },
+        ]);
     });
 
     it.runIf(own)("their container holds no token, no key, no secret and no address", async () => {
@@ -137,4 +148,7 @@ export function definitionCases(tenant: () => Tenant): void {
   });
 }
 
+const Containers = z.looseObject({
+  initContainerStatuses: z.array(z.looseObject({ name: z.string(), restartCount: z.number() })),
+});
 const commandOf = (pid: number): string => readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");

@@ -88,7 +88,14 @@ with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
     });
 
     it("leads to nothing of the control plane", async () => {
-      const components = ["router-internal", "executor", "controller", "storage", "log-store"] as const;
+      const components = [
+        "router-internal",
+        "executor",
+        "controller",
+        "storage",
+        "log-store",
+        "workflows",
+      ] as const;
       const found = await Promise.all(components.map(async (name) => [name, await serviceOf(name)] as const));
       const targets: Record<string, readonly [string, number]> = {};
       for (const [name, target] of found) if (target) targets[name] = target;
