@@ -1,6 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { gatherWrites } from "../../net/gather-writes.ts";
 import { frameOf, frameReader } from "./frame-reader.ts";
 import { HostFrame, type HostRequest } from "./host-messages.ts";
 
@@ -101,7 +102,10 @@ export function startHost(options: HostProcessOptions): HostProcess {
   child.on("close", (code, signal) => exit(`it ended with ${signal ?? code ?? "no code"}`));
   return {
     pid: child.pid,
-    send: (request) => void child.stdin.write(frameOf(JSON.stringify(request))),
+    send: (request) => {
+      gatherWrites(child.stdin);
+      child.stdin.write(frameOf(JSON.stringify(request)));
+    },
     watch: (working) => (working ? memory.start() : memory.stop()),
     kill: (why) => end(why, "it was ended"),
   };
