@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Cluster, Redis } from "ioredis";
-import { gatherWrites } from "../../net/gather-writes.ts";
 
 export type RedisClient = Redis | Cluster;
 
@@ -25,8 +24,6 @@ export function redisScript(name: string): RedisScript {
   const sha = createHash("sha1").update(text).digest("hex");
   return {
     run: async (client, keys, args) => {
-      // Commits of several runs go out together, and share the store's write to its disk. A cluster's client has a connection to each node.
-      if ("stream" in client) gatherWrites(client.stream);
       try {
         return await client.evalsha(sha, keys.length, ...keys, ...args);
       } catch (error) {
