@@ -1,7 +1,7 @@
 import type { AnyStateMachine, AnyStateNode } from "xstate";
 import { checkActions } from "./check-actions.ts";
-import { actorLogics, childrenOf, nodesOf, placeOf, sourceOf, transitionsOf } from "./machine-facts.ts";
 import { jsonFault } from "./json-fault.ts";
+import { actorLogics, childrenOf, nodesOf, placeOf, sourceOf, transitionsOf } from "./machine-facts.ts";
 import { stepOf } from "./step-logic.ts";
 
 /** Something that keeps a definition from being run. */

@@ -79,11 +79,12 @@ export function codeDefinition(parts: CodeParts): CodeDefinition {
         });
       return withOutput(reducer.start(checked.value));
     },
-    transition: (snapshot, event) => {
-      const schema = (child: string): Schema | undefined =>
-        stepOf(logics.get(reducer.actorOf(snapshot, child) ?? ""))?.output;
-      return withOutput(reducer.transition(snapshot, withCheckedResult(event, schema)));
-    },
+    transition: (snapshot, event) =>
+      withOutput(
+        reducer.transition(snapshot, event, (given, actorOf) =>
+          withCheckedResult(given, (child) => stepOf(logics.get(actorOf(child) ?? ""))?.output),
+        ),
+      ),
     checkInput: (given) => (input ? faultOf(input, given) : undefined),
     checkEvent: (event) => {
       if (event.type.startsWith("xstate."))

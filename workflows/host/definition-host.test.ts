@@ -133,6 +133,50 @@ describe("a definition in its host", () => {
   });
 });
 
+describe("many transitions of a definition at once", () => {
+  const TALLY = (code: string): string => `
+    import { assign, setup } from "xstate";
+    import { defineWorkflow } from "@isotope/platform/workflows";
+    const machine = setup({}).createMachine({
+      id: "tally", context: { n: 0, said: "" },
+      on: {
+        ADD: { actions: assign({ n: ({ context, event }) => { console.log("add", event.by); return context.n + event.by; } }) },
+        ATTACK: { actions: assign(() => { ${code} }) },
+      },
+    });
+    export default defineWorkflow({ machine });
+  `;
+  const sums = async (code: string, inHost: DefinitionHost): Promise<unknown[]> => {
+    const { definition } = await loaded(TALLY(code), inHost);
+    const { snapshot } = await definition.start(null);
+    // The host learns how long a transition takes: only then it takes several at once.
+    for (let n = 0; n < 20; n++) await definition.transition(snapshot, { type: "ADD", by: 1 });
+    const answers = Array.from({ length: 100 }, (_, by) =>
+      definition
+        .transition(snapshot, by === 50 ? { type: "ATTACK" } : { type: "ADD", by, ü: "–" })
+        .then((answer) => [JSON.parse(answer.snapshot).context.n, answer.actions], String),
+    );
+    return Promise.all(answers);
+  };
+  const expected = Array.from({ length: 100 }, (_, by) => [
+    by,
+    [{ kind: "log", label: "console.log", value: `add ${by}` }],
+  ]);
+
+  it.each([
+    ["none of which is odd", "return { n: 50 };", [50, []]],
+    ["one of which throws", "throw new Error('no');", "DefinitionError: Error: no"],
+    ["one of which never ends", "for (;;);", expect.stringContaining("did not end")],
+    [
+      "one of which fills the memory",
+      "const all = []; for (;;) all.push(new Array(10000).fill(all.length));",
+      expect.stringContaining("ended its process"),
+    ],
+  ])("%s: each has its own answer", { timeout: 60_000 }, async (_name, code, outcome) => {
+    expect(await sums(code, code.includes("all.push") ? patient : host)).toEqual(expected.with(50, outcome));
+  });
+});
+
 describe("attacks on the host", () => {
   it.each([
     ["an endless loop", "for (;;);", "definition_timeout"],

@@ -6,8 +6,8 @@ import type { HostExit, HostProcess, StartHost } from "./host-process.ts";
  * One definition host, started when it is needed and again when it has died.
  *
  * Invariants:
- * 1. A host answers in order: whatever ends it, the request at the head is what it was busy with. That one is the suspect, and is asked again alone in a fresh
- *    host; a definition that ends that one too fails with it, and nobody else's request does.
+ * 1. A host answers in order and in batches: whatever ends it, it was busy with one of the first `MAX_BATCH` requests, of the same definition as the head. These
+ *    are the suspects, and are asked again one by one in a fresh host; one that ends that host too fails with it, and nobody else's request does.
  * 2. Every request is answered or rejected, once.
  * 3. A time limit counts against a definition only if it had the processor for it: on a busy machine it is asked again with more.
  */
@@ -52,7 +52,7 @@ interface Job {
   readonly method: HostRequest["method"];
   readonly args: readonly string[];
   readonly settle: (result: HostAnswer | DefinitionError) => void;
-  /** Hosts that ended while they were busy with it. */
+  /** Hosts that ended while they may have been busy with it. */
   deaths: number;
   /** Times that it ran out of time without having had the processor. */
   starved: number;
@@ -72,6 +72,8 @@ interface Sent {
 const WINDOW = 64;
 /** What they are about may be large: so much of it is on its way at a time, or one request. */
 const MAX_SENT_CHARS = 16 * 1024 * 1024;
+/** The same as in `program.ts`. */
+const MAX_BATCH = 16;
 const MAX_CONTEXTS = 64;
 const LOAD_DEADLINE_MS = 3_000;
 /** The `vm`'s own limit ends a definition in time; only when it does not, the process is killed. */
@@ -288,13 +290,12 @@ class Host implements DefinitionHost {
     clearTimeout(this.#headTimer);
     if (this.#closed) return;
     if (!wasReady) return this.#onFailedStart(why);
-    const suspect = orphans[0]?.job ?? orphans[0]?.loadFor;
-    if (suspect) suspect.deaths++;
-    const convicted = suspect !== undefined && suspect.deaths >= MAX_DEATHS[why.kind];
-    if (convicted) suspect.settle(endOf(why));
-    this.#queue.unshift(
-      ...orphans.flatMap(({ job }) => (job && !(convicted && job === suspect) ? [job] : [])),
-    );
+    const suspects = suspectsOf(orphans);
+    for (const suspect of suspects) suspect.deaths++;
+    const [only] = suspects;
+    const convicted = suspects.length === 1 && only && only.deaths >= MAX_DEATHS[why.kind] ? only : undefined;
+    convicted?.settle(endOf(why));
+    this.#queue.unshift(...orphans.flatMap(({ job }) => (job && job !== convicted ? [job] : [])));
     this.#pump();
   }
 
@@ -307,6 +308,18 @@ class Host implements DefinitionHost {
     const error = unavailable(`The definition host does not start: ${why.detail}`);
     for (const job of this.#queue.splice(0)) job.settle(error);
   }
+}
+
+/** Whose code a host may have been running when it ended with these unanswered. */
+function suspectsOf(orphans: readonly Sent[]): Job[] {
+  const [head] = orphans;
+  const first = head?.job ?? head?.loadFor;
+  if (!first) return [];
+  // A load is no part of a batch.
+  if (!head?.job) return [first];
+  const end = orphans.findIndex(({ job }) => job?.source.digest !== first.source.digest);
+  const batch = orphans.slice(0, Math.min(MAX_BATCH, end === -1 ? orphans.length : end));
+  return batch.flatMap(({ job }) => (job ? [job] : []));
 }
 
 function failure(frame: HostFrame, timeoutMs: number, what: string): DefinitionError | undefined {

@@ -1,6 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { gatherWrites } from "../../net/gather-writes.ts";
 import type { HostExit, HostLimits } from "./host-process.ts";
 
 export interface DenoPlace {
@@ -87,7 +88,10 @@ export function startDenoChild(options: DenoChildOptions): DenoChild {
   child.on("close", (code, signal) => exit(`it ended with ${signal ?? code ?? "no code"}`));
   return {
     pid: child.pid,
-    write: (bytes) => void child.stdin.write(bytes),
+    write: (bytes) => {
+      gatherWrites(child.stdin);
+      child.stdin.write(bytes);
+    },
     holdBack: (full) => void (full ? child.stdout.pause() : child.stdout.resume()),
     watch: (working) => (working ? memory.start() : memory.stop()),
     kill,

@@ -4,6 +4,7 @@ import { type DenoChild, type DenoPlace, ownMb, residentMb, startDenoChild } fro
 import { frameReader } from "./frame-reader.ts";
 import type { HostExit } from "./host-process.ts";
 import { jsonFrame, launcherFrame, readLauncherFrame, StartMessage } from "./launcher-messages.ts";
+import { gatherWrites } from "../../net/gather-writes.ts";
 import { lowerPriority } from "./lower-priority.ts";
 
 /**
@@ -64,11 +65,11 @@ export async function startLauncher(options: LauncherOptions): Promise<Launcher>
 
 function serve(socket: Socket, hosts: Set<Host>, options: LauncherOptions): void {
   let host: Host | undefined;
-  const write = ([head, payload]: Buffer[]): boolean =>
-    head !== undefined &&
-    payload !== undefined &&
-    !socket.destroyed &&
-    (socket.write(head), socket.write(payload));
+  const write = (pieces: readonly Buffer[]): boolean => {
+    if (socket.destroyed) return true;
+    gatherWrites(socket);
+    return pieces.map((piece) => socket.write(piece)).every(Boolean);
+  };
   const start = (payload: Buffer): Host => {
     const limits = StartMessage.parse(JSON.parse(payload.toString("utf8")));
     const child = startDenoChild({

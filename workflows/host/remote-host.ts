@@ -1,4 +1,5 @@
 import { connect } from "node:net";
+import { gatherWrites } from "../../net/gather-writes.ts";
 import { frameOf, frameReader } from "./frame-reader.ts";
 import { hostFrames } from "./host-messages.ts";
 import type { HostExit, StartHost } from "./host-process.ts";
@@ -18,9 +19,8 @@ export const remoteHosts =
     let connected = false;
     const write = (pieces: readonly Buffer[]): void => {
       if (socket.destroyed) return;
-      socket.cork();
+      gatherWrites(socket);
       for (const piece of pieces) socket.write(piece);
-      socket.uncork();
     };
     const kill = (kind: HostExit["kind"], detail: string): void => {
       reason ??= { kind, detail };

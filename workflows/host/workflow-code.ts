@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { build, type BuildFailure, type Plugin } from "esbuild";
+import { type BuildFailure, build, type Plugin } from "esbuild";
 import { DefinitionError } from "../definition/definition.ts";
 import type { CodeSource } from "./definition-host.ts";
 

@@ -1,3 +1,4 @@
+import { gatherWrites } from "../../net/gather-writes.ts";
 import { nextDueAt } from "../core/next-due.ts";
 import {
   type HistoryEntry,
@@ -42,9 +43,15 @@ const SCRIPTS = {
 
 /**
  * The journal in Redis (6.2 or newer), Valkey or a Redis Cluster of either. Each method is one script, or one command, on keys of one slot.
- * @param client gives the connected client, or throws `redis_unavailable`
+ * @param connected gives the connected client, or throws `redis_unavailable`
  */
-export function redisJournal(client: () => RedisClient): Journal {
+export function redisJournal(connected: () => RedisClient): Journal {
+  const client = (): RedisClient => {
+    const redis = connected();
+    // Commits of several runs go out together, and share the store's write to its disk. A cluster's client has a connection to each node.
+    if ("stream" in redis) gatherWrites(redis.stream);
+    return redis;
+  };
   const time = sharedTime(client);
   return {
     ...runMethods(client),
@@ -295,9 +302,13 @@ async function commit(redis: RedisClient, lease: Lease, commit: Commit): Promise
         keys.history,
         keys.inbox,
         keys.due,
-        ...indexes(keys.partition, key, workflow, "running"),
-        ...indexes(keys.partition, key, workflow, record.status),
-        keys.ended,
+        ...(record.status === "running"
+          ? []
+          : [
+              ...indexes(keys.partition, key, workflow, "running"),
+              ...indexes(keys.partition, key, workflow, record.status),
+              keys.ended,
+            ]),
       ],
       [
         keys.member,

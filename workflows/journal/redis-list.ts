@@ -1,6 +1,6 @@
+import type { RunStatus } from "../core/run-record.ts";
 import type { RunFilter, RunSummary } from "./journal.ts";
 import { PARTITIONS } from "./journal.ts";
-import type { RunStatus } from "../core/run-record.ts";
 import { indexKey, runKeys, STATUSES } from "./redis-keys.ts";
 import type { RedisClient } from "./redis-script.ts";
 

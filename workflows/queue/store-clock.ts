@@ -27,6 +27,9 @@ export async function storeClock(
   monotonic: () => number = () => performance.now(),
 ): Promise<StoreClock> {
   let samples: Sample[] = [];
+  // Asked many times a step.
+  let ahead = 0;
+  let behind = 0;
   const sync = async (): Promise<void> => {
     const asked = monotonic();
     const time = await journal.now();
@@ -36,11 +39,13 @@ export async function storeClock(
       (other) => other.latest >= sample.earliest && other.earliest <= sample.latest,
     );
     samples = [...(agrees ? samples : []), sample].slice(-KEPT_SAMPLES);
+    ahead = Math.min(...samples.map(({ latest }) => latest));
+    behind = Math.max(...samples.map(({ earliest }) => earliest));
   };
   await sync();
   return {
     sync,
-    passed: () => Math.floor(monotonic() + Math.max(...samples.map(({ earliest }) => earliest))),
-    now: () => Math.ceil(monotonic() + Math.min(...samples.map(({ latest }) => latest))),
+    passed: () => Math.floor(monotonic() + behind),
+    now: () => Math.ceil(monotonic() + ahead),
   };
 }

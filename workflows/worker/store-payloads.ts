@@ -14,6 +14,7 @@ const small = new WeakSet<Payload>();
 
 /** The change with its large payloads stored outside, ready to be committed. */
 export async function storePayloads(change: Change, payloads: Payloads): Promise<Change> {
+  if (payloadsOf(change).every((payload) => isSmall(payload, payloads.inlineBytes))) return change;
   const { record } = change;
   const { key } = record.facts;
   const outside = (payload: Payload): Promise<Payload> =>
@@ -43,11 +44,30 @@ export async function storePayloads(change: Change, payloads: Payloads): Promise
   return { record: { ...record, effects, compensations, ...(output && { output }) }, history };
 }
 
+/** Those that a commit would write; of a map's input nothing is known without a look at its own limit. */
+function payloadsOf({ record, history }: Change): (Payload | "unknown")[] {
+  return [
+    ...Object.values(record.effects).map(({ input, map }) => (map && "value" in input ? "unknown" : input)),
+    ...record.compensations.flatMap(({ input, output }) => [input, output]),
+    ...history.flatMap(({ payload }) => payload ?? []),
+    ...(record.output ? [record.output] : []),
+  ];
+}
+
+/** Whether a value may lie in the record; one that may is remembered. */
+function isSmall(payload: Payload | "unknown", inlineBytes: number): boolean {
+  if (payload === "unknown") return false;
+  if (!("value" in payload) || small.has(payload)) return true;
+  if (Buffer.byteLength(JSON.stringify(payload.value)) > inlineBytes) return false;
+  small.add(payload);
+  return true;
+}
+
 async function stored(run: RunKey, payload: Payload, payloads: Payloads, limit: number): Promise<Payload> {
   if (!("value" in payload) || (limit === payloads.inlineBytes && small.has(payload))) return payload;
   const json = JSON.stringify(payload.value);
   if (Buffer.byteLength(json) > limit) return payloads.store(run, json);
-  small.add(payload);
+  if (limit === payloads.inlineBytes) small.add(payload);
   return payload;
 }
 

@@ -1,5 +1,5 @@
 -- One transition (or several) of a run: record, history, timers, index, inbox, all or nothing (invariants 1 and 2).
--- KEYS: run, state, history, inbox, due, namespace index old, workflow index old, namespace index new, workflow index new, ended
+-- KEYS: run, state, history, inbox, due; of a run that ends also namespace index old, workflow index old, namespace index new, workflow index new, ended
 -- ARGV: member, id, worker, epoch, expected version, version, status, open, accepts, states, wake, release, state,
 --   number of closed maps, their tokens..., number of taken messages, their positions..., history entries...
 -- Gives {0} = conflict, or {1, time, 1 if messages are left}.
