@@ -439,6 +439,63 @@ describe("hazard 7: signals", () => {
     expect(await b.send(key, go("c", 3))).toEqual({ kind: "finished" });
   });
 
+  describe("taken by name, but to which a guard says no", () => {
+    const open = ({ context }: { context: { open: boolean } }) => context.open;
+    const guarded = machineDefinition(
+      setup({ types: { context: {} as { open: boolean } } }).createMachine({
+        id: "guarded",
+        context: { open: false },
+        initial: "waiting",
+        states: {
+          waiting: {
+            on: {
+              go: { guard: open, target: "end" },
+              open: { actions: assign({ open: true }) },
+              stop: "end",
+            },
+          },
+          end: { type: "final" },
+        },
+      }),
+      {},
+    );
+    const waitingOne = async (): Promise<{ b: Bench; key: RunKey }> => {
+      const b = benchOf(async () => done(), { guarded });
+      b.worker("w");
+      const key = await b.start("r", null, { definition: "guarded" });
+      await b.until(key, ({ states }) => states.includes("waiting"));
+      return { b, key };
+    };
+    const say = (type: string) => ({ kind: "event", id: type, event: { type }, buffered: false }) as const;
+
+    it("is kept when that is asked for, and taken once the guard says yes", async () => {
+      const { b, key } = await waitingOne();
+      await b.send(key, go("a", 1, true));
+      await b.until(key, ({ buffered }) => buffered.length === 1);
+      await b.send(key, say("open"));
+      expect(await b.ended(key)).toMatchObject({ status: "succeeded", buffered: [] });
+      const lines = (await b.history(key)).filter(({ type }) => type === "event");
+      expect(lines.map(({ event, note }) => `${event} ${note}`)).toEqual([
+        "go a: kept, the machine did not take it yet",
+        "open open",
+      ]);
+    });
+
+    it("is dropped with a line of history otherwise, and so is what is kept when the run ends", async () => {
+      const { b, key } = await waitingOne();
+      await b.send(key, go("a", 1));
+      await b.send(key, go("b", 2, true));
+      await b.until(key, ({ buffered }) => buffered.length === 1);
+      await b.send(key, say("stop"));
+      await b.ended(key);
+      const lines = (await b.history(key)).filter(({ type }) => type === "event-dropped");
+      expect(lines.map(({ event, note }) => `${event} ${note}`)).toEqual([
+        "go a: the machine did not take it",
+        "go b: kept until the run succeeded, never taken",
+      ]);
+    });
+  });
+
   it("arriving at the very commit that parks the run is not slept over", async () => {
     const b = benchOf(async () => done());
     const keys: RunKey[] = [];
@@ -486,6 +543,119 @@ describe("hazard 8: versions", () => {
       error: { type: "definition_invalid", message: "no such code" },
     });
     expect(await b.ended(back)).toMatchObject({ status: "succeeded" });
+  });
+});
+
+describe("a run whose definition cannot be had", () => {
+  const undoable = machineDefinition(
+    setup({ actors: { charge: stub, refund: stub, last: stub } }).createMachine({
+      id: "undoable",
+      initial: "charge",
+      states: {
+        charge: { invoke: { src: "charge", id: "charge", onDone: "last" } },
+        last: { invoke: { src: "last", id: "last", onDone: "end" } },
+        end: { type: "final" },
+      },
+    }),
+    {
+      charge: fn("charge", { compensation: "refund" }),
+      last: fn("last", { waitForCallback: true }),
+      refund: fn("refund", { path: "/undo" }),
+    },
+  );
+  const pins = {
+    charge: { kind: "function", name: "charge", version: "charge-v1" },
+    last: { kind: "function", name: "last", version: "last-v1" },
+    refund: { kind: "function", name: "refund", version: "refund-v1", path: "/undo" },
+  } as const;
+  const away = new DefinitionError("definition_unavailable", "the host is down");
+  const perform = async ({ effect }: EffectCall): Promise<Performed> =>
+    effect.actor === "last" ? { kind: "waiting" } : done(effect.actor);
+  /** Parked in its second step, the first one done; then its definition is lost as `error` says. */
+  async function lost(error: DefinitionError): Promise<{ b: Bench; key: RunKey }> {
+    const b = benchOf(perform, { undoable });
+    const before = b.worker("before");
+    const key = await b.start("r", null, { definition: "undoable", pins });
+    await b.until(key, ({ effects }) => effects["2.0"]?.waiting !== undefined);
+    await before.stop(0);
+    b.worker("after", { ports: { definitions: { get: async () => Promise.reject(error) } } });
+    return { b, key };
+  }
+  const undone = (b: Bench) =>
+    b.calls.flatMap(({ effect, actor }) => (effect.compensates ? [{ token: effect.token, actor }] : []));
+
+  it("is cancelled and undone by what it pins", async () => {
+    const { b, key } = await lost(away);
+    await b.send(key, { kind: "cancel", reason: "no more" });
+    expect(await b.ended(key)).toMatchObject({
+      status: "cancelled",
+      error: { message: "The run was cancelled: no more" },
+    });
+    expect(undone(b).map(({ actor }) => actor)).toEqual([
+      { kind: "function", name: "refund", version: "refund-v1", path: "/undo" },
+    ]);
+    expect((await b.history(key)).filter(({ type }) => type === "compensated")).toHaveLength(1);
+  });
+
+  it("is cancelled while it waits for it, with the answer that came before undone as well", async () => {
+    const { b, key } = await lost(away);
+    const outcome = { kind: "done", output: { value: null } } as const;
+    await b.send(key, { kind: "completed", token: "2.0", attempt: 1, outcome });
+    await b.send(key, { kind: "event", id: "e", event: { type: "any" }, buffered: true });
+    await b.until(key, () => b.faults.length > 0);
+    await b.send(key, { kind: "cancel", reason: "" });
+    expect(await b.ended(key)).toMatchObject({ status: "cancelled" });
+    const lines = (await b.history(key)).map(({ type, token }) => `${type} ${token ?? ""}`.trim());
+    expect(lines).toContain("effect-completed 2.0");
+    expect(lines).toContain("event-dropped");
+    expect(undone(b)).toHaveLength(1);
+  });
+
+  it("is terminated, and nothing is called", async () => {
+    const { b, key } = await lost(away);
+    await b.send(key, { kind: "terminate", reason: "" });
+    expect(await b.ended(key)).toMatchObject({ status: "terminated" });
+    expect(undone(b)).toEqual([]);
+  });
+
+  it("is cancelled before its first transition", async () => {
+    const b = benchOf(perform);
+    b.worker("w", { ports: { definitions: { get: async () => Promise.reject(away) } } });
+    const key = await b.start("r", null, { definition: "undoable", pins });
+    await b.until(key, () => b.faults.length > 0);
+    await b.send(key, { kind: "cancel", reason: "" });
+    expect(await b.ended(key)).toMatchObject({ status: "cancelled" });
+    expect(b.calls).toEqual([]);
+  });
+
+  it("times out at its deadline", async () => {
+    const b = benchOf(perform);
+    b.worker("w", { ports: { definitions: { get: async () => Promise.reject(away) } } });
+    const at = (await b.journal.now()) + 50;
+    const key = await b.start("r", null, { definition: "undoable", pins }, at);
+    expect(await b.ended(key)).toMatchObject({ status: "timed-out" });
+  });
+
+  it("is cancelled though only its transitions fail", async () => {
+    const b = benchOf(perform);
+    const dead = { ...undoable, transition: async () => Promise.reject(away) };
+    b.worker("w", { ports: { definitions: { get: async () => dead } } });
+    const key = await b.start("r", null, { definition: "undoable", pins });
+    await b.until(key, () => b.faults.length > 0);
+    await b.send(key, { kind: "cancel", reason: "" });
+    expect(await b.ended(key)).toMatchObject({ status: "cancelled" });
+    // The charge was answered though the machine never heard of it.
+    expect(undone(b)).toHaveLength(1);
+  });
+
+  it("fails when it is gone for good, and is undone all the same", async () => {
+    const { b, key } = await lost(new DefinitionError("definition_invalid", "no longer stored"));
+    await b.send(key, { kind: "heartbeat", token: "2.0" });
+    expect(await b.ended(key)).toMatchObject({
+      status: "failed",
+      error: { type: "definition_invalid", message: "no longer stored" },
+    });
+    expect(undone(b)).toHaveLength(1);
   });
 });
 

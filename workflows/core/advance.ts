@@ -208,12 +208,11 @@ function stateOf(child: string, states: readonly string[]): string {
   return path ?? states.join(",");
 }
 
-/** The first kept event that the machine takes now, taken out of the run. */
-export function nextBuffered(record: RunRecord): { record: RunRecord; event: MachineEvent } | undefined {
-  const found = record.buffered.find(({ event }) => accepts(record, event.type));
-  if (!found) return undefined;
-  return {
-    record: { ...record, buffered: record.buffered.filter((kept) => kept !== found) },
-    event: found.event,
-  };
-}
+/** The kept events whose types the machine takes now, in order of arrival, each with the run without it. */
+export const bufferedNow = (record: RunRecord): { record: RunRecord; event: MachineEvent }[] =>
+  record.buffered
+    .filter(({ event }) => accepts(record, event.type))
+    .map((taken) => ({
+      record: { ...record, buffered: record.buffered.filter((kept) => kept !== taken) },
+      event: taken.event,
+    }));

@@ -34,11 +34,21 @@ export function end(
         compensations,
         ...(resume && compensations.length === 0 && { resume }),
       },
-      history: open
-        .filter(({ duty }) => duty === undefined)
-        .map((effect) =>
-          line(record, effect, { type: "effect-cancelled", note: `the run ${VERBS[ending.status]}` }),
+      history: [
+        ...open
+          .filter(({ duty }) => duty === undefined)
+          .map((effect) =>
+            line(record, effect, { type: "effect-cancelled", note: `the run ${VERBS[ending.status]}` }),
+          ),
+        ...record.buffered.map(
+          ({ id, event }): NewLine => ({
+            type: "event-dropped",
+            transition: record.transition,
+            event: event.type,
+            note: `${id}: kept until the run ${VERBS[ending.status]}, never taken`,
+          }),
         ),
+      ],
     },
     actors,
     now,

@@ -11,7 +11,7 @@ import { accepts } from "./delivery-rules.ts";
 import { end, endingEffectDone, line } from "./ending.ts";
 import type { Json } from "./json.ts";
 import { attemptEndsAt, nextAttempt, totalEndsAt, waitsUntil } from "./retry.ts";
-import type { Effect, Message, Outcome, Payload, RunRecord } from "./run-record.ts";
+import type { BufferedEvent, Effect, Message, Outcome, Payload, RunRecord } from "./run-record.ts";
 
 /** What happens to a run: a message, or what its worker says of an effect that it has begun. */
 export type Input =
@@ -84,11 +84,36 @@ function event(record: RunRecord, { id, event, buffered }: Extract<Message, { ki
     note: id,
   };
   if (accepts(record, event.type)) return { kind: "feed", record, event, history: [line] };
-  if (!buffered) return dropped(record, note("not accepted now"));
-  if (record.buffered.length >= MAX_BUFFERED)
-    return dropped(record, note(`more than ${MAX_BUFFERED} events are kept`));
-  const kept = { ...record, buffered: [...record.buffered, { id, event }] };
-  return { kind: "changed", record: kept, history: [{ ...line, note: `${id}: kept` }] };
+  return buffered
+    ? kept(record, { id, event }, "not accepted now")
+    : dropped(record, note("not accepted now"));
+}
+
+/** Until the machine takes it. */
+function kept(record: RunRecord, { id, event }: BufferedEvent, why: string): Change & { kind: "changed" } {
+  const line = { transition: record.transition, event: event.type } as const;
+  if (record.buffered.length >= MAX_BUFFERED) {
+    const note = `${id}: more than ${MAX_BUFFERED} events are kept`;
+    return { kind: "changed", record, history: [{ type: "event-dropped", ...line, note }] };
+  }
+  return {
+    kind: "changed",
+    record: { ...record, buffered: [...record.buffered, { id, event }] },
+    history: [{ type: "event", ...line, payload: { value: event }, note: `${id}: kept, ${why}` }],
+  };
+}
+
+/** An event that the state takes by name and that changed nothing: its guards say no. It is kept if that was asked for. */
+export function untaken(
+  record: RunRecord,
+  { id, event, buffered }: Extract<Message, { kind: "event" }>,
+): Change {
+  if (buffered) return kept(record, { id, event }, "the machine did not take it yet");
+  const note = `${id}: the machine did not take it`;
+  return {
+    record,
+    history: [{ type: "event-dropped", transition: record.transition, event: event.type, note }],
+  };
 }
 
 function completed(record: RunRecord, token: string, outcome: Outcome, around: Circumstances): Decision {

@@ -32,9 +32,17 @@ export interface RunFacts {
   /** Versions of this format that a worker must know: an older one leaves the run alone. */
   readonly format: number;
 }
+/** With what is needed to end the run without its definition: where a compensation is called, what becomes of a child. */
 export type Pin =
-  | { readonly kind: "function"; readonly name: string; readonly version: string }
-  | { readonly kind: "workflow"; readonly name: string };
+  | {
+      readonly kind: "function";
+      readonly name: string;
+      readonly version: string;
+      readonly method?: string;
+      readonly path?: string;
+    }
+  /** `parentClose` absent: cancel. */
+  | { readonly kind: "workflow"; readonly name: string; readonly parentClose?: "abandon" };
 
 /** All that the engine knows of a run between two commits. Lives in one hash; `version` counts the commits. */
 export interface RunRecord {

@@ -41,28 +41,74 @@ export function graphView(graph: GraphState): GraphView {
     };
   };
   const root = view(graph, "");
-  return {
+  return withAnyState(
     root,
-    edges: merged(
-      edges.flatMap(({ from, transition: { event, targets, guard } }): ViewEdge[] => {
+    merged(
+      edges.flatMap(({ from, transition: { event, targets, guard } }): PlainEdge[] => {
         const label = [eventLabel(event), guard === undefined ? "" : `[${guard}]`].filter(Boolean).join(" ");
-        if (targets.length === 0) return graph.id === "" ? [{ from, label }] : [];
-        return targets.map((target) => ({ from, to: paths.get(target) ?? target, label }));
+        const plain = event === "" ? "otherwise" : "done";
+        if (targets.length === 0) return graph.id === "" ? [{ from, label, plain }] : [];
+        return targets.map((target) => ({ from, to: paths.get(target) ?? target, label, plain }));
       }),
     ),
+  );
+}
+
+/** The path of what stands for every state of the machine. */
+const ANY = "any state";
+
+/** Transitions of the machine itself hold in each of its states: they get a place to begin at. */
+function withAnyState(root: ViewState, edges: readonly ViewEdge[]): GraphView {
+  const own = edges.filter(({ from, to }) => from === "" && to !== undefined);
+  if (own.length === 0 || root.states.length === 0) return { root, edges };
+  const any: ViewState = { path: ANY, key: ANY, type: "atomic", notes: [], states: [] };
+  return {
+    root: { ...root, states: [...root.states, any] },
+    edges: edges.map((edge) => (own.includes(edge) ? { ...edge, from: ANY } : edge)),
   };
 }
 
-/** Between the same two states one line, with both labels. */
-function merged(edges: readonly ViewEdge[]): ViewEdge[] {
-  const byEnds = new Map<string, ViewEdge>();
-  for (const edge of edges) {
-    const ends = `${edge.from} ${edge.to ?? ""}`;
-    const known = byEnds.get(ends);
-    const labels = [known?.label, edge.label].filter(Boolean);
-    byEnds.set(ends, { ...edge, label: [...new Set(labels)].join(" / ") });
-  }
-  return [...byEnds.values()];
+/**
+ * An edge as it is drawn among the children of `parent`, its label naming what lies deeper at its ends: pictures have no lines between the insides of
+ * different states. Nothing: it is drawn elsewhere.
+ */
+export function lifted(parent: ViewState, { from, to, label }: ViewEdge): ViewEdge | undefined {
+  const source = childOn(parent, from);
+  if (!source) return undefined;
+  if (to === undefined) return source.path === from ? { from, label } : undefined;
+  const target = childOn(parent, to);
+  if (!target) return undefined;
+  if (source === target && from !== source.path && to !== source.path) return undefined;
+  const below = (state: ViewState, path: string): string => path.slice(state.path.length + 1);
+  const origin = from === source.path ? "" : below(source, from);
+  const goal = to === target.path || to === firstIn(target) ? "" : `→ ${below(target, to)}`;
+  const text = [origin, label].filter(Boolean).join(": ");
+  return { from: source.path, to: target.path, label: [text, goal].filter(Boolean).join(" ") };
+}
+
+const childOn = (parent: ViewState, path: string): ViewState | undefined =>
+  parent.states.find((child) => path === child.path || path.startsWith(`${child.path}.`));
+
+/** The path of the state that is entered in a group. */
+function firstIn(state: ViewState): string {
+  const first = state.states.find(({ key }) => key === state.initial);
+  return first ? firstIn(first) : state.path;
+}
+
+/** `plain`: what one without a label is called beside others. */
+type PlainEdge = ViewEdge & { readonly plain: string };
+
+/** Between the same two states one line, with all labels. */
+function merged(edges: readonly PlainEdge[]): ViewEdge[] {
+  const byEnds = Map.groupBy(edges, ({ from, to }) => `${from} ${to ?? ""}`);
+  return [...byEnds.values()].flatMap((same) => {
+    const [first] = same;
+    if (!first) return [];
+    const { plain: _plain, ...edge } = first;
+    const isPlain = same.every(({ label }) => label === "");
+    const labels = isPlain ? [] : same.map(({ label, plain }) => label || plain);
+    return [{ ...edge, label: [...new Set(labels)].join(" / ") }];
+  });
 }
 
 /** XState's own names of events as people say them. */

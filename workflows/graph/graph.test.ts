@@ -158,8 +158,10 @@ describe("the graph of a workflow", () => {
     pay_card --> pay_card : RETRY [mayRetry]
   }
   state "off" as off
+  state "any state" as any_state
   [*] --> pay
-  pay --> off : after 1m30s
+  any_state --> off : CANCEL
+  pay --> off : card#58; after 1m30s
   off --> [*]
   classDef active fill:#dbeafe,stroke:#2563eb,stroke-width:2px,color:#1e3a8a
   classDef done fill:#dcfce7,stroke:#16a34a,color:#14532d
@@ -167,6 +169,36 @@ describe("the graph of a workflow", () => {
   class pay_paid done
 `);
     expect(svgOf(machine)).toContain('data-state="pay.card"');
+  });
+
+  it("holds what is in a group inside the group's box, and keeps neighbours apart", () => {
+    const rectangles = [
+      ...svgOf(formatGraph("order", order)).matchAll(
+        /<g data-state="([^"]+)"[^>]*>\n<rect class="state" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"/g,
+      ),
+    ].map(([, path = "", ...numbers]) => {
+      const [x = 0, y = 0, width = 0, height = 0] = numbers.map(Number);
+      return { path, left: x, top: y, right: x + width, bottom: y + height };
+    });
+    expect(rectangles.map(({ path }) => path)).toContain("fan.1.pause");
+    for (const one of rectangles)
+      for (const other of rectangles) {
+        if (one === other) continue;
+        const isInside =
+          one.left >= other.left &&
+          one.right <= other.right &&
+          one.top >= other.top &&
+          one.bottom <= other.bottom;
+        const isApart =
+          one.right <= other.left ||
+          one.left >= other.right ||
+          one.bottom <= other.top ||
+          one.top >= other.bottom;
+        const wanted = one.path.startsWith(`${other.path}.`)
+          ? isInside
+          : isApart || other.path.startsWith(`${one.path}.`);
+        expect({ one, other, wanted }).toMatchObject({ wanted: true });
+      }
   });
 
   it("is one well-formed SVG picture whatever the names", () => {

@@ -1,6 +1,6 @@
 import type { GraphState } from "../definition/definition.ts";
 import type { Marks } from "./graph-marks.ts";
-import { type GraphView, graphView, type ViewEdge, type ViewState } from "./graph-view.ts";
+import { type GraphView, graphView, lifted, type ViewState } from "./graph-view.ts";
 
 /** A workflow as a Mermaid state diagram (`stateDiagram-v2`), its states coloured by `marks`. */
 export function mermaidOf(graph: GraphState, marks?: Marks): string {
@@ -54,11 +54,11 @@ function inside(
     if (first) lines.push(`${indent}[*] --> ${names.get(first.path) ?? ""}`);
   }
   for (const edge of view.edges) {
-    const lifted = liftedTo(parent, edge);
-    if (!lifted) continue;
-    const to = lifted.to === undefined ? "[*]" : (names.get(lifted.to) ?? "");
+    const found = lifted(parent, edge);
+    if (!found) continue;
+    const to = found.to === undefined ? "[*]" : (names.get(found.to) ?? "");
     lines.push(
-      `${indent}${names.get(lifted.from) ?? ""} --> ${to}${edge.label ? ` : ${escaped(edge.label)}` : ""}`,
+      `${indent}${names.get(found.from) ?? ""} --> ${to}${found.label ? ` : ${escaped(found.label)}` : ""}`,
     );
   }
   for (const { type, path } of parent.states)
@@ -80,22 +80,6 @@ function declared(
     ...inside(state, view, names, `${indent}  `),
     `${indent}}`,
   ];
-}
-
-/** An edge as it is drawn among the children of `parent`: Mermaid takes none between the insides of different states. Nothing: it is drawn elsewhere. */
-function liftedTo(parent: ViewState, { from, to }: ViewEdge): { from: string; to?: string } | undefined {
-  const source = childOn(parent, from);
-  if (source === undefined) return undefined;
-  if (to === undefined) return source === from ? { from } : undefined;
-  const target = childOn(parent, to);
-  if (target === undefined) return undefined;
-  const drawnDeeper = source === target && from !== source && to !== source;
-  if (drawnDeeper) return undefined;
-  return { from: source, to: target };
-}
-
-function childOn(parent: ViewState, path: string): string | undefined {
-  return parent.states.find((child) => path === child.path || path.startsWith(`${child.path}.`))?.path;
 }
 
 /** Mermaid ends a label at a colon or semicolon. */

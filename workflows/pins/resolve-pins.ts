@@ -50,10 +50,16 @@ export function createPins(deps: PinDeps): Pins {
   };
 
   const pinOf = async (request: PinRequest, actor: FunctionActor | WorkflowActor): Promise<Pin> => {
-    if (actor.kind === "workflow") return { kind: "workflow", name: actor.name };
+    if (actor.kind === "workflow")
+      return {
+        kind: "workflow",
+        name: actor.name,
+        ...(actor.parentClose === "abandon" && { parentClose: actor.parentClose }),
+      };
     const version = await versionOf(request, actor);
     await hold(request.namespace, version, request.workflow);
-    return { kind: "function", name: actor.name, version };
+    const { name, method, path } = actor;
+    return { kind: "function", name, version, ...(method && { method }), ...(path && { path }) };
   };
 
   return {

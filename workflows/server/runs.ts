@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { PlatformError } from "../../api/errors.ts";
 import type { SendEvent } from "../../api/wire/workflows.ts";
+import { accepts } from "../core/delivery-rules.ts";
 import { resumed } from "../core/resume.ts";
 import type { Message, RunKey, RunRecord } from "../core/run-record.ts";
 import { DefinitionError, type MachineEvent } from "../definition/definition.ts";
+import { takesEvent } from "../definition/takes-event.ts";
 import type { Delivered, Journal } from "../journal/journal.ts";
 import type { Definitions } from "../worker/ports.ts";
 
@@ -34,17 +36,15 @@ export function runsOf(deps: RunsDeps): Runs {
     load,
     send: async (key, { id = randomUUID(), event, buffered }) => {
       const record = await load(key);
+      if (record.status !== "running" || record.ending) throw ended(record);
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it came out of JSON
       const given = event as MachineEvent;
-      await checkEvent(deps, record, given);
+      await checkEvent(deps, record, given, buffered);
       const delivered = await deps.deliver(key, { kind: "event", id, event: given, buffered });
       if (delivered.kind === "accepted" || delivered.kind === "duplicate")
         return { id, result: delivered.kind };
-      if (delivered.kind === "finished" || delivered.kind === "unknown") throw ended(record);
-      throw new PlatformError(
-        "event_refused",
-        `Run "${nameOf(key)}" does not take event "${event.type}" now: in ${statesOf(record)} it takes ${listed(record.accepts)}`,
-      );
+      const now = await load(key);
+      throw now.status !== "running" || now.ending ? ended(now) : refused(now, given);
     },
     end: async (key, how, reason) => {
       const record = await load(key);
@@ -67,18 +67,30 @@ export function runsOf(deps: RunsDeps): Runs {
   };
 }
 
-async function checkEvent(deps: RunsDeps, record: RunRecord, event: MachineEvent): Promise<void> {
-  if (record.status !== "running") throw ended(record);
+/** By the event's schema, and by the machine's guards as far as its present state says. */
+async function checkEvent(
+  deps: RunsDeps,
+  record: RunRecord,
+  event: MachineEvent,
+  buffered: boolean,
+): Promise<void> {
+  const invalid = (fault: string, cause?: Error): PlatformError =>
+    new PlatformError(
+      "event_invalid",
+      `Cannot send event "${event.type}" to run "${nameOf(record.facts.key)}": ${fault}`,
+      { cause },
+    );
   try {
     const definition = await deps.definitions.get(record.facts);
     const fault = await definition.checkEvent(event);
-    if (fault !== undefined)
-      throw new PlatformError(
-        "event_invalid",
-        `Cannot send event "${event.type}" to run "${nameOf(record.facts.key)}": ${fault}`,
-      );
+    if (fault !== undefined) throw invalid(fault);
+    if (buffered || !accepts(record, event.type)) return;
+    if (!(await takesEvent(definition, record, event)))
+      throw refused(record, event, "its guards say no to it");
   } catch (error) {
     if (!(error instanceof DefinitionError)) throw error;
+    // It would fail the run.
+    if (HARMFUL.has(error.code)) throw invalid(error.message, error);
     throw new PlatformError(
       "workflow_not_ready",
       `Cannot check event "${event.type}" for run "${nameOf(record.facts.key)}": ${error.message}`,
@@ -87,14 +99,29 @@ async function checkEvent(deps: RunsDeps, record: RunRecord, event: MachineEvent
   }
 }
 
+const HARMFUL: ReadonlySet<string> = new Set(["definition_threw", "definition_timeout", "definition_memory"]);
+
+function refused(record: RunRecord, { type }: MachineEvent, why?: string): PlatformError {
+  const reason = why ?? `it takes ${listed(record.accepts)}`;
+  return new PlatformError(
+    "event_refused",
+    `Run "${nameOf(record.facts.key)}" does not take event "${type}" now: in ${statesOf(record)} ${reason}`,
+  );
+}
+
 const nameOf = ({ namespace, id }: RunKey): string => `${namespace}/${id}`;
 const listed = (names: readonly string[]): string =>
   names.length === 0 ? "none" : names.map((name) => `"${name}"`).join(", ");
 const statesOf = ({ states }: RunRecord): string =>
   states.length === 1 ? `state "${states[0] ?? ""}"` : `states ${listed(states)}`;
 
-const ended = ({ facts, status }: RunRecord): PlatformError =>
-  new PlatformError("run_finished", `Run "${nameOf(facts.key)}" has ended: it is ${status}`);
+const ended = ({ facts, status, ending }: RunRecord): PlatformError =>
+  new PlatformError(
+    "run_finished",
+    ending && status === "running"
+      ? `Run "${nameOf(facts.key)}" is ending: it will be ${ending.status}`
+      : `Run "${nameOf(facts.key)}" has ended: it is ${status}`,
+  );
 
 function notRetried(record: RunRecord): PlatformError {
   const { status, facts } = record;

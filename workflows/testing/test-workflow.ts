@@ -1,5 +1,6 @@
 import { parseDurationMs } from "../../api/duration.ts";
 import { PlatformError } from "../../api/errors.ts";
+import { accepts } from "../core/delivery-rules.ts";
 import type { Json } from "../core/json.ts";
 import type {
   HistoryEntry,
@@ -12,6 +13,7 @@ import type {
 } from "../core/run-record.ts";
 import type { CodeDefinition } from "../definition/code-definition.ts";
 import type { ActorFacts, Definition, ErrorFacts, MachineEvent } from "../definition/definition.ts";
+import { takesEvent } from "../definition/takes-event.ts";
 import type { Delivered } from "../journal/journal.ts";
 import { memoryJournal } from "../journal/memory-journal.ts";
 import { runStarter } from "../server/start-run.ts";
@@ -175,15 +177,17 @@ class Test implements WorkflowTest {
   }
 
   async send(event: { readonly type: string }): Promise<void> {
-    const { accepts, status } = this.#present();
+    const record = this.#present();
     const made: MachineEvent = JSON.parse(JSON.stringify(event));
     const fault = await this.#definition.checkEvent(made);
     if (fault !== undefined) throw new Error(`Cannot send event "${event.type}": ${fault}`);
+    if (accepts(record, event.type) && !(await takesEvent(this.#definition, record, made)))
+      throw new Error(`Cannot send event "${event.type}": its guards say no to it now`);
     const id = `event-${this.#clock.now()}-${this.#history.length}`;
     const delivered = await this.#journal.deliver(KEY, { kind: "event", id, event: made, buffered: false });
     if (delivered.kind !== "accepted")
       throw new Error(
-        `Cannot send event "${event.type}": ${status === "running" ? `taken now are ${accepts.map((type) => `"${type}"`).join(", ") || "none"}` : `the run is ${status}`}`,
+        `Cannot send event "${event.type}": ${record.status === "running" ? `taken now are ${record.accepts.map((type) => `"${type}"`).join(", ") || "none"}` : `the run is ${record.status}`}`,
       );
     await this.#deliveredOne();
   }

@@ -1,14 +1,9 @@
-import { advance, broken, combine, nextBuffered } from "../core/advance.ts";
+import { advance, broken, bufferedNow, combine } from "../core/advance.ts";
 import type { Change, Circumstances } from "../core/change.ts";
-import { type Input, interpret, overdue } from "../core/interpret.ts";
+import { type Input, interpret, overdue, untaken } from "../core/interpret.ts";
 import type { Json } from "../core/json.ts";
 import type { Payload, RunRecord } from "../core/run-record.ts";
-import {
-  type Definition,
-  DefinitionError,
-  type MachineEvent,
-  type Transition,
-} from "../definition/definition.ts";
+import { type Definition, DefinitionError, type Transition } from "../definition/definition.ts";
 import type { Payloads, WorkerPorts } from "./ports.ts";
 
 export type TransitionPorts = Pick<WorkerPorts, "clock" | "random"> & {
@@ -46,6 +41,32 @@ export async function applyInputs(
   return change;
 }
 
+/**
+ * The end of a run whose definition cannot be asked: what has come to its end before is noted, so that it is undone with the rest, and whatever else came is dropped.
+ * Undefined: nothing asks for its end.
+ */
+export async function endUnasked(
+  record: RunRecord,
+  inputs: readonly Input[],
+  actors: Circumstances["actors"],
+  ports: TransitionPorts,
+): Promise<Change | undefined> {
+  const { clock, random } = ports;
+  const around = { now: clock.now(), passed: clock.passed(), random, actors };
+  const late = overdue(record, around).filter(({ kind }) => kind === "deadline");
+  const noted = [...inputs, ...late].filter(({ kind }) => kind === "completed" || ENDERS.has(kind));
+  if (!noted.some(({ kind }) => ENDERS.has(kind))) return undefined;
+  let change: Change = { record, history: [] };
+  for (const input of [...noted, ...inputs.filter((other) => !noted.includes(other))]) {
+    const decision = interpret(change.record, await withValues(input, ports), around);
+    if (decision.kind !== "unchanged") change = combine(change, decision);
+  }
+  return change;
+}
+
+/** They need no machine. */
+const ENDERS: ReadonlySet<Input["kind"]> = new Set(["cancel", "terminate", "deadline"]);
+
 async function begin(
   record: RunRecord,
   definition: Definition,
@@ -76,42 +97,33 @@ async function applyInput(
   if (answer instanceof DefinitionError)
     return combine(decision, broken(decision.record, record, answer, around));
   if (input.kind === "event" && answer.snapshot === record.snapshot && answer.actions.length === 0)
-    return {
-      record,
-      history: [
-        {
-          type: "event-dropped",
-          transition: record.transition,
-          event: decision.event.type,
-          note: `${input.id}: the machine did not take it`,
-        },
-      ],
-    };
+    return untaken(record, input);
   const advanced = combine(decision, advance(decision.record, record, decision.event, answer, around));
   return feedBuffered(advanced, definition, around);
 }
 
-/** Kept events that the machine takes now. */
+/** Kept events that the machine takes now, the oldest first; each that it takes may let it take one that it did not before. */
 async function feedBuffered(change: Change, definition: Definition, around: Circumstances): Promise<Change> {
   let fed = change;
   for (;;) {
-    const next = fed.record.status === "running" ? nextBuffered(fed.record) : undefined;
+    const next = fed.record.status === "running" ? await feedOne(fed.record, definition, around) : undefined;
     if (!next) return fed;
-    const { record, event } = next;
-    fed = combine(fed, await feed(record, event, definition, around));
+    fed = combine(fed, next);
   }
 }
 
-async function feed(
-  record: RunRecord,
-  event: MachineEvent,
+async function feedOne(
+  before: RunRecord,
   definition: Definition,
   around: Circumstances,
-): Promise<Change> {
-  const answer = await asked(() => definition.transition(record.snapshot, event));
-  return answer instanceof DefinitionError
-    ? broken(record, record, answer, around)
-    : advance(record, record, event, answer, around);
+): Promise<Change | undefined> {
+  for (const { record, event } of bufferedNow(before)) {
+    const answer = await asked(() => definition.transition(record.snapshot, event));
+    if (answer instanceof DefinitionError) return broken(record, record, answer, around);
+    if (answer.snapshot !== record.snapshot || answer.actions.length > 0)
+      return advance(record, record, event, answer, around);
+  }
+  return undefined;
 }
 
 /** What the definition answered, or why it cannot; that it cannot be reached now is thrown. */

@@ -6,9 +6,10 @@ import { nextDueAt } from "../core/next-due.ts";
 import type { RunRecord } from "../core/run-record.ts";
 import { type ActorFacts, type Definition, DefinitionError } from "../definition/definition.ts";
 import type { Claim, Lease, StoredMessage } from "../journal/journal.ts";
-import { applyInputs } from "./apply-inputs.ts";
+import { applyInputs, endUnasked } from "./apply-inputs.ts";
 import { commitUntilAnswered } from "./commit-until-answered.ts";
 import { pausing, Unwanted } from "./pausing.ts";
+import { pinnedDefinition } from "./pinned-definition.ts";
 import type { WorkerPorts } from "./ports.ts";
 import { type RunningEffects, runningEffects } from "./running-effects.ts";
 import { closedMaps, storeItems, storePayloads } from "./store-payloads.ts";
@@ -21,6 +22,7 @@ import { closedMaps, storeItems, storePayloads } from "./store-payloads.ts";
  * 2. Nothing is begun that is not committed; what a commit drops is aborted after it.
  * 3. Messages leave the inbox by the commit of the transitions that they caused, and only so.
  * 4. After a conflict nothing is written any more: somebody else has the run.
+ * 5. A run can be ended whatever becomes of its definition: cancel, terminate and the deadline never wait for it.
  */
 export interface RunDriver {
   readonly lease: Lease;
@@ -107,28 +109,70 @@ class Driver implements RunDriver {
   }
 
   async #drive(): Promise<void> {
-    const definition = await this.#patiently("definition", () => definitionOf(this.#record, this.#ports));
-    if (definition instanceof DefinitionError) return this.#give(definition);
+    const definition = await this.#definition();
+    if (!definition) return;
     this.#actors = definition.facts.actors;
     while (await this.#round(definition))
       if (!this.#nudged && this.#answers.length === 0) await this.#sleep();
   }
 
-  /** The run ends with what its definition cannot be had for. */
-  async #give(error: DefinitionError): Promise<void> {
-    const { clock } = this.#ports;
-    const around = { now: clock.now(), passed: clock.passed(), random: this.#ports.random, actors: {} };
-    if (!this.#record.ending) await this.#write(broken(this.#record, this.#record, error, around), []);
-    await this.#ports.journal.release(this.lease);
+  /** Waits for it, unless the run is to end: by what its pins tell then. Undefined: it has ended. */
+  async #definition(): Promise<Definition | undefined> {
+    const pinned = pinnedDefinition(this.#record.facts);
+    const found = await this.#patiently("definition", async () => {
+      try {
+        return await this.#ports.definitions.get(this.#record.facts);
+      } catch (error) {
+        if (this.#record.ending) return pinned;
+        if (error instanceof DefinitionError && error.code !== "definition_unavailable") return error;
+        this.#actors = pinned.facts.actors;
+        const batch = await this.#latest(this.#inbox);
+        const ended = await endUnasked(this.#record, messagesOf(batch), this.#actors, this.#ports);
+        if (!ended) throw error;
+        return { ended, batch };
+      }
+    });
+    if (found instanceof DefinitionError) {
+      this.#actors = pinned.facts.actors;
+      return (await this.#write(this.#broken(found), [])) === "over" ? undefined : pinned;
+    }
+    if (!("ended" in found)) return found;
+    this.#inbox = [];
+    this.#nudged = true;
+    return (await this.#write(found.ended, found.batch)) === "over" ? undefined : pinned;
+  }
+
+  /** The run ends with what keeps it from going on. */
+  #broken(error: { readonly code: string; readonly message: string }): Change {
+    const { clock, random } = this.#ports;
+    const around = { now: clock.now(), passed: clock.passed(), random, actors: this.#actors };
+    return broken(this.#record, this.#record, error, around);
+  }
+
+  /** A batch, or what lies in the inbox if there is news in it: not too much at once, but all that asks for the end. */
+  async #latest(batch: readonly StoredMessage[]): Promise<readonly StoredMessage[]> {
+    const inbox = this.#nudged ? await this.#ports.journal.inbox(this.lease) : batch;
+    return inbox.filter(({ message: { kind } }, at) => at < MAX_BATCH || isOrder(kind));
   }
 
   /** Takes what there is, commits it, begins what is to begin. `false`: the run is out of hand. */
   async #round(definition: Definition): Promise<boolean> {
-    const [own, batch] = await this.#gather();
-    const inputs = [...own, ...batch.map(({ message }) => message)];
-    const change = await this.#patiently("transition", () =>
-      applyInputs(this.#record, inputs, definition, this.#ports),
-    );
+    const [own, gathered] = await this.#gather();
+    const { change, batch } = await this.#patiently("transition", async () => {
+      try {
+        const inputs = [...own, ...messagesOf(gathered)];
+        return {
+          change: await applyInputs(this.#record, inputs, definition, this.#ports),
+          batch: gathered,
+        };
+      } catch (error) {
+        const latest = await this.#latest(gathered);
+        const inputs = [...own, ...messagesOf(latest)];
+        const ended = await endUnasked(this.#record, inputs, this.#actors, this.#ports);
+        if (!ended) throw error;
+        return { change: ended, batch: latest };
+      }
+    });
     this.#running.taken(own);
     const changed = change.record !== this.#record || change.history.length > 0 || batch.length > 0;
     if (changed && (await this.#write(change, batch)) === "over") return false;
@@ -182,13 +226,11 @@ class Driver implements RunDriver {
 
   /** What is too large for the store ends the run: it would be so at every further try. */
   async #storable(change: Change): Promise<Change> {
-    const { payloads, clock, random } = this.#ports;
     try {
-      return await storePayloads(change, payloads);
+      return await storePayloads(change, this.#ports.payloads);
     } catch (error) {
       if (!(error instanceof PlatformError) || error.code !== "payload_too_large") throw error;
-      const around = { now: clock.now(), passed: clock.passed(), random, actors: this.#actors };
-      return broken(this.#record, this.#record, error, around);
+      return this.#broken(error);
     }
   }
 
@@ -230,11 +272,5 @@ class Driver implements RunDriver {
   }
 }
 
-async function definitionOf(record: RunRecord, ports: WorkerPorts): Promise<Definition | DefinitionError> {
-  try {
-    return await ports.definitions.get(record.facts);
-  } catch (error) {
-    if (error instanceof DefinitionError && error.code !== "definition_unavailable") return error;
-    throw error;
-  }
-}
+const messagesOf = (batch: readonly StoredMessage[]): Input[] => batch.map(({ message }) => message);
+const isOrder = (kind: Input["kind"]): boolean => kind === "cancel" || kind === "terminate";
