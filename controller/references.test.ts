@@ -3,18 +3,18 @@ import { expect, test } from "vitest";
 import { canonicalJson } from "../api/canonical-json.ts";
 import type {
   Environment,
-  Function as FunctionObject,
   FunctionAlias,
+  Function as FunctionObject,
   FunctionVersion,
   HTTPTrigger,
   Package,
 } from "../api/kinds/index.ts";
-import { isAllowedHost, isPublicAddress } from "./package/address-guard.ts";
-import { DownloadError, downloadArchive } from "./package/download.ts";
 import { type References, resolveFunction } from "./function/resolve.ts";
 import { revisionOf } from "./function/revision.ts";
 import { nextFunctionStatus } from "./function/status.ts";
 import { templateProblem, triggerConditions } from "./http-trigger/check.ts";
+import { isAllowedHost, isPublicAddress } from "./package/address-guard.ts";
+import { DownloadError, downloadArchive } from "./package/download.ts";
 import { locateArchive } from "./package/locate.ts";
 import { slimPackage } from "./package/slim.ts";
 
@@ -385,6 +385,7 @@ const SURROUNDINGS = {
   findFunction: (name: string) => (name === "hello" ? FUNCTION : undefined),
   findAlias: (name: string) => ALIASES[name],
   findVersion: (name: string) => (name === "hello-v1" ? version(name) : undefined),
+  findWorkflow: () => undefined,
   rivals: [],
 };
 test.each<[string, string, Partial<HTTPTrigger["spec"]>]>([
@@ -404,6 +405,7 @@ test.each<[string, string, Partial<HTTPTrigger["spec"]>]>([
   ["True", "NoWeights", { functionref: weights({ hello: 0 }) }],
   ["True", "FunctionNotFound", { functionref: weights({ nobody: 50, hello: 50 }) }],
   ["True", "FunctionNotFound", { functionref: { type: "name", name: "nobody" } }],
+  ["True", "WorkflowNotFound", { functionref: { type: "workflow", name: "nobody" } }],
 ])("route admitted=%s ready=%s", (admitted, reason, spec) => {
   const [first, ready] = triggerConditions(route(spec), SURROUNDINGS);
   expect(first).toMatchObject({ type: "RouteAdmitted", status: admitted });

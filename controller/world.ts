@@ -1,8 +1,8 @@
 import type {
   CanaryConfig,
   Environment,
-  Function as FunctionObject,
   FunctionAlias,
+  Function as FunctionObject,
   FunctionSpec,
   FunctionVersion,
   HTTPTrigger,
@@ -63,6 +63,7 @@ export const BY_PACKAGE = "package";
 export const BY_SECRET = "secret";
 export const BY_CONFIG_MAP = "configMap";
 export const BY_FUNCTION = "function";
+export const BY_WORKFLOW = "workflow";
 /** Triggers by what they claim (`claimShape`). */
 export const BY_CLAIM = "claim";
 /** Versions that are being deleted, by namespace. */
@@ -88,6 +89,7 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
       type: HTTP_TRIGGERS,
       indexes: {
         [BY_FUNCTION]: (trigger) => inNamespace(trigger, functionNames(trigger)),
+        [BY_WORKFLOW]: (trigger) => inNamespace(trigger, [workflowName(trigger)]),
         [BY_CLAIM]: (trigger) => routeClaims(trigger).claims.map(claimShape),
       },
     }),
@@ -128,6 +130,9 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
 }
 
 /** Names of the functions that a trigger calls. */
+export const workflowName = ({ spec }: HTTPTrigger): string | undefined =>
+  spec.functionref.type === "workflow" ? spec.functionref.name : undefined;
+
 export function functionNames(trigger: HTTPTrigger): string[] {
   const { type, name, functionweights } = trigger.spec.functionref;
   if (type === "workflow") return [];

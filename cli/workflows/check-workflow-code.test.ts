@@ -37,6 +37,21 @@ it("names the place of what is wrong, in the machine and in the file", async () 
     (await check(workflow(GOOD, 'import { readFileSync } from "node:fs"; console.log(readFileSync);')))
       .problems,
   ).toMatchObject([{ message: expect.stringContaining('imports "node:fs"') }]);
+  expect((await check('import pad from "left-pad"; export default pad;')).problems).toEqual([
+    {
+      place: "order.ts:1:17",
+      message: 'there is no package "left-pad" here: install it with `npm install left-pad`',
+    },
+  ]);
+  expect((await check(`${workflow(GOOD)} const`)).problems).toMatchObject([{ place: "order.ts:6:7" }]);
+  expect((await check(workflow(GOOD.replace('"b"', '"nowhere"')))).problems).toEqual([
+    {
+      place: "",
+      message: expect.stringMatching(
+        /^Invalid transition definition for state node 'order.a': Child state 'nowhere'/,
+      ),
+    },
+  ]);
   expect((await check(workflow(GOOD), "order")).problems).toMatchObject([
     { message: expect.stringContaining("made by defineWorkflow") },
   ]);

@@ -66,15 +66,22 @@ async function bundled(file: string): Promise<string> {
 }
 
 function problemsOf(error: unknown, folder: string): CodeProblem[] | undefined {
-  if (error instanceof DefinitionError) return [{ place: "", message: error.message }];
+  if (error instanceof DefinitionError)
+    return [{ place: "", message: error.message.replace(/^(?:Type)?Error: /, "").replaceAll(/\n\s*/g, " ") }];
   if (!isBuildFailure(error)) return undefined;
   return error.errors.map(({ text, location }) => ({
     place: location
       ? `${relative(folder, join(folder, location.file))}:${location.line}:${location.column + 1}`
       : "",
-    message: text,
+    message: text.replace(NOT_FOUND, (_all, name: string) =>
+      /^[./]/.test(name)
+        ? `there is no file "${name}"`
+        : `there is no package "${name}" here: install it with \`npm install ${name}\``,
+    ),
   }));
 }
+
+const NOT_FOUND = /^Could not resolve "([^"]+)"$/;
 
 const isBuildFailure = (error: unknown): error is BuildFailure =>
   error instanceof Error && "errors" in error && Array.isArray(error.errors);

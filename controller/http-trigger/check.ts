@@ -1,16 +1,17 @@
 import { parseDurationMs } from "../../api/duration.ts";
 import type {
-  Function as FunctionObject,
   FunctionAlias,
+  Function as FunctionObject,
   FunctionVersion,
   HTTPTrigger,
+  Workflow,
 } from "../../api/kinds/index.ts";
-import { aliasTargets } from "../../api/releases/alias.ts";
 import { ANNOTATION_STICKY } from "../../api/names.ts";
+import { aliasTargets } from "../../api/releases/alias.ts";
 import { claimConflicts, routeClaims } from "../../api/routes.ts";
 import { parseSticky, STICKY_ALLOWED } from "../../api/sticky.ts";
 import { type ConditionUpdate, findCondition } from "../../kube/conditions.ts";
-import { functionNames } from "../world.ts";
+import { functionNames, workflowName } from "../world.ts";
 
 /** What a trigger's state depends on beside itself. */
 export interface TriggerSurroundings {
@@ -18,6 +19,7 @@ export interface TriggerSurroundings {
   readonly findFunction: (name: string) => FunctionObject | undefined;
   readonly findAlias: (name: string) => FunctionAlias | undefined;
   readonly findVersion: (name: string) => FunctionVersion | undefined;
+  readonly findWorkflow: (name: string) => Workflow | undefined;
   /** Triggers that claim one of the same paths, the trigger itself among them or not. */
   readonly rivals: readonly HTTPTrigger[];
   /** Whether Ingress and Gateway objects are made here. */
@@ -175,6 +177,8 @@ function referenceProblem(trigger: HTTPTrigger, surroundings: TriggerSurrounding
       reason: "NoWeights",
       message: "spec.functionref.functionweights must give at least one function a weight greater than 0",
     };
+  const workflow = workflowName(trigger);
+  if (workflow !== undefined) return workflowProblem(trigger, workflow, surroundings.findWorkflow(workflow));
   const problem = functionProblem(trigger, surroundings.findFunction, !alias && !version);
   if (problem) return problem;
   if (alias) return aliasProblem(trigger, alias, surroundings);
@@ -203,6 +207,25 @@ function functionProblem(
     }
   }
   return undefined;
+}
+
+/** One whose newest definition is faulty still starts runs of the one before it. */
+function workflowProblem(
+  trigger: HTTPTrigger,
+  name: string,
+  workflow: Workflow | undefined,
+): Problem | undefined {
+  if (!workflow)
+    return {
+      reason: "WorkflowNotFound",
+      message: `Workflow "${name}" not found in namespace "${namespaceOf(trigger)}": create it, or correct spec.functionref; until then calls are answered 404 workflow_not_found`,
+    };
+  if (workflow.status?.definition) return undefined;
+  const why = findCondition(workflow.status?.conditions, "Ready")?.message ?? "it is being checked";
+  return {
+    reason: "WorkflowNotReady",
+    message: `Workflow "${name}" cannot start runs yet: ${why}; until then calls are answered 503 workflow_not_ready`,
+  };
 }
 
 function aliasProblem(

@@ -6,13 +6,13 @@ import type {
 } from "../../api/kinds/index.ts";
 import { claimShape, routeClaims } from "../../api/routes.ts";
 import { type ConditionUpdate, setConditions } from "../../kube/conditions.ts";
-import { isNotFound } from "../../kube/kube-error.ts";
 import { HTTP_TRIGGERS } from "../../kube/kinds.ts";
+import { isNotFound } from "../../kube/kube-error.ts";
 import type { Change } from "../../kube/object-cache.ts";
 import { createOwnWrites } from "../../kube/own-writes.ts";
 import { done, type Reconcile } from "../../kube/reconcile.ts";
 import { type ControllerContext, writeStatus } from "../context.ts";
-import { BY_CLAIM, BY_FUNCTION, type World } from "../world.ts";
+import { BY_CLAIM, BY_FUNCTION, BY_WORKFLOW, type World } from "../world.ts";
 import { triggerConditions } from "./check.ts";
 import type { ExposureKeeper } from "./exposure.ts";
 
@@ -52,6 +52,7 @@ function conditionsOf(trigger: HTTPTrigger, world: World, exposes: boolean): Con
     findFunction: (name) => world.functions.get(`${namespace}/${name}`),
     findAlias: (name) => world.aliases.get(`${namespace}/${name}`),
     findVersion: (name) => world.versions.get(`${namespace}/${name}`),
+    findWorkflow: (name) => world.workflows.get(`${namespace}/${name}`),
     rivals: shapesOf(trigger).flatMap((shape) => world.triggers.byIndex(BY_CLAIM, shape)),
     exposes,
   });
@@ -110,6 +111,9 @@ export function watchTriggers(world: World, enqueue: (key: string) => void): voi
   });
   world.functions.subscribe({
     onChange: ({ key }) => enqueueAll(world.triggers.byIndex(BY_FUNCTION, key)),
+  });
+  world.workflows.subscribe({
+    onChange: ({ key }) => enqueueAll(world.triggers.byIndex(BY_WORKFLOW, key)),
   });
   const ofFunction = {
     onChange: (change: Change<FunctionAlias> | Change<FunctionVersion>) => {

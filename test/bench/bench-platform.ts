@@ -16,6 +16,7 @@ export type Part =
   | "log store"
   | "log collector"
   | "redis"
+  | "definition host"
   | "process shim"
   | "function pod"
   | "builder pod";

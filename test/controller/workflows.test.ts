@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Workflow } from "../../api/kinds/index.ts";
-import { ENVIRONMENTS, FUNCTIONS, PACKAGES, WORKFLOWS } from "../../kube/kinds.ts";
+import { ENVIRONMENTS, FUNCTIONS, HTTP_TRIGGERS, PACKAGES, WORKFLOWS } from "../../kube/kinds.ts";
 import { localArchives } from "../../workflows/definitions/definition-archives.ts";
 import { definitionService } from "../../workflows/definitions/definition-service.ts";
 import { childHosts } from "../../workflows/host/child-host.ts";
@@ -118,4 +118,34 @@ test("exactly one of the two forms is taken", async () => {
   await expect(
     kube.client.create(WORKFLOWS, workflow("both", { startAt: "a", states: {}, export: "x" })),
   ).rejects.toThrow(/export needs package/);
+});
+
+test("a route to a workflow says that the workflow is absent, faulty, there, and gone again", async () => {
+  await kube.client.create(HTTP_TRIGGERS, {
+    apiVersion: "fission.io/v1",
+    kind: "HTTPTrigger",
+    metadata: { name: "starts", namespace: "default" },
+    spec: { relativeurl: "/starts", methods: ["POST"], functionref: { type: "workflow", name: "routed" } },
+  });
+  const says = (reason: string, text: string) =>
+    eventually(
+      () => kube.client.get(HTTP_TRIGGERS, ref("starts")),
+      (trigger) => {
+        const ready = condition(trigger, "Ready");
+        return ready?.reason === reason && ready.message.includes(text);
+      },
+      30_000,
+    );
+  await says("WorkflowNotFound", 'Workflow "routed" not found in namespace "default"');
+  const wait = { type: "Wait" as const, duration: "soon", end: true };
+  await kube.client.create(WORKFLOWS, workflow("routed", { startAt: "a", states: { a: wait } }));
+  await says("WorkflowNotReady", 'Workflow "routed" cannot start runs yet: The definition cannot be run');
+  const created = await kube.client.get(WORKFLOWS, ref("routed"));
+  await kube.client.update(WORKFLOWS, {
+    ...created,
+    spec: { startAt: "a", states: { a: { ...wait, duration: "1s" } } },
+  });
+  await says("Routed", 'runs of workflow "routed"');
+  await kube.client.delete(WORKFLOWS, ref("routed"));
+  await says("WorkflowNotFound", "not found");
 });

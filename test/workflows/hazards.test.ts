@@ -572,13 +572,13 @@ describe("a run whose definition cannot be had", () => {
   const perform = async ({ effect }: EffectCall): Promise<Performed> =>
     effect.actor === "last" ? { kind: "waiting" } : done(effect.actor);
   /** Parked in its second step, the first one done; then its definition is lost as `error` says. */
-  async function lost(error: DefinitionError): Promise<{ b: Bench; key: RunKey }> {
+  async function lost(fault: DefinitionError): Promise<{ b: Bench; key: RunKey }> {
     const b = benchOf(perform, { undoable });
     const before = b.worker("before");
     const key = await b.start("r", null, { definition: "undoable", pins });
     await b.until(key, ({ effects }) => effects["2.0"]?.waiting !== undefined);
     await before.stop(0);
-    b.worker("after", { ports: { definitions: { get: async () => Promise.reject(error) } } });
+    b.worker("after", { ports: { definitions: { get: () => Promise.reject(fault) } } });
     return { b, key };
   }
   const undone = (b: Bench) =>

@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { stringify } from "yaml";
 import type { Workflow } from "../../../api/kinds/index.ts";
 import { WorkflowSpec } from "../../../api/kinds/workflow.ts";
@@ -47,7 +47,15 @@ const nameOf = (file: WorkflowFile, given: string | undefined): string => {
 };
 
 const problemLines = (path: string, problems: readonly FormatProblem[]): string =>
-  problems.map(({ place, message }) => `${path}: ${place === "" ? "" : `${place}: `}${message}\n`).join("");
+  problems
+    .map(({ place, message }) =>
+      IN_FILE.test(place)
+        ? `${join(dirname(path), place)}: ${message}\n`
+        : `${path}: ${place === "" ? "" : `${place}: `}${message}\n`,
+    )
+    .join("");
+/** A place that names its file, from the folder of the one that is checked. */
+const IN_FILE = /^[^:]+:\d+:\d+$/;
 
 /** @throws {CliError} listing all that is wrong */
 function checkedSpec(file: WorkflowFile): WorkflowSpec {
