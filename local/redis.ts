@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, realpathSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { type Home, type Secrets, writeHomeFile } from "./home.ts";
 
@@ -8,20 +8,39 @@ const NAMES = ["redis-server", "valkey-server"];
 const MIN_MAJOR = 6;
 
 /** Path of a Redis or Valkey server on this machine, 6.0 or newer (ACL). */
-export function findRedisServer(path = process.env.PATH ?? ""): string | undefined {
+export const findRedisServer = (path?: string): string | undefined => redisServers(path).next().value?.path;
+
+export interface FoundServer {
+  readonly path: string;
+  /** As it says itself, e.g. `Redis 7.0.15`. */
+  readonly version: string;
+}
+
+/** All of them, each program once though it has several names. */
+export function* redisServers(path = process.env.PATH ?? ""): Generator<FoundServer, undefined> {
+  const seen = new Set<string>();
   for (const folder of [...path.split(delimiter), "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"]) {
     for (const name of NAMES) {
       const candidate = join(folder, name);
-      try {
-        accessSync(candidate, constants.X_OK);
-        const version = /v=(\d+)\./.exec(execFileSync(candidate, ["--version"], { encoding: "utf8" }))?.[1];
-        if (Number(version) >= MIN_MAJOR) return candidate;
-      } catch {
-        // Not here: the next folder.
-      }
+      const version = serverVersion(candidate);
+      if (version === undefined || seen.has(realpathSync(candidate))) continue;
+      seen.add(realpathSync(candidate));
+      yield { path: candidate, version };
     }
   }
   return undefined;
+}
+
+/** Undefined = not a server that can be used. */
+export function serverVersion(path: string): string | undefined {
+  try {
+    accessSync(path, constants.X_OK);
+    const said = execFileSync(path, ["--version"], { encoding: "utf8" });
+    const [, name, version, major] = /^(\w+) server v=((\d+)[\d.]*)/.exec(said) ?? [];
+    return Number(major) >= MIN_MAJOR ? `${name} ${version}` : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");

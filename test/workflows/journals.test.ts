@@ -1,11 +1,11 @@
-import { afterAll, beforeAll } from "vitest";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
+import { afterAll, beforeAll, describe } from "vitest";
 import { memoryJournal } from "../../workflows/journal/memory-journal.ts";
 import { redisJournal } from "../../workflows/journal/redis-journal.ts";
 import { journalSuite } from "./journal-suite.ts";
 import { type RedisCluster, redisCluster } from "./redis-cluster.ts";
-import { type RedisServer, redisServer } from "./redis-server.ts";
+import { allServers, type RedisServer, redisServer } from "./redis-server.ts";
 
 journalSuite("in memory", async () => {
   let now = 1_700_000_000_000;
@@ -17,22 +17,24 @@ journalSuite("in memory", async () => {
   };
 });
 
-let server: RedisServer;
-let redis: Redis;
-let cluster: RedisCluster;
-beforeAll(async () => {
-  server = await redisServer();
-  redis = server.connect();
-  cluster = await redisCluster(2);
-});
-afterAll(() => Promise.all([server.stop(), cluster.stop()]));
+describe.each(allServers())("$version", ({ path: binary }) => {
+  let server: RedisServer;
+  let redis: Redis;
+  let cluster: RedisCluster;
+  beforeAll(async () => {
+    server = await redisServer({ binary });
+    redis = server.connect();
+    cluster = await redisCluster(2, binary);
+  }, 60_000);
+  afterAll(() => Promise.all([server.stop(), cluster.stop()]));
 
-journalSuite("in Redis", async () => {
-  await redis.flushall();
-  return { journal: redisJournal(() => redis), pass: (ms) => sleep(ms) };
-});
+  journalSuite("in Redis", async () => {
+    await redis.flushall();
+    return { journal: redisJournal(() => redis), pass: (ms) => sleep(ms) };
+  });
 
-journalSuite("in a Redis Cluster", async () => {
-  await cluster.flush();
-  return { journal: redisJournal(() => cluster.client), pass: (ms) => sleep(ms) };
+  journalSuite("in a Redis Cluster", async () => {
+    await cluster.flush();
+    return { journal: redisJournal(() => cluster.client), pass: (ms) => sleep(ms) };
+  });
 });

@@ -7,14 +7,18 @@ const SLOTS = 16_384;
 /** A Redis Cluster of primaries on loopback that share the slots: enough to meet MOVED and CROSSSLOT. */
 export interface RedisCluster {
   readonly client: Cluster;
+  readonly url: string;
   flush(): Promise<void>;
   stop(): Promise<void>;
 }
 
-export async function redisCluster(size: number): Promise<RedisCluster> {
+export async function redisCluster(size: number, binary?: string): Promise<RedisCluster> {
   const servers: RedisServer[] = await Promise.all(
     Array.from({ length: size }, () =>
-      redisServer({ settings: { "cluster-enabled": "yes", "cluster-node-timeout": "2000" } }),
+      redisServer({
+        ...(binary === undefined ? {} : { binary }),
+        settings: { "cluster-enabled": "yes", "cluster-node-timeout": "2000" },
+      }),
     ),
   );
   const nodes: Redis[] = servers.map((server) => server.connect());
@@ -30,6 +34,7 @@ export async function redisCluster(size: number): Promise<RedisCluster> {
   client.on("error", () => undefined);
   return {
     client,
+    url: `redis+cluster://${servers.map(({ port }) => `127.0.0.1:${port}`).join(",")}`,
     flush: async () => void (await Promise.all(nodes.map((node) => node.flushall()))),
     stop: async () => {
       client.disconnect();

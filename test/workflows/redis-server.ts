@@ -6,10 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { findRedisServer } from "../../local/redis.ts";
+import { type FoundServer, findRedisServer, redisServers, serverVersion } from "../../local/redis.ts";
 
 export interface RedisServerOptions {
   readonly appendfsync?: "always" | "everysec" | "no";
+  /** The program; default: the first that is installed. */
+  readonly binary?: string;
   /** Further settings, e.g. `{"cluster-enabled": "yes"}`. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -29,11 +31,28 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-export const redisBinary = (): string => {
+const redisBinary = (): string => {
   const binary = findRedisServer();
   if (binary === undefined) throw new Error("These tests need redis-server or valkey-server in the PATH");
   return binary;
 };
+
+/** Programs that the journal is to be tried on besides those that are installed, separated by ":". */
+const MORE_SERVERS = "ISOTOPE_TEST_REDIS_SERVERS";
+
+/** Every Redis and Valkey that is installed, and those that the environment names. @throws when one of these is none */
+export function allServers(): FoundServer[] {
+  const named = (process.env[MORE_SERVERS] ?? "").split(":").filter(Boolean);
+  const more = named.map((path) => {
+    const version = serverVersion(path);
+    if (version === undefined)
+      throw new Error(
+        `Cannot test with ${MORE_SERVERS}: "${path}" is no Redis or Valkey server, 6.0 or newer`,
+      );
+    return { path, version };
+  });
+  return [...redisServers(), ...more];
+}
 
 export async function redisServer(options: RedisServerOptions = {}): Promise<RedisServer> {
   const folder = mkdtempSync(join(tmpdir(), "isotope-redis-"));
@@ -49,6 +68,7 @@ export async function redisServer(options: RedisServerOptions = {}): Promise<Red
     "auto-aof-rewrite-percentage": "0",
     ...options.settings,
   };
+  const binary = options.binary ?? redisBinary();
   const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
   const clients: Redis[] = [];
   let child: ChildProcess | undefined;
@@ -59,7 +79,7 @@ export async function redisServer(options: RedisServerOptions = {}): Promise<Red
     await gone;
   };
   const start = async (): Promise<void> => {
-    child = spawn(redisBinary(), args, { stdio: "ignore" });
+    child = spawn(binary, args, { stdio: "ignore" });
     await answering(port);
   };
   await start();
