@@ -1,12 +1,12 @@
-import { Redis } from "ioredis";
 import { PlatformError } from "../api/errors.ts";
 import type { Log } from "./log.ts";
+import { type RedisClient, redisClient } from "./redis-client.ts";
 
 /** `absent` = no URL was set; `lost` = set, but not connected at the moment. */
 type RedisState = "absent" | "connecting" | "ready" | "lost";
 
 export interface RedisConnectionOptions {
-  /** `redis://…` or `rediss://…`; undefined or "" = this platform runs without Redis. */
+  /** As `redisClient` takes it; undefined or "" = this platform runs without Redis. */
   readonly url: string | undefined;
   readonly log: Log;
   /** Shown in `CLIENT LIST`. */
@@ -19,9 +19,9 @@ export interface RedisConnectionOptions {
 export interface RedisConnection {
   state(): RedisState;
   /** The connected client. Throws `PlatformError("redis_unavailable")` in every other state, so that callers fail fast instead of queueing. */
-  client(): Redis;
+  client(): RedisClient;
   /** Resolves when connected; rejects with `redis_unavailable` when there is no URL or after `waitMs`. */
-  ready(waitMs: number): Promise<Redis>;
+  ready(waitMs: number): Promise<RedisClient>;
   close(): Promise<void>;
 }
 
@@ -31,11 +31,11 @@ export function redisConnection(options: RedisConnectionOptions): RedisConnectio
   const { url, log } = options;
   if (url === undefined || url === "") return absentRedis();
   let state: RedisState = "connecting";
-  const client = new Redis(url, {
-    connectionName: options.name,
-    enableOfflineQueue: false,
+  const client = redisClient(url, {
+    name: options.name,
+    patient: false,
     maxRetriesPerRequest: 1,
-    retryStrategy: (attempt) => Math.min(attempt * RETRY_STEP_MS, options.maxRetryDelayMs ?? 2_000),
+    retryDelayMs: (attempt) => Math.min(attempt * RETRY_STEP_MS, options.maxRetryDelayMs ?? 2_000),
   });
   client.on("ready", () => {
     if (state === "lost") log.info("Redis is back");
@@ -61,7 +61,7 @@ export function redisConnection(options: RedisConnectionOptions): RedisConnectio
   };
 }
 
-function untilReady(client: Redis, state: () => RedisState, waitMs: number): Promise<Redis> {
+function untilReady(client: RedisClient, state: () => RedisState, waitMs: number): Promise<RedisClient> {
   if (state() === "ready") return Promise.resolve(client);
   return new Promise((resolve, reject) => {
     const onReady = () => {

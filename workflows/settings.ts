@@ -33,7 +33,10 @@ export const WORKFLOWS_SETTINGS = {
     flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),
   ),
   redisUrl: optionalText({
-    ...flag("redis-url", "Redis or Valkey, where runs live; without it everything answers 503"),
+    ...flag(
+      "redis-url",
+      "Redis or Valkey, where runs live, or a cluster of them (redis+cluster://host:port,host:port); without it everything answers 503",
+    ),
     secret: true,
   }),
   routerInternalUrl: origin({

@@ -123,7 +123,7 @@ const redis = z
       "Run a Redis (or Valkey), or use the one of url; without any there are no workflows",
     ).default(true),
     url: text(
-      "Use this Redis instead, e.g. rediss://user:password@host:6379; wins over the bundled one",
+      "Use this Redis instead, e.g. rediss://user:password@host:6379 or rediss+cluster://user:password@host:6379,host:6379; wins over the bundled one",
     ).default(""),
     existingSecret: text("Secret with the key `url`, instead of url").default(""),
     image: z

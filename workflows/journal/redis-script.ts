@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Cluster, Redis } from "ioredis";
+import type { RedisClient } from "../../net/redis-client.ts";
 
-export type RedisClient = Redis | Cluster;
+export type { RedisClient };
 
 /** A Lua script of `lua/`: one atomic operation of the store. */
 export interface RedisScript {

@@ -1,4 +1,4 @@
-import type { Redis } from "ioredis";
+import type { RedisClient } from "../../net/redis-client.ts";
 import type { RunKey } from "../core/run-record.ts";
 import { keyOfMember, memberOf } from "../journal/redis-keys.ts";
 
@@ -6,13 +6,13 @@ import { keyOfMember, memberOf } from "../journal/redis-keys.ts";
 export interface Nudges {
   nudge(worker: string, key: RunKey): Promise<void>;
   /** @param subscriber a connection of its own, which can do nothing else from then on */
-  listen(subscriber: Redis, worker: string, nudged: (key: RunKey) => void): void;
+  listen(subscriber: RedisClient, worker: string, nudged: (key: RunKey) => void): void;
 }
 
 const channel = (worker: string): string => `wf:nudge:${worker}`;
 
 /** @param client gives the connected client, or throws */
-export function nudges(client: () => Pick<Redis, "publish">): Nudges {
+export function nudges(client: () => Pick<RedisClient, "publish">): Nudges {
   return {
     nudge: async (worker, key) => void (await client().publish(channel(worker), memberOf(key))),
     listen: (subscriber, worker, nudged) => {

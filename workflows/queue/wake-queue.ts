@@ -1,8 +1,8 @@
 import { Queue, Worker } from "bullmq";
 import type { Log } from "../../net/log.ts";
+import type { RedisClient } from "../../net/redis-client.ts";
 import type { RunKey } from "../core/run-record.ts";
 import { keyOfMember, memberOf } from "../journal/redis-keys.ts";
-import type { RedisClient } from "../journal/redis-script.ts";
 
 /**
  * Wake-ups on BullMQ: jobs that say "look at this run", one per run at most, taken by whichever worker has room. A job carries nothing that the journal does

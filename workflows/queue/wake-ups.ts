@@ -1,5 +1,5 @@
-import { Redis } from "ioredis";
 import type { Log } from "../../net/log.ts";
+import { type RedisClient, redisClient } from "../../net/redis-client.ts";
 import type { RunKey } from "../core/run-record.ts";
 import type { Journal } from "../journal/journal.ts";
 import { nudges } from "./nudges.ts";
@@ -39,19 +39,19 @@ const RECONNECT_CAP_MS = 2_000;
 export function redisWakeUps(options: WakeUpsOptions): WakeUps {
   const { log, worker } = options;
   /** `patient`: commands wait for a connection; else they fail at once without one. */
-  const connect = (name: string, patient: boolean): Redis => {
-    const client = new Redis(options.url, {
-      connectionName: `workflows-${name}`,
+  const connect = (name: string, patient: boolean): RedisClient => {
+    const client = redisClient(options.url, {
+      name: `workflows-${name}`,
       maxRetriesPerRequest: patient ? null : 0,
-      enableOfflineQueue: patient,
-      retryStrategy: (attempt) => Math.min(attempt * 100, RECONNECT_CAP_MS),
+      patient,
+      retryDelayMs: (attempt) => Math.min(attempt * 100, RECONNECT_CAP_MS),
     });
     // The journal's connection tells the story of a lost Redis once.
     client.on("error", () => undefined);
     clients.push(client);
     return client;
   };
-  const clients: Redis[] = [];
+  const clients: RedisClient[] = [];
   const sender = connect("wake-ups", false);
   const queue = wakeQueue(sender, log);
   const nudging = nudges(() => sender);
