@@ -5,12 +5,12 @@ import { LABEL_FUNCTION_UID } from "../../api/names.ts";
 import type { Endpoint } from "../../api/wire/executor.ts";
 import type { FaultPoint } from "../../engine/executor/executor.ts";
 import type { ExecutorSettings } from "../../engine/executor/settings.ts";
-import { AUTOSCALERS, DEPLOYMENTS, type Pod, PODS, REPLICA_SETS } from "../../kube/core.ts";
+import { AUTOSCALERS, DEPLOYMENTS, PODS, type Pod, REPLICA_SETS } from "../../kube/core.ts";
 import { FUNCTIONS } from "../../kube/kinds.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import type { ResourceType } from "../../kube/resource.ts";
 import { servingOf } from "../executor/far-side.ts";
-import { callPod, publishedPods, type RunningExecutor, until } from "../executor/real-world.ts";
+import { callPod, failureOf, publishedPods, type RunningExecutor, until } from "../executor/real-world.ts";
 import { clusterWorld } from "./executor-world.ts";
 
 /** The executor types on a real Kubernetes: its controllers, its autoscaler, its evictions. What they do in detail: `test/executor`. */
@@ -177,13 +177,13 @@ test("newdeploy: pods are ready when they have their code; a rollout fails no re
     { minPods: 1 },
     { idleTimeoutMs: 8_000 },
   );
-  let failures = 0;
+  const failures: string[] = [];
   const enough = new AbortController();
   const calling = (async () => {
     while (!enough.signal.aborted) {
-      const reply = await callPod(current).catch(() => undefined);
+      const failure = await failureOf(current);
       const published = await publishedPods(world.client, world.namespace);
-      if (reply?.status !== 200 && published.includes(current.podUid)) failures += 1;
+      if (failure !== undefined && published.includes(current.podUid)) failures.push(failure);
       if (!published.includes(current.podUid)) current = await first(running, "deployed", uid, fresh);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -192,7 +192,7 @@ test("newdeploy: pods are ready when they have their code; a rollout fails no re
   await until("the new pod serves", () => current.revision === fresh.revision, LIMIT_MS);
   enough.abort();
   await calling;
-  expect(failures).toBe(0);
+  expect(failures).toEqual([]);
   expect((await callPod(current)).text).toBe("new");
   const [rolled] = await settledAt(uid, 1);
   if (rolled) await evict(rolled);
