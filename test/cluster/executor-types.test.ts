@@ -5,12 +5,12 @@ import { LABEL_FUNCTION_UID } from "../../api/names.ts";
 import type { Endpoint } from "../../api/wire/executor.ts";
 import type { FaultPoint } from "../../engine/executor/executor.ts";
 import type { ExecutorSettings } from "../../engine/executor/settings.ts";
-import { AUTOSCALERS, DEPLOYMENTS, type Pod, PODS, REPLICA_SETS } from "../../kube/core.ts";
+import { AUTOSCALERS, DEPLOYMENTS, PODS, type Pod, REPLICA_SETS } from "../../kube/core.ts";
 import { FUNCTIONS } from "../../kube/kinds.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import type { ResourceType } from "../../kube/resource.ts";
 import { servingOf } from "../executor/far-side.ts";
-import { callPod, publishedPods, type RunningExecutor, until } from "../executor/real-world.ts";
+import { callPod, failureOf, publishedPods, type RunningExecutor, until } from "../executor/real-world.ts";
 import { clusterWorld } from "./executor-world.ts";
 
 /** The executor types on a real Kubernetes: its controllers, its autoscaler, its evictions. What they do in detail: `test/executor`. */
