@@ -126,17 +126,6 @@ async function first(
   return endpoint;
 }
 
-/** Why a call failed; undefined when it did not, or when the pod did not take it: then a router asks another one. */
-async function failureOf(endpoint: Endpoint): Promise<string | undefined> {
-  try {
-    const { status, text, refused } = await callPod(endpoint);
-    return status === 200 || refused !== undefined ? undefined : `${status} ${text}`;
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    return code === "ECONNREFUSED" ? undefined : `${code} ${String(error)}`;
-  }
-}
-
 const evict = (pod: Pod) =>
   world.client.request({
     method: "POST",
