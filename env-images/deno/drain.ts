@@ -1,10 +1,15 @@
 import type { Running } from "./deadlines.ts";
 import type { Log } from "./log.ts";
 import type { Pod } from "./pod.ts";
-import { NativeDOMException, now, startTimer } from "./primordials.ts";
+import { max, min, NativeDOMException, now, startTimer } from "./primordials.ts";
 
 /** How often a draining pod looks whether it is done. */
 const LOOK_MS = 20;
+/**
+ * How long a pod with code stays to refuse, after the last request that was sent to it: routers that have not heard of its end send such a request to
+ * another pod, while one that meets a process that is just ending may have run and cannot be sent again.
+ */
+const QUIET_MS = 500;
 /** How long the work may take after its signals were aborted. */
 const ABORT_GRACE_MS = 500;
 
@@ -21,7 +26,7 @@ const isCloseable = (socket: WebSocket): boolean => socket.readyState <= WebSock
 
 /**
  * The drain, to be begun any number of times: new requests are refused, WebSockets are told to go elsewhere (1001), running requests
- * finish; after `drainMs` their signals abort; then the process ends with code 0.
+ * finish; after `drainMs` their signals abort; once nobody has sent a request for a while, the process ends with code 0.
  */
 export function beginDrain(owner: DrainOwner): () => void {
   const { pod, log } = owner;
@@ -29,15 +34,18 @@ export function beginDrain(owner: DrainOwner): () => void {
   return () => {
     if (begun) return;
     begun = true;
+    const linger = pod.assignment === null ? 0 : min(QUIET_MS, owner.drainMs);
     pod.state = "retired";
-    const abortAt = now() + owner.drainMs;
+    const begunAt = now();
+    const abortAt = begunAt + owner.drainMs;
     let aborted = false;
     dispatchEvent(new CustomEvent("beforeunload", { detail: { reason: "drain" } }));
     for (const socket of owner.sockets)
       if (isCloseable(socket)) socket.close(1001, "The function's pod is going away");
     const look = (): void => {
       const late = now() - abortAt;
-      if (pod.inFlight === 0 || late >= ABORT_GRACE_MS) {
+      const quiet = now() - max(begunAt, pod.refusedAt) >= linger;
+      if ((pod.inFlight === 0 && (quiet || late >= 0)) || late >= ABORT_GRACE_MS) {
         if (pod.inFlight > 0) log.write("warn", `The pod ends with ${pod.inFlight} requests still running`);
         // One turn more, for the last reply to leave.
         startTimer(owner.exit, LOOK_MS);

@@ -29,10 +29,12 @@ export interface Pod {
   started: number;
   /** When the last request ended, on the monotonic clock. */
   idleSince: number;
+  /** When the last request was refused, likewise; 0 = never. */
+  refusedAt: number;
 }
 
 export function genericPod(uid: string): Pod {
-  return { uid, state: "generic", assignment: null, inFlight: 0, started: 0, idleSince: now() };
+  return { uid, state: "generic", assignment: null, inFlight: 0, started: 0, idleSince: now(), refusedAt: 0 };
 }
 
 /** Why this pod does not take a request addressed so (null = not addressed), or null when it does. */

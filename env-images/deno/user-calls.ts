@@ -236,5 +236,6 @@ export function userCall(calls: State, request: Request, info: Info, podUid: str
   const reason = refusal(calls.pod, podUid, revision);
   if (reason === null && calls.service !== null) return start(calls, calls.service, request, info);
   if (reason === "busy" && calls.slots.flushing > 0) return startSoon(calls, request, info, podUid, revision);
+  calls.pod.refusedAt = now();
   return refusalReply(reason ?? "not-specialised");
 }

@@ -5,12 +5,12 @@ import { LABEL_FUNCTION_UID } from "../../api/names.ts";
 import type { Endpoint } from "../../api/wire/executor.ts";
 import type { FaultPoint } from "../../engine/executor/executor.ts";
 import type { ExecutorSettings } from "../../engine/executor/settings.ts";
-import { AUTOSCALERS, DEPLOYMENTS, type Pod, PODS, REPLICA_SETS } from "../../kube/core.ts";
+import { AUTOSCALERS, DEPLOYMENTS, PODS, type Pod, REPLICA_SETS } from "../../kube/core.ts";
 import { FUNCTIONS } from "../../kube/kinds.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import type { ResourceType } from "../../kube/resource.ts";
 import { servingOf } from "../executor/far-side.ts";
-import { callPod, publishedPods, type RunningExecutor, until } from "../executor/real-world.ts";
+import { callPod, failureOf, publishedPods, type RunningExecutor, until } from "../executor/real-world.ts";
 import { clusterWorld } from "./executor-world.ts";
 
 /** The executor types on a real Kubernetes: its controllers, its autoscaler, its evictions. What they do in detail: `test/executor`. */
@@ -124,17 +124,6 @@ async function first(
   const [endpoint] = await running.acquire(name, uid, serving.revision, { known, waitMs: 25_000 });
   if (!endpoint) throw new Error("an endpoint is expected");
   return endpoint;
-}
-
-/** Why a call failed; undefined when it did not, or when the pod did not take it: then a router asks another one. */
-async function failureOf(endpoint: Endpoint): Promise<string | undefined> {
-  try {
-    const { status, text, refused } = await callPod(endpoint);
-    return status === 200 || refused !== undefined ? undefined : `${status} ${text}`;
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    return code === "ECONNREFUSED" ? undefined : `${code} ${String(error)}`;
-  }
 }
 
 const evict = (pod: Pod) =>

@@ -196,6 +196,15 @@ describe("control calls", () => {
     expect(pod.lines().filter((line) => line.level === "error")).toEqual([]);
   });
 
+  it("goes on refusing for a moment, so that no request meets a process that is just ending", async () => {
+    const pod = await startFunction("export default () => new Response('served')");
+    pod.process.kill("SIGTERM");
+    await until(async () => (await status(pod)).state === "retired", "retired");
+    for (let i = 0; i < 20; i += 1)
+      expect((await call(pod, "/", { method: "POST" })).headers.get("x-isotope-refused")).toBe("retired");
+    expect(await pod.exited).toBe(0);
+  });
+
   it("aborts what does not finish in the drain time", async () => {
     const pod = await startFunction(
       "addEventListener('beforeunload', (e) => console.log('unloading ' + e.detail.reason)); export default (r) => new Promise((_, no) => r.signal.addEventListener('abort', () => { console.log('aborted'); no(r.signal.reason) }))",
@@ -293,12 +302,25 @@ describe("bodies", () => {
 describe("ctx.waitUntil", () => {
   it("holds the slot after the reply until the work is done, and logs a failure", async () => {
     const pod = await startFunction(
-      "export default (r, { waitUntil }) => { waitUntil(new Promise((go) => setTimeout(go, 100)).then(() => console.log('after'))); waitUntil(Promise.reject(new Error('background'))); return new Response('now') }",
-      { limits: { requestsPerPod: 1 } },
+      `let finish; const work = new Promise((resolve) => { finish = resolve; });
+       export default async (request, { waitUntil }) => {
+         if (request.method === "POST") { await request.text(); finish(); return new Response("last"); }
+         waitUntil(work.then(() => console.log("after")));
+         waitUntil(Promise.reject(new Error("background")));
+         return new Response("now");
+       }`,
+      { limits: { requestsPerPod: 2 } },
     );
     expect(await (await call(pod)).text()).toBe("now");
     expect(await status(pod)).toMatchObject({ inFlight: 1, idleMs: 0 });
+    let send: ReadableStreamDefaultController<Uint8Array> | undefined;
+    const body = new ReadableStream<Uint8Array>({ start: (controller) => void (send = controller) });
+    const second = call(pod, "/", { method: "POST", body, duplex: "half" });
+    send?.enqueue(Buffer.from("a"));
+    await inFlight(pod, 2);
     expect((await call(pod)).headers.get("x-isotope-refused")).toBe("busy");
+    send?.close();
+    expect(await (await second).text()).toBe("last");
     await pod.line((line) => line.msg === "after");
     await inFlight(pod, 0);
     await pause(5);

@@ -3,9 +3,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { inspect } from "node:util";
 import { request } from "undici";
 import { z } from "zod";
 import { HEADER_POD, HEADER_REFUSED, HEADER_REVISION } from "../../api/headers.ts";
+import type { Serving } from "../../api/kinds/serving.ts";
 import { LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
 import {
   AcquireReply,
@@ -14,7 +16,6 @@ import {
   type SuspectReport,
 } from "../../api/wire/executor.ts";
 import type { LoadReport } from "../../api/wire/load.ts";
-import type { Serving } from "../../api/kinds/serving.ts";
 import type { FaultPoint } from "../../engine/executor/executor.ts";
 import {
   createExecutorProcess,
@@ -23,17 +24,17 @@ import {
 } from "../../engine/executor/executor-process.ts";
 import { EXECUTOR_SETTINGS, type ExecutorSettings } from "../../engine/executor/settings.ts";
 import { denoFlags } from "../../env-images/deno/flags.ts";
-import { fetcherRule, type ImageTable } from "../../local/image-table.ts";
-import { PYTHON } from "../env/python/python-runtime.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { ENDPOINT_SLICES } from "../../kube/core.ts";
 import { ENVIRONMENTS, FUNCTION_ALIASES, FUNCTION_VERSIONS, FUNCTIONS } from "../../kube/kinds.ts";
+import { fetcherRule, type ImageTable } from "../../local/image-table.ts";
 import { controllersPart } from "../../localkube/controllers/controllers-part.ts";
 import { kubeletPart } from "../../localkube/kubelet/kubelet-part.ts";
 import { type Localkube, startLocalkube } from "../../localkube/server.ts";
 import { type KeyRing, keyRing } from "../../net/keys.ts";
 import { parseSettings } from "../../net/settings.ts";
 import { type SignedClient, signedClient } from "../../net/signed-client.ts";
+import { PYTHON } from "../env/python/python-runtime.ts";
 import { SILENT } from "./far-side.ts";
 
 /** A real API server and kubelet, real Deno pods, and executors beside them. */
@@ -379,6 +380,17 @@ export async function callPod(
   });
   const refused = reply.headers[HEADER_REFUSED];
   return { status: reply.statusCode, text: await reply.body.text(), refused: refused?.toString() };
+}
+
+/** Undefined when a router's request is served by this pod, or goes to another one since it ran nothing of it; else what went wrong. */
+export async function failureOf(endpoint: Endpoint): Promise<string | undefined> {
+  try {
+    const { status, text, refused } = await callPod(endpoint);
+    return status === 200 || refused === "retired" ? undefined : `${status} ${text}`;
+  } catch (error) {
+    const notReached = error instanceof Error && "code" in error && error.code === "ECONNREFUSED";
+    return notReached ? undefined : inspect(error);
+  }
 }
 
 /** UIDs of the pods in the slices. */

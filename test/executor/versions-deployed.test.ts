@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Serving } from "../../api/kinds/serving.ts";
 import { LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
-import { type WarmReply, WarmReply as Warmed } from "../../api/wire/executor.ts";
+import { WarmReply as Warmed, type WarmReply } from "../../api/wire/executor.ts";
 import type { ExecutorSettings } from "../../engine/executor/settings.ts";
 import { AUTOSCALERS, DEPLOYMENTS, type Deployment, PODS, SERVICES } from "../../kube/core.ts";
 import { FUNCTION_ALIASES, FUNCTION_VERSIONS, FUNCTIONS } from "../../kube/kinds.ts";
@@ -14,8 +14,8 @@ import {
   NAMESPACE,
   publishedPods,
   type RealWorld,
-  realWorld,
   type RunningExecutor,
+  realWorld,
   until,
 } from "./real-world.ts";
 
