@@ -5,7 +5,7 @@ import { type ErrorCode, PlatformError } from "../api/errors.ts";
 import { ErrorBody } from "../api/wire/error.ts";
 import { isErrorCode } from "./error-reply.ts";
 import type { KeyRing } from "./keys.ts";
-import { EMPTY_SHA256, sha256Hex, type Signer, signer } from "./sign.ts";
+import { EMPTY_SHA256, type Signer, sha256Hex, signer } from "./sign.ts";
 
 export interface SignedClientOptions {
   readonly keys: KeyRing;
@@ -28,7 +28,8 @@ export interface SignedCall {
   readonly body?: string | Uint8Array;
   /** A body of known digest, streamed; not together with `body`. */
   readonly stream?: { readonly content: Readable; readonly sha256: string; readonly sizeBytes: number };
-  readonly timeoutMs?: number;
+  /** `signal`: nothing but the signal ends it, which costs less. */
+  readonly timeoutMs?: number | "signal";
   readonly signal?: AbortSignal;
 }
 
@@ -104,15 +105,20 @@ export function signedClient(options: SignedClientOptions): SignedClient {
   };
 }
 
+function limited(signal: AbortSignal | undefined, timeoutMs: number): AbortSignal {
+  const timeout = AbortSignal.timeout(timeoutMs);
+  return signal ? AbortSignal.any([timeout, signal]) : timeout;
+}
+
 async function sendSigned(
   agent: Dispatcher,
   sign: Signer,
   options: SignedClientOptions,
   call: SignedCall,
 ): Promise<SignedReply> {
-  const timeoutMs = call.timeoutMs ?? options.timeoutMs ?? 30_000;
+  const timeoutMs = call.timeoutMs === "signal" ? 0 : (call.timeoutMs ?? options.timeoutMs ?? 30_000);
   const bodySha256 = call.stream?.sha256 ?? (call.body === undefined ? EMPTY_SHA256 : sha256Hex(call.body));
-  const timeout = AbortSignal.timeout(timeoutMs);
+  const signal = timeoutMs === 0 ? call.signal : limited(call.signal, timeoutMs);
   try {
     const { statusCode, headers, body } = await agent.request({
       origin: options.origin,
@@ -126,7 +132,7 @@ async function sendSigned(
       body: call.stream?.content ?? call.body ?? null,
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
-      signal: call.signal ? AbortSignal.any([timeout, call.signal]) : timeout,
+      ...(signal ? { signal } : {}),
     });
     return { status: statusCode, headers, body };
   } catch (cause) {
