@@ -72,6 +72,10 @@ const COMBINATIONS: readonly (readonly [string, readonly string[]])[] = [
     "another Redis, and none of the chart's own",
     ["redis.enabled=false", "redis.url=redis://redis.example.com:6379"],
   ],
+  [
+    "a Redis Cluster",
+    ["redis.url=rediss+cluster://u:p@a.example.com:6380\\,b.example.com:6381\\,c.example.com"],
+  ],
   ["a Redis of a secret", ["redis.existingSecret=r"]],
   ["no network policies", ["networkPolicy.enabled=false"]],
   [

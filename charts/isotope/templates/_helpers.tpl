@@ -342,9 +342,14 @@ spec:
   ports:
     - port: 6379
 {{- else if and .Values.redis.url (not .Values.redis.existingSecret) }}
-{{- $port := regexFind ":[0-9]+$" (urlParse .Values.redis.url).host | trimPrefix ":" }}
+{{- $ports := list }}
+{{- range splitList "," (regexReplaceAll "^[^/]*//([^@/]*@)?([^/?]*).*$" .Values.redis.url "${2}") }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default "6379") }}
+{{- end }}
 - ports:
-    - port: {{ $port | default "6379" }}
+    {{- range uniq $ports }}
+    - port: {{ . }}
+    {{- end }}
 {{- else if .Values.redis.existingSecret }}
 - ports:
     - port: 6379
