@@ -7,7 +7,8 @@ import { keyOfMember, memberOf, payloadKey, runKeys } from "../journal/redis-key
 import { type RedisClient, redisScript } from "../journal/redis-script.ts";
 import type { Payloads } from "../worker/ports.ts";
 
-const INLINE_BYTES = 262_144;
+/** Larger values do not lie in a record. */
+export const INLINE_BYTES = 262_144;
 export const MAX_PAYLOAD_BYTES = 50 * 1_024 * 1_024;
 /** How long the input of a run that is never created is kept. */
 const ORPHAN_MS = 3_600_000;

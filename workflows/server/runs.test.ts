@@ -118,4 +118,18 @@ describe("events to runs", () => {
     await change({ status: "cancelled" });
     await expect(runs.end(KEY, "cancel", "")).rejects.toMatchObject({ code: "run_finished" });
   });
+
+  it("are refused when they are larger than what a run can hold, or keep", async () => {
+    const event = { type: "approve", amount: 1, text: "x".repeat(262_144) };
+    const bytes = Buffer.byteLength(JSON.stringify(event));
+    await expect(runs.send(KEY, { event, buffered: true })).rejects.toMatchObject({
+      code: "payload_too_large",
+      message: `Cannot send event "approve" to run "shop/r": one that may be kept must be 262144 bytes of JSON at most, got ${bytes}`,
+    });
+    expect(await runs.send(KEY, { event, buffered: false })).toMatchObject({ result: "accepted" });
+    const huge = { type: "approve", amount: 1, text: "x".repeat(50 * 1_024 * 1_024) };
+    await expect(runs.send(KEY, { event: huge, buffered: false })).rejects.toMatchObject({
+      code: "payload_too_large",
+    });
+  });
 });

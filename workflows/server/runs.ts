@@ -7,6 +7,7 @@ import type { Message, RunKey, RunRecord } from "../core/run-record.ts";
 import { DefinitionError, type MachineEvent } from "../definition/definition.ts";
 import { takesEvent } from "../definition/takes-event.ts";
 import type { Delivered, Journal } from "../journal/journal.ts";
+import { INLINE_BYTES, MAX_PAYLOAD_BYTES } from "../payloads/redis-payloads.ts";
 import type { Definitions } from "../worker/ports.ts";
 
 export interface RunsDeps {
@@ -39,6 +40,7 @@ export function runsOf(deps: RunsDeps): Runs {
       if (record.status !== "running" || record.ending) throw ended(record);
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it came out of JSON
       const given = event as MachineEvent;
+      checkSize(record, given, buffered);
       await checkEvent(deps, record, given, buffered);
       const delivered = await deps.deliver(key, { kind: "event", id, event: given, buffered });
       if (delivered.kind === "accepted" || delivered.kind === "duplicate")
@@ -65,6 +67,17 @@ export function runsOf(deps: RunsDeps): Runs {
       }
     },
   };
+}
+
+/** One that is kept until it is taken is written with every commit until then. */
+function checkSize({ facts }: RunRecord, event: MachineEvent, buffered: boolean): void {
+  const bytes = Buffer.byteLength(JSON.stringify(event));
+  const most = buffered ? INLINE_BYTES : MAX_PAYLOAD_BYTES;
+  if (bytes > most)
+    throw new PlatformError(
+      "payload_too_large",
+      `Cannot send event "${event.type}" to run "${nameOf(facts.key)}": ${buffered ? "one that may be kept" : "it"} must be ${most} bytes of JSON at most, got ${bytes}`,
+    );
 }
 
 /** By the event's schema, and by the machine's guards as far as its present state says. */
