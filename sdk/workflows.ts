@@ -15,16 +15,17 @@ import {
   type OutputFrom,
   type PromiseActorLogic,
 } from "xstate";
+import { parseDurationMs } from "../api/duration.ts";
+import { type CodeDefinition, codeDefinition } from "../workflows/definition/code-definition.ts";
 import type {
   ActorFacts,
   ErrorFacts,
   FunctionActor,
   RetryRule as RetryFacts,
+  WorkflowActor,
 } from "../workflows/definition/definition.ts";
-import { type CodeDefinition, codeDefinition } from "../workflows/definition/code-definition.ts";
 import type { Schema, SchemaInput, SchemaOutput } from "../workflows/definition/schema.ts";
 import { asStep, stepOf } from "../workflows/definition/step-logic.ts";
-import { parseDurationMs } from "../api/duration.ts";
 import type { Cors, Duration, HttpMethod, Route } from "./function-config.ts";
 
 export type { Schema } from "../workflows/definition/schema.ts";
@@ -100,7 +101,7 @@ export function fn(
     ...present("version", options.version),
     ...present("method", options.method),
     ...present("path", options.path),
-    ...present("retry", options.retry === undefined ? undefined : retryFacts(name, options.retry)),
+    ...present("retry", options.retry === undefined ? undefined : retryFacts(`fn("${name}")`, options.retry)),
     ...present("attemptTimeoutMs", milliseconds(`timeout of fn("${name}")`, options.timeout)),
     ...present("totalTimeoutMs", milliseconds(`totalTimeout of fn("${name}")`, options.totalTimeout)),
     ...present("heartbeatMs", milliseconds(`heartbeat of fn("${name}")`, options.heartbeat)),
@@ -143,6 +144,12 @@ export function map(each: object, options: MapOptions = {}): object {
 }
 
 export interface ChildOptions {
+  /** How often it is started anew when it fails, each time as a run of its own; default: not at all. One that was cancelled or terminated is not. */
+  retry?: number | Retry | undefined;
+  /** Of one run, which is cancelled then; default: without limit. */
+  timeout?: Duration | undefined;
+  /** Of all runs with their pauses. */
+  totalTimeout?: Duration | undefined;
   /** What becomes of the child when this run ends first; default "cancel". */
   parentClose?: "cancel" | "abandon" | undefined;
 }
@@ -161,7 +168,16 @@ export function workflow(
   options: ChildOptions & { name?: string | undefined } = {},
 ): Step<unknown, unknown> {
   const name = typeof given === "string" ? given : (options.name ?? given.id);
-  return asStep(idle(), { facts: { kind: "workflow", name, parentClose: options.parentClose ?? "cancel" } });
+  const of = `workflow("${name}")`;
+  const facts: WorkflowActor = {
+    kind: "workflow",
+    name,
+    parentClose: options.parentClose ?? "cancel",
+    ...present("retry", options.retry === undefined ? undefined : retryFacts(of, options.retry)),
+    ...present("attemptTimeoutMs", milliseconds(`timeout of ${of}`, options.timeout)),
+    ...present("totalTimeoutMs", milliseconds(`totalTimeout of ${of}`, options.totalTimeout)),
+  };
+  return asStep(idle(), { facts });
 }
 
 /** A step and the one that undoes it when the run fails or is cancelled later; undone is in reverse order. */
@@ -335,18 +351,19 @@ function milliseconds(what: string, value: Duration | undefined): number | undef
 
 const DEFAULT_RETRY = { maxAttempts: 3, backoffBaseMs: 1_000, backoffCapMs: 60_000, factor: 2, jitter: 0.5 };
 
-function retryFacts(name: string, given: number | Retry): RetryFacts {
+/** @param of the step, in errors */
+function retryFacts(of: string, given: number | Retry): RetryFacts {
   const { on, perClass, ...rest } = typeof given === "number" ? { attempts: given } : given;
-  const classes = Object.entries(perClass ?? {}).map(([type, rule]) => [type, backoff(name, rule)]);
+  const classes = Object.entries(perClass ?? {}).map(([type, rule]) => [type, backoff(of, rule)]);
   return {
-    ...backoff(name, rest),
+    ...backoff(of, rest),
     ...present("on", on),
     ...(perClass ? { perClass: Object.fromEntries(classes) } : {}),
   };
 }
 
-function backoff(name: string, retry: Omit<Retry, "on" | "perClass">): Omit<RetryFacts, "on" | "perClass"> {
-  const what = (field: string): string => `retry.${field} of fn("${name}")`;
+function backoff(of: string, retry: Omit<Retry, "on" | "perClass">): Omit<RetryFacts, "on" | "perClass"> {
+  const what = (field: string): string => `retry.${field} of ${of}`;
   return {
     maxAttempts: within(what("attempts"), retry.attempts ?? DEFAULT_RETRY.maxAttempts, 1, 1_000),
     backoffBaseMs: milliseconds(what("base"), retry.base) ?? DEFAULT_RETRY.backoffBaseMs,

@@ -35,7 +35,7 @@ import { streamRoute } from "./server/stream-route.ts";
 import { functionCaller } from "./worker/call-function.ts";
 import { callbackTokens } from "./worker/callback-token.ts";
 import { childStarter } from "./worker/child-runs.ts";
-import { type Engine, startEngine } from "./worker/engine.ts";
+import { callAfter, type Engine, startEngine } from "./worker/engine.ts";
 import { effectPerformer } from "./worker/perform-effect.ts";
 
 export interface WorkflowServiceOptions {
@@ -145,12 +145,12 @@ function serviceParts(options: WorkflowServiceOptions, objects: ReturnType<typeo
   const performer = effectPerformer({
     journal,
     payloads,
-    clock: { now: () => engine?.now() ?? Date.now() },
+    clock: { now: () => engine?.now() ?? Date.now(), after: callAfter },
     random: Math.random,
     call: functionCaller({ router, versionExists: (...version) => pins.exists(...version) }),
     tokens,
     startChild: childStarter(start),
-    nextChange: (...wait) => changes.next(...wait),
+    cancel: (key, reason) => deliver(key, { kind: "cancel", reason }),
   });
   const runs = runsOf({ journal, definitions, deliver, wake });
   return {

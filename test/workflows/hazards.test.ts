@@ -4,8 +4,11 @@ import { PlatformError } from "../../api/errors.ts";
 import { childRunKey } from "../../workflows/core/child-run-key.ts";
 import { resumed } from "../../workflows/core/resume.ts";
 import type { Outcome, RunKey } from "../../workflows/core/run-record.ts";
-import type { ActorFacts, Definition } from "../../workflows/definition/definition.ts";
+import type { ActorFacts, Definition, WorkflowActor } from "../../workflows/definition/definition.ts";
 import { DefinitionError } from "../../workflows/definition/definition.ts";
+import type { CallResult, FunctionCall } from "../../workflows/worker/call-function.ts";
+import { childStarter } from "../../workflows/worker/child-runs.ts";
+import { effectPerformer } from "../../workflows/worker/perform-effect.ts";
 import type { EffectCall, Performed } from "../../workflows/worker/ports.ts";
 import { machineDefinition } from "./machine-definition.ts";
 import { type Bench, bench, SHORT_LEASE } from "./worker-bench.ts";
@@ -869,6 +872,189 @@ describe("hazard 9: fan-in, cancel, compensation, parents", () => {
   });
 });
 
+describe("steps that stand for many, or for other runs", () => {
+  const quick = { maxAttempts: 3, backoffBaseMs: 1, backoffCapMs: 1, factor: 1, jitter: 0 };
+  const mapping = (each: object, name = "mapping") =>
+    machineDefinition(
+      setup({ actors: { each: stub } }).createMachine({
+        id: name,
+        context: {},
+        initial: "on",
+        output: ({ context }) => context.out,
+        states: {
+          on: {
+            invoke: {
+              src: "each",
+              id: "each",
+              input: ["a", "b", "c"],
+              onDone: { target: "off", actions: assign({ out: ({ event }) => event.output }) },
+            },
+          },
+          off: { type: "final" },
+        },
+      }),
+      { each: { kind: "map", each, maxConcurrency: 2, tolerated: 0 } as ActorFacts },
+    );
+  const pins = { each: { kind: "function", name: "ask", version: "v1" } } as const;
+
+  /** The platform's own performer over functions of the test. */
+  function performing(b: Bench, call: (call: FunctionCall) => Promise<CallResult>) {
+    const performer = effectPerformer({
+      journal: b.journal,
+      payloads: { inlineBytes: 262_144, store: () => never, load: () => never },
+      clock: {
+        now: () => Date.now(),
+        after: (ms, then) => {
+          const timer = setTimeout(then, ms);
+          return () => clearTimeout(timer);
+        },
+      },
+      random: () => 0.5,
+      call,
+      tokens: { make: ({ token, attempt }) => `${token}#${attempt}` },
+      startChild: childStarter(async ({ id, workflow, parent, input }) => {
+        await b.start(id, input, { definition: workflow, workflow, ...(parent && { parent }) });
+        const record = await b.journal.load({ namespace: "shop", id });
+        if (!record) throw new Error("not started");
+        return { record };
+      }),
+      cancel: (key, reason) => b.send(key, { kind: "cancel", reason }),
+    });
+    return (effect: EffectCall, signal: AbortSignal) => performer.perform(effect, signal);
+  }
+
+  it("items that wait for callbacks: the run is given back meanwhile, each attempt has a token of its own, results in order", async () => {
+    const tokens: string[] = [];
+    const asking = { kind: "function", name: "ask", waitForCallback: true, retry: quick };
+    const b = benchOf(async () => done(), { mapping: mapping(asking) });
+    const perform = performing(b, async ({ callbackToken = "" }) => {
+      tokens.push(callbackToken);
+      return { kind: "accepted" };
+    });
+    const worker = b.worker("w", { perform });
+    const key = await b.start("r", null, { definition: "mapping", pins });
+    const say = (token: string, attempt: number, outcome: Outcome) =>
+      b.send(key, { kind: "completed", token, attempt, outcome });
+    const parked = async (n: number): Promise<void> => {
+      await b.until(key, () => tokens.length === n);
+      await b.until(key, ({ effects }) => effects["1.0"]?.waiting !== undefined && worker.held() === 0);
+    };
+    await parked(2);
+    expect(tokens.toSorted()).toEqual(["1.0.0#1", "1.0.1#1"]);
+    expect(await say("1.0.1", 1, { kind: "done", output: { value: "B" } })).toMatchObject({
+      kind: "accepted",
+    });
+    expect(await say("1.0.1", 1, { kind: "done", output: { value: "B2" } })).toEqual({ kind: "duplicate" });
+    await parked(3);
+    await say("1.0.0", 1, { kind: "failed", error: { type: "Busy", message: "later" } });
+    await parked(4);
+    expect(tokens.slice(2)).toEqual(["1.0.2#1", "1.0.0#2"]);
+    await say("1.0.2", 1, { kind: "done", output: { value: "C" } });
+    await say("1.0.0", 2, { kind: "done", output: { value: "A" } });
+    expect((await b.ended(key)).output).toEqual({ value: ["A", "B", "C"] });
+  });
+
+  it("an item that nobody answers in time has failed", async () => {
+    const asking = { kind: "function", name: "ask", waitForCallback: true, attemptTimeoutMs: 60 };
+    const b = benchOf(async () => done(), { mapping: mapping(asking) });
+    b.worker("w", { perform: performing(b, async () => ({ kind: "accepted" })) });
+    const key = await b.start("r", null, { definition: "mapping", pins });
+    expect(await b.ended(key)).toMatchObject({ status: "failed", error: { type: "Fission.Timeout" } });
+  });
+
+  it("attempts of items outlive their worker: a crash gives no further ones", async () => {
+    const attempts: number[] = [];
+    const flaky = {
+      kind: "function",
+      name: "ask",
+      retry: { ...quick, backoffBaseMs: 300, backoffCapMs: 300 },
+    };
+    const b = benchOf(async () => done(), { mapping: mapping(flaky) });
+    let dead = false;
+    const call = async ({ token, attempt }: FunctionCall): Promise<CallResult> => {
+      if (token !== "1.0.0") return { kind: "done", output: token };
+      attempts.push(attempt);
+      return { kind: "failed", error: { type: "Fission.FunctionError", message: "no" } };
+    };
+    b.worker("mortal", {
+      ...SHORT_LEASE,
+      onCall: () => (dead ? never : undefined),
+      perform: performing(b, async (given) => (dead ? never : call(given))),
+    });
+    const key = await b.start("r", null, { definition: "mapping", pins });
+    const second = async () =>
+      (await b.journal.getItemNotes(key, "1.0", 0, 1))[0]?.state?.includes('"attempt":2') === true;
+    while (!(await second())) await sleep(2);
+    dead = true;
+    b.worker("heir", { perform: performing(b, call) });
+    expect(await b.ended(key)).toMatchObject({ status: "failed" });
+    expect(attempts).toEqual([1, 2, 3]);
+    open = open.filter((it) => it !== b);
+  });
+
+  it("items that are runs of their own tell their parent, which waits for them without being held", async () => {
+    const child = { kind: "workflow", name: "two", parentClose: "cancel" };
+    const b = benchOf(async () => done(), { mapping: mapping(child) });
+    const inner = performing(b, async () => ({ kind: "done", output: null }));
+    b.worker("w", {
+      perform: async (call, signal) => (call.effect.map ? inner(call, signal) : done("step")),
+    });
+    const key = await b.start("r", null, {
+      definition: "mapping",
+      pins: { each: { kind: "workflow", name: "two" } },
+    });
+    expect((await b.ended(key)).output).toEqual({ value: [null, null, null] });
+    expect(await b.journal.load(childRunKey(key, "1.0.2"))).toMatchObject({ status: "succeeded" });
+  });
+
+  const nesting = (more: Partial<WorkflowActor>) =>
+    machineDefinition(
+      setup({ actors: { child: stub } }).createMachine({
+        id: "nesting",
+        initial: "on",
+        states: { on: { invoke: { src: "child", id: "child", onDone: "off" } }, off: { type: "final" } },
+      }),
+      { child: { kind: "workflow", name: "two", parentClose: "cancel", ...more } },
+    );
+  const nested = { pins: { child: { kind: "workflow", name: "two" } } } as const;
+
+  it("a child run that fails is started anew as its step says, one that was cancelled is not", async () => {
+    const b = benchOf(async () => done(), { nesting: nesting({ retry: quick }) });
+    const inner = performing(b, () => never);
+    let tries = 0;
+    b.worker("w", {
+      perform: async (call, signal) => {
+        if (call.actor.kind === "workflow") return inner(call, signal);
+        if (call.facts.key.id.startsWith("stopped")) return untilAborted(signal);
+        return call.effect.actor === "one" && (tries += 1) < 3 ? failure("no") : done();
+      },
+    });
+    const key = await b.start("r", null, { definition: "nesting", ...nested });
+    expect(await b.ended(key)).toMatchObject({ status: "succeeded" });
+    const statuses = [1, 2, 3].map(
+      async (attempt) => (await b.journal.load(childRunKey(key, "1.0", attempt)))?.status,
+    );
+    expect(await Promise.all(statuses)).toEqual(["failed", "failed", "succeeded"]);
+    const stopped = await b.start("stopped", null, { definition: "nesting", ...nested });
+    const child = childRunKey(stopped, "1.0");
+    await b.until(child, ({ states }) => states.includes("a"));
+    await b.send(child, { kind: "cancel", reason: "by hand" });
+    expect(await b.ended(stopped)).toMatchObject({ status: "failed", error: { type: "run_cancelled" } });
+  });
+
+  it("a child run that takes longer than its step allows is cancelled", async () => {
+    const b = benchOf(async () => done(), { nesting: nesting({ attemptTimeoutMs: 80 }) });
+    const inner = performing(b, () => never);
+    b.worker("w", {
+      perform: async (call, signal) =>
+        call.actor.kind === "workflow" ? inner(call, signal) : untilAborted(signal),
+    });
+    const key = await b.start("r", null, { definition: "nesting", ...nested });
+    expect(await b.ended(key)).toMatchObject({ status: "failed", error: { type: "Fission.Timeout" } });
+    expect(await b.ended(childRunKey(key, "1.0"))).toMatchObject({ status: "cancelled" });
+  });
+});
+
 describe("hazard 10: poison, loops, limits", () => {
   it("a guard that throws fails its run with the cause, once, and no other run", async () => {
     let asked = 0;
@@ -1001,9 +1187,10 @@ describe("limits of time", () => {
     let stuck = true;
     const b = benchOf((_call, signal) => (stuck ? untilAborted(signal) : Promise.resolve(done())));
     b.worker("w");
-    const key = await b.start("r", null, { definition: "two" }, (await b.journal.now()) + 3_600_000);
+    const key = await b.start("r", null, { definition: "two" }, (await b.journal.now()) + 200_000);
     await b.until(key, () => b.calls.length === 1);
-    b.pass(3_600_001);
+    // Sooner than the attempt's own limit.
+    b.pass(200_001);
     const record = await b.ended(key);
     expect(record).toMatchObject({ status: "timed-out", error: { type: "Fission.Timeout" } });
     stuck = false;

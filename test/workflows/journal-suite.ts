@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Effect, Message, RunRecord } from "../../workflows/core/run-record.ts";
-import type { Claim, Commit, Journal, Lease, RunFilter } from "../../workflows/journal/journal.ts";
+import type { Claim, Commit, ItemNote, Journal, Lease, RunFilter } from "../../workflows/journal/journal.ts";
 import { partitionOf } from "../../workflows/journal/partition.ts";
 
 export interface JournalUnderTest {
@@ -637,6 +637,32 @@ export function journalSuite(name: string, make: () => Promise<JournalUnderTest>
         expect(await journal.getResults(key, "1.0", 0, 3)).toEqual(["{}", undefined, '"c"']);
         expect(await journal.getCounts(key, "1.0")).toEqual({ done: 2, failed: 1 });
         expect(await journal.getCounts(key, "9.9")).toEqual({ done: 0, failed: 0 });
+      });
+
+      it("keeps notes beside items that have no result yet, each kind by itself", async () => {
+        const { lease, record } = await claimed(await created());
+        const { key } = record.facts;
+        const now = await committed(lease, record, { effects: waitingEffect("1.0") });
+        expect(await journal.getItemNotes(key, "1.0", 0, 2)).toEqual([{}, {}]);
+        const note = (index: number, what: ItemNote, text: string) =>
+          journal.putItemNote(lease, "1.0", index, what, text);
+        expect(await note(1, "state", "s")).toBe("stored");
+        expect(await note(1, "outcome", "o")).toBe("stored");
+        expect(await note(12, "beat", "b")).toBe("stored");
+        expect(await note(1, "state", "s2")).toBe("stored");
+        expect(await journal.getItemNotes(key, "1.0", 1, 12)).toEqual([
+          { state: "s2", outcome: "o" },
+          ...Array.from({ length: 10 }, () => ({})),
+          { beat: "b" },
+        ]);
+        expect(await journal.putResult(lease, "1.0", 1, '"r"', false)).toBe("stored");
+        expect(await journal.getItemNotes(key, "1.0", 1, 1)).toEqual([{}]);
+        expect(await journal.getCounts(key, "1.0")).toEqual({ done: 1, failed: 0 });
+        const other = { ...lease, epoch: lease.epoch - 1 };
+        expect(await journal.putItemNote(other, "1.0", 3, "state", "x")).toBe("conflict");
+        await committed(lease, now, { effects: {} }, { closedMaps: ["1.0"] });
+        expect(await note(3, "state", "x")).toBe("conflict");
+        expect(await journal.getItemNotes(key, "1.0", 12, 1)).toEqual([{}]);
       });
 
       it("takes neither items nor results from one that lost its lease, nor results of a closed effect", async () => {

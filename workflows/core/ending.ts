@@ -67,7 +67,8 @@ const VERBS: Readonly<Record<Ending["status"], string>> = {
 export function tokensOf(record: RunRecord, transition = record.transition + 1): () => string {
   const taken = [...Object.keys(record.effects), ...Object.keys(record.timers)]
     .filter((token) => token.startsWith(`${transition}.`))
-    .map((token) => Number(token.split(".")[1]));
+    .map((token) => Number(token.split(".")[1]))
+    .filter((index) => Number.isInteger(index));
   let index = Math.max(-1, ...taken);
   return () => `${transition}.${(index += 1)}`;
 }
@@ -84,8 +85,23 @@ export function cancelChildren(
   const child = actor?.kind === "map" ? actor.each : actor;
   if (effect.duty !== undefined || child?.kind !== "workflow" || child.parentClose !== "cancel") return [];
   const items = effect.map === undefined ? {} : { items: effect.map.items };
-  const duty = { kind: "cancel-children", of: effect.token, ...items, reason: `parent: ${why}` } as const;
+  const attempts = effect.map === undefined ? effect.attempt : (child.retry?.maxAttempts ?? 1);
+  const reason = `parent: ${why}`;
+  const duty = { kind: "cancel-children", of: effect.token, ...items, attempts, reason } as const;
   return [dutyEffect(token(), duty, now)];
+}
+
+/** The same for an effect that has failed: its child may go on without knowing that nobody waits for it any more, and so may those of a map's other items. */
+export function cancelLeft(
+  effect: Effect,
+  error: ErrorFacts,
+  actors: Circumstances["actors"],
+  now: number,
+): Readonly<Record<string, Effect>> {
+  if (effect.map === undefined && error.type !== "Fission.Timeout") return {};
+  const token = `${effect.token}c${effect.attempt}`;
+  const duties = cancelChildren(effect, actors, "its step failed", () => token, now);
+  return Object.fromEntries(duties.map((duty) => [duty.token, duty]));
 }
 
 function dutyEffect(token: string, duty: NonNullable<Effect["duty"]>, now: number): Effect {

@@ -7,8 +7,8 @@ import {
 } from "../definition/definition.ts";
 import { resumeOf } from "./advance.ts";
 import { type Change, type Circumstances, type NewLine, without } from "./change.ts";
-import { accepts } from "./delivery-rules.ts";
-import { end, endingEffectDone, line } from "./ending.ts";
+import { accepts, effectOf } from "./delivery-rules.ts";
+import { cancelLeft, end, endingEffectDone, line } from "./ending.ts";
 import type { Json } from "./json.ts";
 import { attemptEndsAt, nextAttempt, totalEndsAt, waitsUntil } from "./retry.ts";
 import type { BufferedEvent, Effect, Message, Outcome, Payload, RunRecord } from "./run-record.ts";
@@ -35,6 +35,7 @@ export function interpret(record: RunRecord, input: Input, around: Circumstances
     case "event":
       return event(record, input);
     case "completed":
+      if (isItem(record, input.token)) return updated(record, effectOf(input.token), roused);
       return isOldAttempt(record, input)
         ? dropped(record, {
             token: input.token,
@@ -66,6 +67,16 @@ const dropped = (record: RunRecord, facts: Partial<NewLine>): Decision => ({
   record,
   history: [{ type: "event-dropped", transition: record.transition, ...facts }],
 });
+
+/** What comes for an item lies with its map's results by now: whoever performs the map looks for it there. */
+const isItem = ({ effects }: RunRecord, token: string): boolean =>
+  !(token in effects) && effects[effectOf(token)]?.map !== undefined;
+
+function roused(effect: Effect): Effect {
+  if (effect.waiting === undefined && effect.notBefore === undefined) return effect;
+  const { waiting: _waiting, notBefore: _notBefore, ...rest } = effect;
+  return rest;
+}
 
 const isOldAttempt = (
   { effects }: RunRecord,
@@ -122,19 +133,26 @@ function completed(record: RunRecord, token: string, outcome: Outcome, around: C
   const actor = around.actors[effect.actor];
   if (outcome.kind === "failed") {
     const next = nextAttempt(effect, actor, outcome.error, around.now, around.random);
-    if (next) return retried(record, effect, next, outcome.error);
+    if (next) return retried(record, effect, next, outcome.error, around);
   }
   if (effect.duty || effect.compensates) return undone(record, effect, outcome, around);
   return outcome.kind === "done"
     ? succeeded(record, effect, actor, outcome.output)
-    : failed(record, effect, outcome.error, outcome.cause);
+    : failed(record, effect, outcome, around);
 }
 
-function retried(record: RunRecord, effect: Effect, next: Effect, error: ErrorFacts): Decision {
+function retried(
+  record: RunRecord,
+  effect: Effect,
+  next: Effect,
+  error: ErrorFacts,
+  { actors, now }: Circumstances,
+): Decision {
+  const left = cancelLeft(effect, error, actors, now);
   const note = `attempt ${next.attempt} at ${new Date(next.notBefore ?? 0).toISOString()}`;
   return {
     kind: "changed",
-    record: { ...record, effects: { ...record.effects, [effect.token]: next } },
+    record: { ...record, effects: { ...record.effects, ...left, [effect.token]: next } },
     history: [line(record, effect, { type: "attempt-failed", error, note })],
   };
 }
@@ -166,10 +184,16 @@ function succeeded(
   };
 }
 
-function failed(record: RunRecord, effect: Effect, error: ErrorFacts, cause: Json | undefined): Decision {
+function failed(
+  record: RunRecord,
+  effect: Effect,
+  { error, cause }: Extract<Outcome, { kind: "failed" }>,
+  { actors, now }: Circumstances,
+): Decision {
+  const effects = without(record.effects, ({ token }) => token === effect.token);
   return {
     kind: "feed",
-    record: { ...record, effects: without(record.effects, ({ token }) => token === effect.token) },
+    record: { ...record, effects: { ...effects, ...cancelLeft(effect, error, actors, now) } },
     event: errorEvent(effect.child, { ...error, ...(cause !== undefined && { cause }) }),
     history: [
       line(record, effect, {

@@ -2,7 +2,13 @@ import type { ActorFacts, ErrorFacts, RetryRule } from "../definition/definition
 import type { Effect } from "./run-record.ts";
 
 /** Classes that no rule without an `on` of its own retries. */
-const PERMANENT: readonly string[] = ["Fission.PermanentError", "Fission.InvalidPath"];
+const PERMANENT: readonly string[] = [
+  "Fission.PermanentError",
+  "Fission.InvalidPath",
+  // Somebody stopped the child run.
+  "run_cancelled",
+  "run_terminated",
+];
 const ALL = "Fission.All";
 
 /** Undoing what was done is worth more than one try, also when nobody says so. */
@@ -49,7 +55,7 @@ function ruleFor(
   actor: ActorFacts | undefined,
   error: ErrorFacts,
 ): { name: string; rule: ClassRule } | undefined {
-  const own = actor?.kind === "function" ? actor.retry : undefined;
+  const own = actor && actor.kind !== "map" ? actor.retry : undefined;
   const rule = own ?? (effect.compensates ? COMPENSATION_RETRY : undefined);
   if (!rule) return undefined;
   const perClass = rule.perClass?.[error.type];
@@ -67,26 +73,37 @@ export function pauseMs(rule: ClassRule, failures: number, random: () => number)
 }
 
 /** When the time of all attempts together is over. */
-export function totalEndsAt(effect: Effect, actor: ActorFacts | undefined): number | undefined {
-  const total = actor?.kind === "function" ? actor.totalTimeoutMs : undefined;
+export function totalEndsAt(
+  effect: Pick<Effect, "startedAt">,
+  actor: ActorFacts | undefined,
+): number | undefined {
+  const total = actor && actor.kind !== "map" ? actor.totalTimeoutMs : undefined;
   return total === undefined ? undefined : effect.startedAt + total;
 }
 
 /** How long one attempt may take; undefined = without limit: people who are asked, and runs with deadlines of their own. */
 export function attemptTimeoutMs(actor: ActorFacts | undefined): number | undefined {
-  if (actor?.kind !== "function") return undefined;
+  if (!actor || actor.kind === "map") return undefined;
+  if (actor.kind === "workflow") return actor.attemptTimeoutMs;
   return actor.attemptTimeoutMs ?? (actor.waitForCallback ? undefined : DEFAULT_ATTEMPT_TIMEOUT_MS);
 }
 
 /** When the present attempt has timed out, by the limits of the attempt and of all attempts. */
-export function attemptEndsAt(effect: Effect, actor: ActorFacts | undefined): number | undefined {
+export function attemptEndsAt(
+  effect: Pick<Effect, "startedAt" | "attemptAt">,
+  actor: ActorFacts | undefined,
+): number | undefined {
   const attempt = attemptTimeoutMs(actor);
   const end = Math.min(effect.attemptAt + (attempt ?? Infinity), totalEndsAt(effect, actor) ?? Infinity);
   return end === Infinity ? undefined : end;
 }
 
 /** Until when somebody else may take to complete the effect, or to give a sign of life. */
-export function waitsUntil(effect: Effect, actor: ActorFacts | undefined, now: number): number | undefined {
+export function waitsUntil(
+  effect: Pick<Effect, "startedAt" | "attemptAt">,
+  actor: ActorFacts | undefined,
+  now: number,
+): number | undefined {
   const end = attemptEndsAt(effect, actor);
   const heartbeat = actor?.kind === "function" ? actor.heartbeatMs : undefined;
   const beat = heartbeat === undefined ? undefined : now + heartbeat;

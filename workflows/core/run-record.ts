@@ -26,7 +26,13 @@ export interface RunFacts {
   readonly input: Payload;
   /** Actor name → what it resolved to at the start. A plain function is pinned to a version of it. */
   readonly pins: Readonly<Record<string, Pin>>;
-  readonly parent?: { readonly key: RunKey; readonly token: string; readonly close: "cancel" | "abandon" };
+  /** `token`, `attempt`: of the step, or item of a map, that this run is. */
+  readonly parent?: {
+    readonly key: RunKey;
+    readonly token: string;
+    readonly attempt?: number;
+    readonly close: "cancel" | "abandon";
+  };
   /** Why and from where: `api`, `http:<trigger>`, `object:<WorkflowRun>`, `parent`, `timer:…`. */
   readonly startedBy: string;
   /** Versions of this format that a worker must know: an older one leaves the run alone. */
@@ -134,11 +140,13 @@ export interface Effect {
 }
 export type Duty =
   | { readonly kind: "tell-parent"; readonly outcome: Outcome }
-  /** Of the child run of an effect, or of each item of a map: their ids follow from the token (`childRunKey`). */
+  /** Of the child runs of an effect, or of each item of a map: their ids follow from the token and the attempt (`childRunKey`). */
   | {
       readonly kind: "cancel-children";
       readonly of: string;
       readonly items?: number;
+      /** How many there may have been of each. */
+      readonly attempts?: number;
       readonly reason: string;
     };
 

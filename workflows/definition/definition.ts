@@ -79,6 +79,11 @@ export interface WorkflowActor {
   readonly name: string;
   /** What becomes of it when this run ends first. Default cancel. */
   readonly parentClose: "cancel" | "abandon";
+  /** Each attempt is a run of its own. */
+  readonly retry?: RetryRule;
+  /** Of one run, which is cancelled then; without limit when absent. */
+  readonly attemptTimeoutMs?: number;
+  readonly totalTimeoutMs?: number;
 }
 
 /** One call per item of the input, an array (or `{items, …}`). Output: the results in order of the items. */

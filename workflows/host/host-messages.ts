@@ -46,6 +46,10 @@ const RetryRule = z.object({
   factor: z.number().min(1),
   jitter: z.number().min(0).max(1),
 });
+const StepRetry = RetryRule.extend({
+  on: z.array(z.string()).optional(),
+  perClass: z.record(z.string(), RetryRule).optional(),
+});
 const name = z.string().min(1).max(253);
 const FunctionActor = z.object({
   kind: z.literal("function"),
@@ -57,10 +61,7 @@ const FunctionActor = z.object({
     .regex(/^[A-Z]{1,16}$/, "must be an HTTP method in capitals")
     .optional(),
   path: z.string().max(2048).startsWith("/").optional(),
-  retry: RetryRule.extend({
-    on: z.array(z.string()).optional(),
-    perClass: z.record(z.string(), RetryRule).optional(),
-  }).optional(),
+  retry: StepRetry.optional(),
   attemptTimeoutMs: z.number().positive().optional(),
   totalTimeoutMs: z.number().positive().optional(),
   heartbeatMs: z.number().positive().optional(),
@@ -71,6 +72,9 @@ const WorkflowActor = z.object({
   kind: z.literal("workflow"),
   name,
   parentClose: z.enum(["cancel", "abandon"]),
+  retry: StepRetry.optional(),
+  attemptTimeoutMs: z.number().positive().optional(),
+  totalTimeoutMs: z.number().positive().optional(),
 });
 const MapActor = z.object({
   kind: z.literal("map"),

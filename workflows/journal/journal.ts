@@ -70,12 +70,31 @@ export interface Journal {
     from: number,
     count: number,
   ): Promise<readonly (string | undefined)[]>;
+  /**
+   * Notes beside an item that has no result yet, so that its attempts and what it waits for outlive their worker: its state, the outcome that came for it, when it last
+   * gave a sign of life. They go when its result is put.
+   */
+  putItemNote(
+    lease: Lease,
+    token: string,
+    index: number,
+    note: ItemNote,
+    text: string,
+  ): Promise<"stored" | "conflict">;
+  getItemNotes(
+    key: RunKey,
+    token: string,
+    from: number,
+    count: number,
+  ): Promise<readonly Partial<Record<ItemNote, string>>[]>;
   /** How many items have a result, and how many of these are failures. */
   getCounts(key: RunKey, token: string): Promise<{ done: number; failed: number }>;
   /** Removes a finished run whole. `false`: it has not ended. */
   remove(key: RunKey): Promise<boolean>;
 }
 
+export const ITEM_NOTES = ["state", "outcome", "beat"] as const;
+export type ItemNote = (typeof ITEM_NOTES)[number];
 export type NewEntry = Omit<HistoryEntry, "seq" | "at">;
 export interface Lease {
   readonly key: RunKey;

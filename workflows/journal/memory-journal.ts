@@ -14,6 +14,7 @@ import type {
   Commit,
   Committed,
   Delivered,
+  ItemNote,
   Journal,
   Lease,
   NewEntry,
@@ -51,6 +52,7 @@ export const memoryStore = (): MemoryStore => ({ runs: new Map() });
 interface MapData {
   readonly items: string[];
   readonly results: (string | undefined)[];
+  readonly notes: Map<number, Partial<Record<ItemNote, string>>>;
   done: number;
   failed: number;
 }
@@ -157,7 +159,10 @@ type Reaching = <T>(call: Omit<JournalCall, "phase">, act: () => T) => Promise<T
 const mapOperations = (
   find: (key: RunKey) => StoredRun | undefined,
   reaching: Reaching,
-): Pick<Journal, "putItems" | "getItems" | "putResult" | "getResults" | "getCounts"> => ({
+): Pick<
+  Journal,
+  "putItems" | "getItems" | "putResult" | "getResults" | "getCounts" | "putItemNote" | "getItemNotes"
+> => ({
   putItems: (lease, token, from, items) =>
     reaching({ operation: "putItems", key: lease.key, worker: lease.worker }, () => {
       const run = holder(find(lease.key), lease);
@@ -178,6 +183,19 @@ const mapOperations = (
     reaching({ operation: "getResults", key }, () =>
       slice(find(key)?.maps.get(token)?.results ?? [], from, count),
     ),
+  putItemNote: (lease, token, index, note, text) =>
+    reaching({ operation: "putItemNote", key: lease.key, worker: lease.worker }, () => {
+      const run = holder(find(lease.key), lease);
+      if (!run || parse(run).effects[token] === undefined) return "conflict";
+      const { notes } = mapOf(run, token);
+      notes.set(index, { ...notes.get(index), [note]: text });
+      return "stored";
+    }),
+  getItemNotes: (key, token, from, count) =>
+    reaching({ operation: "getItemNotes", key }, () => {
+      const notes = find(key)?.maps.get(token)?.notes;
+      return Array.from({ length: count }, (_, at) => ({ ...notes?.get(from + at) }));
+    }),
   getCounts: (key, token) =>
     reaching({ operation: "getCounts", key }, () => {
       const map = find(key)?.maps.get(token);
@@ -304,7 +322,7 @@ function due(
 }
 
 function mapOf(run: StoredRun, token: string): MapData {
-  const map = run.maps.get(token) ?? { items: [], results: [], done: 0, failed: 0 };
+  const map = run.maps.get(token) ?? { items: [], results: [], notes: new Map(), done: 0, failed: 0 };
   run.maps.set(token, map);
   return map;
 }
@@ -320,6 +338,7 @@ function putResult(
   const map = mapOf(run, token);
   if (map.results[index] !== undefined) return "duplicate";
   map.results[index] = result;
+  map.notes.delete(index);
   map.done += 1;
   map.failed += failed ? 1 : 0;
   return "stored";

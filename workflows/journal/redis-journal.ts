@@ -7,16 +7,18 @@ import {
   type RunKey,
   type RunRecord,
 } from "../core/run-record.ts";
-import type {
-  Claim,
-  ClaimRefused,
-  Commit,
-  Committed,
-  Delivered,
-  Journal,
-  Lease,
-  NewEntry,
-  StoredMessage,
+import {
+  type Claim,
+  type ClaimRefused,
+  type Commit,
+  type Committed,
+  type Delivered,
+  ITEM_NOTES,
+  type ItemNote,
+  type Journal,
+  type Lease,
+  type NewEntry,
+  type StoredMessage,
 } from "./journal.ts";
 import { acceptsText, openText, readRecord, stateText } from "./record-text.ts";
 import { dueKey, ENDED, indexKey, keyOfMember, mapKey, runKeys } from "./redis-keys.ts";
@@ -38,6 +40,7 @@ const SCRIPTS = {
   deliver: redisScript("deliver"),
   putItems: redisScript("put-items"),
   putResult: redisScript("put-result"),
+  putItemNote: redisScript("put-item-note"),
   remove: redisScript("remove"),
 };
 
@@ -153,7 +156,9 @@ function leaseMethods(
 
 function mapMethods(
   client: () => RedisClient,
-): Methods<"putItems" | "getItems" | "putResult" | "getResults" | "getCounts"> {
+): Methods<
+  "putItems" | "getItems" | "putResult" | "getResults" | "getCounts" | "putItemNote" | "getItemNotes"
+> {
   const range = async (key: string, from: number, count: number): Promise<(string | undefined)[]> => {
     if (count <= 0) return [];
     const indexes = Array.from({ length: count }, (_, at) => String(from + at));
@@ -175,12 +180,35 @@ function mapMethods(
       return stored === "stored" || stored === "duplicate" ? stored : "conflict";
     },
     getResults: (key, token, from, count) => range(mapKey(key, token, "results"), from, count),
+    putItemNote: async ({ key, worker, epoch }, token, index, note, value) => {
+      const keys = [runKeys(key).run, mapKey(key, token, "results")];
+      const args = [worker, epoch, token, NOTE_FIELDS[note] + index, value];
+      return text(await SCRIPTS.putItemNote.run(client(), keys, args)) === "1" ? "stored" : "conflict";
+    },
+    getItemNotes: async (key, token, from, count) => {
+      if (count <= 0) return [];
+      const fields = Array.from({ length: count }, (_, at) =>
+        ITEM_NOTES.map((note) => NOTE_FIELDS[note] + (from + at)),
+      );
+      const values = await client().hmget(mapKey(key, token, "results"), ...fields.flat());
+      return fields.map((_, at) =>
+        Object.fromEntries(
+          ITEM_NOTES.flatMap((note, of) => {
+            const value = values[at * ITEM_NOTES.length + of];
+            return value === null || value === undefined ? [] : [[note, value]];
+          }),
+        ),
+      );
+    },
     getCounts: async (key, token) => {
       const [done, failed] = await client().hmget(mapKey(key, token, "results"), "done", "failed");
       return { done: Number(done ?? 0), failed: Number(failed ?? 0) };
     },
   };
 }
+
+/** Beside an item's result, which lies under its number; the same letters as in put-result.lua. */
+const NOTE_FIELDS: Readonly<Record<ItemNote, string>> = { state: "s", outcome: "o", beat: "b" };
 
 const wake = (record: RunRecord): number | string => nextDueAt(record) ?? "";
 const entries = (history: readonly NewEntry[]): string[] => history.map((entry) => JSON.stringify(entry));

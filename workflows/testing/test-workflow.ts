@@ -138,7 +138,7 @@ class Test implements WorkflowTest {
       call: this.#mocks.call,
       tokens: { make: ({ token }) => token },
       startChild: childStarter(this.#start),
-      nextChange: (_key, atMostMs) => new Promise((resolve) => void clock.after(atMostMs, resolve)),
+      cancel: (key, reason) => ports.deliver(key, { kind: "cancel", reason }),
     });
     const ports: WorkerPorts = {
       journal,

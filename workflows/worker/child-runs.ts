@@ -8,11 +8,9 @@ export interface ChildRequest {
   readonly parent: NonNullable<RunFacts["parent"]>;
   readonly workflow: string;
   readonly input: Json;
-  /** Whether its end is a message to the parent; else whoever started it looks for it. */
-  readonly tellsParent: boolean;
 }
 
-/** Starts a child run, or finds it: its id follows from the parent's step. */
+/** Starts a child run, or finds it: its id follows from the parent's step and attempt. Its end is a message to the parent. */
 export type StartChild = (request: ChildRequest) => Promise<Performed>;
 
 /** How runs are started; rejects with `PlatformError`. */
@@ -28,8 +26,8 @@ type Start = (request: {
 const OVERLOAD_MS = 1_000;
 
 export function childStarter(start: Start): StartChild {
-  return async ({ parent, workflow, input, tellsParent }) => {
-    const { namespace, id } = childRunKey(parent.key, parent.token);
+  return async ({ parent, workflow, input }) => {
+    const { namespace, id } = childRunKey(parent.key, parent.token, parent.attempt);
     try {
       const { record } = await start({
         namespace,
@@ -37,7 +35,7 @@ export function childStarter(start: Start): StartChild {
         id,
         input,
         startedBy: `parent:${parent.key.namespace}/${parent.key.id}/${parent.token}`,
-        ...(tellsParent ? { parent } : {}),
+        parent,
       });
       return endOf(record) ?? { kind: "waiting" };
     } catch (error) {
@@ -52,7 +50,7 @@ export function childStarter(start: Start): StartChild {
 }
 
 /** What a run that has ended means to the step that started it; undefined while it goes on. */
-export function endOf(record: RunRecord): Outcome | undefined {
+function endOf(record: RunRecord): Outcome | undefined {
   if (record.status === "running") return undefined;
   if (record.status === "succeeded") return { kind: "done", output: record.output ?? { value: null } };
   const message = `Run "${record.facts.key.id}" of workflow "${record.facts.workflow}" is ${record.status}`;

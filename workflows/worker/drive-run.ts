@@ -8,6 +8,7 @@ import { type ActorFacts, type Definition, DefinitionError } from "../definition
 import type { Claim, Lease, StoredMessage } from "../journal/journal.ts";
 import { applyInputs, endUnasked } from "./apply-inputs.ts";
 import { commitUntilAnswered } from "./commit-until-answered.ts";
+import { noteItems } from "./note-items.ts";
 import { pausing, Unwanted } from "./pausing.ts";
 import { pinnedDefinition } from "./pinned-definition.ts";
 import type { WorkerPorts } from "./ports.ts";
@@ -158,6 +159,7 @@ class Driver implements RunDriver {
   /** Takes what there is, commits it, begins what is to begin. `false`: the run is out of hand. */
   async #round(definition: Definition): Promise<boolean> {
     const [own, gathered] = await this.#gather();
+    await this.#noteItems(gathered);
     const { change, batch } = await this.#patiently("transition", async () => {
       try {
         const inputs = [...own, ...messagesOf(gathered)];
@@ -183,12 +185,24 @@ class Driver implements RunDriver {
     return false;
   }
 
+  /** What has come for items of maps: noted before the commit that takes it from the inbox, so that it is not lost between the two. */
+  async #noteItems(batch: readonly StoredMessage[]): Promise<void> {
+    if (Object.values(this.#record.effects).every(({ map }) => map === undefined)) return;
+    const { journal, clock } = this.#ports;
+    const messages = batch.map(({ message }) => message);
+    const touched = await this.#patiently("items", () =>
+      noteItems(this.#record, messages, this.lease, journal, clock.now()),
+    );
+    if (touched === "conflict") throw new Unwanted();
+    for (const { token, index } of touched) this.#running.told(token, index);
+  }
+
   async #gather(): Promise<[readonly Input[], readonly StoredMessage[]]> {
     if (this.#nudged) {
       this.#nudged = false;
       this.#inbox = await this.#patiently("inbox", () => this.#ports.journal.inbox(this.lease));
     }
-    const own = this.#answers;
+    const own = this.#answers.map((answer) => this.#running.current(answer));
     this.#answers = [];
     const batch = this.#inbox.slice(0, MAX_BATCH);
     this.#nudged ||= this.#inbox.length > batch.length;

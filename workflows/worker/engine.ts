@@ -75,13 +75,15 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   };
 }
 
+export function callAfter(delayMs: number, call: () => void): () => void {
+  const handle = setTimeout(call, Math.min(delayMs, MAX_DELAY_MS));
+  return () => clearTimeout(handle);
+}
+
 const workerClock = (clock: StoreClock): WorkerClock => ({
   now: () => clock.now(),
   passed: () => clock.passed(),
-  after: (delayMs, call) => {
-    const handle = setTimeout(call, Math.min(delayMs, MAX_DELAY_MS));
-    return () => clearTimeout(handle);
-  },
+  after: callAfter,
 });
 
 async function patiently<T>(act: () => Promise<T>, signal: AbortSignal): Promise<T> {

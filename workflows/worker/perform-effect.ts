@@ -66,8 +66,8 @@ async function startChild(
   if (pin?.kind !== "workflow")
     throw new Error(`Cannot start "${effect.actor}": the run pins no workflow for it`);
   const input = await loaded(deps, effect.input);
-  const parent = { key: facts.key, token: effect.token, close };
-  return deps.startChild({ parent, workflow: pin.name, input, tellsParent: true });
+  const parent = { key: facts.key, token: effect.token, attempt: effect.attempt, close };
+  return deps.startChild({ parent, workflow: pin.name, input });
 }
 
 const loaded = (deps: PerformerDeps, payload: EffectCall["effect"]["input"]): Promise<Json> | Json =>

@@ -1,25 +1,21 @@
-import type { Pin } from "../core/run-record.ts";
+import type { Pin, RunKey } from "../core/run-record.ts";
 import type { FunctionActor } from "../definition/definition.ts";
-import type { CallbackTokens } from "./callback-token.ts";
 import type { CallFunction } from "./call-function.ts";
+import type { CallbackTokens } from "./callback-token.ts";
 import type { StartChild } from "./child-runs.ts";
-import type { EffectCall, Payloads, WorkerClock, WorkerPorts } from "./ports.ts";
+import type { Payloads, WorkerClock, WorkerPorts } from "./ports.ts";
 
 /** What performing effects takes. */
 export interface PerformerDeps {
   readonly journal: WorkerPorts["journal"];
   readonly payloads: Payloads;
-  readonly clock: Pick<WorkerClock, "now">;
+  readonly clock: Pick<WorkerClock, "now" | "after">;
   readonly random: () => number;
   readonly call: CallFunction;
   readonly tokens: Pick<CallbackTokens, "make">;
   readonly startChild: StartChild;
-  /** Resolves at the next change of a run that is seen here, or after that long. */
-  readonly nextChange: (
-    key: EffectCall["facts"]["key"],
-    atMostMs: number,
-    signal: AbortSignal,
-  ) => Promise<void>;
+  /** Asks a run to end, if it is there and has not. */
+  readonly cancel: (run: RunKey, reason: string) => Promise<unknown>;
 }
 
 /** The pinned function. @throws {Error} when the run has no pin for the actor: its definition is another one than it started with */

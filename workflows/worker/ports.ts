@@ -2,6 +2,7 @@ import type { Json } from "../core/json.ts";
 import type { Effect, Message, Outcome, Payload, RunFacts, RunKey } from "../core/run-record.ts";
 import type { ActorFacts, Definition } from "../definition/definition.ts";
 import type { Delivered, Journal, Lease } from "../journal/journal.ts";
+import type { ItemArrivals } from "./item-arrivals.ts";
 
 /** What a worker needs of the world. */
 export interface WorkerPorts {
@@ -58,6 +59,8 @@ export interface EffectCall {
   readonly lease: Lease;
   /** By the store's clock: when the attempt is given up. */
   readonly endsAt: number | undefined;
+  /** Of a map: for which items something has come. */
+  readonly arrivals: ItemArrivals;
 }
 
 export type Performed =

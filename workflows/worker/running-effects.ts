@@ -1,10 +1,11 @@
 import { childRunKey } from "../core/child-run-key.ts";
-import { attemptTimeoutMs, attemptEndsAt } from "../core/retry.ts";
 import { type Input, timedOut } from "../core/interpret.ts";
 import { effectDueAt } from "../core/next-due.ts";
+import { attemptEndsAt, attemptTimeoutMs } from "../core/retry.ts";
 import type { Duty, Effect, RunKey, RunRecord } from "../core/run-record.ts";
 import type { ActorFacts } from "../definition/definition.ts";
 import type { Lease } from "../journal/journal.ts";
+import { type ItemArrivals, itemArrivals } from "./item-arrivals.ts";
 import type { EffectCall, WorkerPorts } from "./ports.ts";
 
 /**
@@ -21,12 +22,17 @@ export interface RunningEffects {
   has(token: string): boolean;
   /** The answers of these are in the record now. */
   taken(answers: readonly Input[]): void;
+  /** Something has come for an item of a map. */
+  told(token: string, item: number): void;
+  /** An answer as it is to be taken now: a map that waits for what has come meanwhile goes on. */
+  current(answer: Input): Input;
   abortAll(): void;
 }
 
 interface Attempt {
   readonly effect: Effect;
   readonly abort: AbortController;
+  readonly arrivals: ItemArrivals;
   readonly stopClock: () => void;
   answered: boolean;
 }
@@ -54,6 +60,7 @@ export function runningEffects(
   };
   const begin = (record: RunRecord, effect: Effect, actor: ActorFacts | undefined): void => {
     const abort = new AbortController();
+    const arrivals = itemArrivals();
     const endsAt = effect.duty ? undefined : endOfAttempt(effect, actor, ports.clock.now());
     let attempt: Attempt | undefined;
     const stopClock =
@@ -64,10 +71,10 @@ export function runningEffects(
             abort.abort();
             settle(attempt, timedOut(effect, actor, endsAt));
           });
-    attempt = { effect, abort, stopClock, answered: false };
+    attempt = { effect, abort, arrivals, stopClock, answered: false };
     attempts.set(effect.token, attempt);
     const under = attempt;
-    perform({ facts: record.facts, effect, actor, lease, endsAt }, abort.signal, ports).then(
+    perform({ facts: record.facts, effect, actor, lease, endsAt, arrivals }, abort.signal, ports).then(
       (input) => settle(under, input),
       (error: unknown) => {
         if (!abort.signal.aborted) ports.onFault(lease.key, `effect ${effect.token}`, error);
@@ -91,6 +98,12 @@ export function runningEffects(
     taken: (answers) => {
       for (const answer of answers) if ("token" in answer) attempts.delete(answer.token);
     },
+    told: (token, item) => attempts.get(token)?.arrivals.told(item),
+    current: (answer) =>
+      (answer.kind === "waiting" || answer.kind === "later") &&
+      attempts.get(answer.token)?.arrivals.pending() === true
+        ? { kind: "later", token: answer.token, afterMs: 0, reason: "something came for an item" }
+        : answer,
     abortAll: () => {
       for (const attempt of attempts.values()) drop(attempt);
     },
@@ -152,13 +165,15 @@ async function perform(
 /** A run that is gone, has ended or was told before needs no word: only a store that does not answer is a fault. */
 async function doDuty(
   key: RunKey,
-  parent: { readonly key: RunKey; readonly token: string } | undefined,
+  parent: { readonly key: RunKey; readonly token: string; readonly attempt?: number } | undefined,
   duty: Duty,
   ports: WorkerPorts,
 ): Promise<void> {
   if (duty.kind === "tell-parent") {
-    if (parent)
-      await ports.deliver(parent.key, { kind: "completed", token: parent.token, outcome: duty.outcome });
+    if (!parent) return;
+    const { token, attempt } = parent;
+    const of = attempt === undefined ? {} : { attempt };
+    await ports.deliver(parent.key, { kind: "completed", token, ...of, outcome: duty.outcome });
     return;
   }
   const tokens =
@@ -166,5 +181,10 @@ async function doDuty(
       ? [duty.of]
       : Array.from({ length: duty.items }, (_, item) => `${duty.of}.${item}`);
   for (const token of tokens)
-    await ports.deliver(childRunKey(key, token), { kind: "cancel", reason: duty.reason });
+    for (let attempt = 1; attempt <= (duty.attempts ?? 1); attempt++) {
+      const child = childRunKey(key, token, attempt);
+      const { kind } = await ports.deliver(child, { kind: "cancel", reason: duty.reason });
+      // Later attempts come after earlier ones.
+      if (kind === "unknown") break;
+    }
 }

@@ -19,7 +19,7 @@ import { redisJournal } from "../../../workflows/journal/redis-journal.ts";
 import { redisPayloads } from "../../../workflows/payloads/redis-payloads.ts";
 import { runChanges } from "../../../workflows/server/run-changes.ts";
 import type { FunctionCall } from "../../../workflows/worker/call-function.ts";
-import { startEngine } from "../../../workflows/worker/engine.ts";
+import { callAfter, startEngine } from "../../../workflows/worker/engine.ts";
 import { effectPerformer } from "../../../workflows/worker/perform-effect.ts";
 import { runFacts } from "../../workflows/run-facts.ts";
 import { DENO } from "../../workflows/workflow-bundle.ts";
@@ -103,12 +103,12 @@ async function work({ redisUrl, name, code, callMs }: WorkerInit): Promise<(mess
     performer: effectPerformer({
       journal,
       payloads,
-      clock: { now: () => now() },
+      clock: { now: () => now(), after: callAfter },
       random: Math.random,
       call: async (call) => ({ kind: "done", output: await add(call) }),
       tokens: { make: () => "token" },
       startChild: () => Promise.reject(new Error("No workflow here has children")),
-      nextChange: (...wait) => changes.next(...wait),
+      cancel: () => Promise.resolve(),
     }),
   });
   now = () => engine.now();

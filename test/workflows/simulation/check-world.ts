@@ -94,7 +94,8 @@ function attemptsCounted(id: string, history: readonly HistoryEntry[], { server 
   return history
     .filter(
       ({ type, actor }) =>
-        (type === "effect-completed" || type === "compensated") && !["each", "child"].includes(actor ?? ""),
+        (type === "effect-completed" || type === "compensated") &&
+        !["each", "asked", "child"].includes(actor ?? ""),
     )
     .flatMap(({ token, attempt = 0 }) => {
       const made = server.attempts.get(`${id}/${token}`) ?? [];

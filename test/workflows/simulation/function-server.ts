@@ -15,11 +15,11 @@ export interface FunctionServer {
 /** Shares of steps that fail for good, that fail before they work, and that are done by a callback, per function. */
 const FAILS_FOR_GOOD: Readonly<Record<string, number>> = { ship: 0.2, confirm: 0.2, a: 0.03, work: 0.01 };
 const FAILS_AT_FIRST = 0.3;
-const NEVER_FAIL = new Set(["item", "refund", "recall"]);
+const NEVER_FAIL = new Set(["refund", "recall"]);
 
 export function functionServer(
   seed: number,
-  onCallback: (run: RunKey, token: string, output: Json) => void,
+  onCallback: (run: RunKey, token: string, attempt: number, output: Json) => void,
 ): FunctionServer {
   const attempts = new Map<string, number[]>();
   return {
@@ -38,7 +38,7 @@ export function functionServer(
       }
       const output = { by: functionName };
       if (functionName !== "sign") return { kind: "done", output };
-      onCallback(run, token, output);
+      onCallback(run, token, attempt, output);
       return { kind: "accepted" };
     },
   };

@@ -71,6 +71,7 @@ interface FanContext {
   readonly id: string;
   readonly n: number;
   readonly items?: unknown;
+  readonly signed?: unknown;
   readonly child?: unknown;
 }
 
@@ -91,13 +92,13 @@ const branch = (name: "a" | "b" | "c" | "d") =>
     },
   }) as const;
 
-/** Branches that end together, a map, a child run. */
+/** Branches that end together, a map of calls, one of callbacks, a child run. */
 const fan = setup({
   types: {
     context: {} as FanContext,
     input: {} as { id: string },
   },
-  actors: { a: stub, b: stub, c: stub, d: stub, each: stub, child: stub },
+  actors: { a: stub, b: stub, c: stub, d: stub, each: stub, asked: stub, child: stub },
 }).createMachine({
   id: "fan",
   context: ({ input }) => ({ id: input?.id, n: 0 }),
@@ -115,7 +116,16 @@ const fan = setup({
         id: "each",
         input: ({ context }: { context: FanContext }) =>
           Array.from({ length: 7 }, (_, n) => ({ id: context.id, n })),
-        onDone: { target: "nesting", actions: assign({ items: ({ event }) => event.output }) },
+        onDone: { target: "asking", actions: assign({ items: ({ event }) => event.output }) },
+      },
+    },
+    asking: {
+      invoke: {
+        src: "asked",
+        id: "asked",
+        input: ({ context }: { context: FanContext }) =>
+          Array.from({ length: 5 }, (_, n) => ({ id: context.id, n })),
+        onDone: { target: "nesting", actions: assign({ signed: ({ event }) => event.output }) },
       },
     },
     nesting: {
@@ -158,12 +168,10 @@ const race = setup({
 });
 
 const BRANCHES = { a: fn("a"), b: fn("b"), c: fn("c"), d: fn("d") };
-/** Calls that never fail for good, so that the map has one outcome. */
-const item: ActorFacts = {
-  kind: "map",
-  each: { kind: "function", name: "item" },
-  maxConcurrency: 3,
-  tolerated: 0,
+/** Calls that fail at times, but never for good, so that the map has one outcome. */
+const mapOf = (each: ActorFacts): ActorFacts => {
+  if (each.kind === "map") throw new TypeError("a map maps no maps");
+  return { kind: "map", each, maxConcurrency: 3, tolerated: 0 };
 };
 
 export const DEFINITIONS: Readonly<Record<string, Definition>> = {
@@ -178,7 +186,8 @@ export const DEFINITIONS: Readonly<Record<string, Definition>> = {
   loop: machineDefinition(loop, { work: fn("work") }),
   fan: machineDefinition(fan, {
     ...BRANCHES,
-    each: item,
+    each: mapOf(fn("item")),
+    asked: mapOf(fn("sign", { waitForCallback: true })),
     child: { kind: "workflow", name: "loop", parentClose: "cancel" },
   }),
   race: machineDefinition(race, { work: fn("work") }),

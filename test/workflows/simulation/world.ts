@@ -2,13 +2,13 @@ import { newRun } from "../../../workflows/core/new-run.ts";
 import type { HistoryEntry, Message, Pin, RunKey, RunRecord } from "../../../workflows/core/run-record.ts";
 import { DefinitionError } from "../../../workflows/definition/definition.ts";
 import type { Delivered, Journal } from "../../../workflows/journal/journal.ts";
-import { memoryJournal, type MemoryStore, memoryStore } from "../../../workflows/journal/memory-journal.ts";
+import { type MemoryStore, memoryJournal, memoryStore } from "../../../workflows/journal/memory-journal.ts";
 import { childStarter } from "../../../workflows/worker/child-runs.ts";
 import { effectPerformer } from "../../../workflows/worker/perform-effect.ts";
 import type { WorkerPorts } from "../../../workflows/worker/ports.ts";
-import { runWorker, type RunWorker } from "../../../workflows/worker/run-worker.ts";
+import { type RunWorker, runWorker } from "../../../workflows/worker/run-worker.ts";
 import { runFacts } from "../run-facts.ts";
-import { functionServer, type FunctionServer, hash } from "./function-server.ts";
+import { type FunctionServer, functionServer, hash } from "./function-server.ts";
 import { scheduler } from "./scheduler.ts";
 import { DEFINITIONS } from "./simulated-workflows.ts";
 import { type Faults, type WorkerLife, workerLife } from "./worker-life.ts";
@@ -71,10 +71,10 @@ export async function simulate(
     if (delivered.kind === "accepted") wake(key, delivered.owner);
     return delivered;
   };
-  const server = functionServer(seed, (run, token, output) => {
+  const server = functionServer(seed, (run, token, attempt, output) => {
     const outcome = { kind: "done", output: { value: output } } as const;
     for (const delay of [time.random() * 8_000, time.random() * 8_000])
-      time.after(delay, () => void send(outside, run, { kind: "completed", token, outcome }));
+      time.after(delay, () => void send(outside, run, { kind: "completed", token, attempt, outcome }));
   });
   const start = async (
     journal: Journal,
@@ -133,7 +133,7 @@ export async function simulate(
       clock,
       random: time.random,
       tokens: { make: ({ token }) => token },
-      nextChange: async (_key, atMostMs) => new Promise((changed) => life.after(atMostMs, changed)),
+      cancel: (key, reason) => send(journal, key, { kind: "cancel", reason }),
       startChild: childStarter(async ({ workflow, id, parent }) => {
         await life.pass("start child", time.random() * 3);
         return { record: await start(journal, workflow, id, 3, parent) };

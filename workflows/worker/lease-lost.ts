@@ -1,0 +1,2 @@
+/** Somebody else has the run. */
+export class LeaseLost extends Error {}
