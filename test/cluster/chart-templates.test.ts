@@ -237,6 +237,19 @@ describe.each(COMBINATIONS)("with %s", (_title, values) => {
     }
   });
 
+  test("whoever cleans up may delete what the namespace kit binds", () => {
+    const cleanup = objects.filter(
+      ({ kind, metadata }) => kind === "ClusterRole" && metadata.name.endsWith("-cleanup"),
+    );
+    const deletable = cleanup.flatMap((role) =>
+      Role.parse(role).rules.flatMap(({ resources, resourceNames = [], verbs }) =>
+        resources.includes("rolebindings") && verbs.includes("delete") ? resourceNames : [],
+      ),
+    );
+    const bound = kitOf(objects).filter(({ type }) => type.kind === "RoleBinding");
+    if (cleanup.length > 0) expect(deletable).toEqual(expect.arrayContaining(bound.map(({ name }) => name)));
+  });
+
   test("references between the chart's own objects lead somewhere", () => {
     const names = (kind: string) =>
       new Set(objects.filter((one) => one.kind === kind).map(({ metadata }) => metadata.name));

@@ -91,9 +91,13 @@ async function reached(name: string, labels: Record<string, string>): Promise<Re
     ([title, [address, port]]) =>
       `(echo | busybox timeout 8 busybox nc -w 5 ${address} ${port} >/dev/null 2>&1; [ $? = 1 ] && echo "${title}=closed" || echo "${title}=open") &`,
   );
-  // A new pod is open until its address is known to the agent.
+  // A new pod is open until its address is known to the agent: one that some policy minds waits until it is shut.
+  const [address, port] = targets["another pod"] ?? ["", 0];
+  const shut = `echo | busybox timeout 8 busybox nc -w 2 ${address} ${port} >/dev/null 2>&1; [ $? = 1 ]`;
   const script = [
-    "sleep 3",
+    Object.keys(labels).length === 0
+      ? "sleep 3"
+      : `at=0; until [ $at = 60 ] || (${shut}); do at=$((at + 1)); sleep 1; done`,
     "{",
     ...tries,
     '(busybox nslookup kubernetes.default.svc.cluster.local >/dev/null 2>&1 && echo "names=open" || echo "names=closed") &',
@@ -103,7 +107,7 @@ async function reached(name: string, labels: Record<string, string>): Promise<Re
   const ended = await eventually(
     () => kube.get(PODS, { namespace: NAMESPACE, name }),
     ({ status }) => status?.phase === "Succeeded" || status?.phase === "Failed",
-    60_000,
+    110_000,
   );
   const message = ended.status?.containerStatuses?.[0]?.state?.terminated?.message ?? "";
   return Object.fromEntries(
