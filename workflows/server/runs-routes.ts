@@ -26,7 +26,7 @@ export interface RunsRoutesDeps {
   readonly payloads: Pick<Payloads, "load">;
   readonly start: Starter;
   readonly runs: Runs;
-  readonly changes: Pick<RunChanges, "end">;
+  readonly changes: Pick<RunChanges, "next" | "end">;
 }
 
 const RunAddress = z.object({ namespace: z.string().max(63), id: RunId });
