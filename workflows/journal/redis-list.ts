@@ -44,7 +44,9 @@ export async function listRuns(
     looks.map(async ({ index, found, last }) => {
       const enough =
         last === undefined || (cut !== undefined && looks.length > 1 && place(last) < place(cut));
-      return enough || first === wanted ? found : (await look(redis, index, filter, wanted)).found;
+      if (enough || first === wanted) return found;
+      // One that ended since the first look is no longer here, and was not yet where it is now.
+      return [...found, ...(await look(redis, index, filter, wanted)).found];
     }),
   );
   const page = newest(reached.flat(), wanted);
