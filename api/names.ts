@@ -47,6 +47,8 @@ export const ANNOTATION_HOLD_PREFIX = "isotope.dev/hold.";
 export const FINALIZER_VERSION_IN_USE = "isotope.dev/version-in-use";
 /** On a CanaryConfig that changes weights: one that is deleted gives the old side its traffic back before it goes. */
 export const FINALIZER_CANARY_WEIGHTS = "isotope.dev/canary-weights";
+/** On a WorkflowRun whose run has not ended: one that is deleted has its run cancelled before it goes. */
+export const FINALIZER_WORKFLOW_RUN = "isotope.dev/workflow-run";
 /** On a FunctionAlias or HTTPTrigger (which wins): `header:NAME`, `cookie:NAME`, `query:NAME` or `client`: who has one side of a split keeps it. */
 export const ANNOTATION_STICKY = "isotope.dev/sticky";
 /** On an HTTPTrigger, `"true"`: testers may name the version that answers them. */

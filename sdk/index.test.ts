@@ -82,4 +82,4 @@ export default one; export { two, three };`),
       `import type { Handler } from "@isotope/platform"; const h: Handler = (r) => r.nothing; export default h;`,
     ),
   ).toContain("nothing");
-});
+}, 120_000);

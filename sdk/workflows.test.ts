@@ -85,6 +85,34 @@ describe("types", () => {
     }).not.toThrow();
   });
 
+  it("refuse events that the machine does not know, and fields that they do not have", () => {
+    const types = { events: {} as EventsOf<typeof events>, context: {} as { by: string } };
+    const known = setup({
+      types,
+      guards: {
+        isKim: ({ event }) => {
+          expectTypeOf(event.type).toEqualTypeOf<"APPROVE" | "CANCEL">();
+          return event.type === "APPROVE" && event.by === "kim";
+        },
+      },
+    });
+    known.createMachine({
+      context: { by: "" },
+      on: { APPROVE: { actions: assign({ by: ({ event }) => event.by }) } },
+    });
+    known.createMachine({
+      context: { by: "" },
+      // @ts-expect-error -- an approval says nothing of when
+      on: { APPROVE: { actions: assign({ by: ({ event }) => event.at }) } },
+    });
+    known.createMachine({
+      context: { by: "" },
+      // @ts-expect-error -- there is no such event
+      on: { REJECT: {} },
+    });
+    expect(true).toBe(true);
+  });
+
   it("refuse a step that cannot undo another", () => {
     const charge = fn<{ id: string }, { receipt: string }>("charge");
     compensate(charge, fn<{ input: { id: string }; output: { receipt: string } }>("refund"));

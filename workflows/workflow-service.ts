@@ -184,17 +184,11 @@ async function keepHouse(
   signal: AbortSignal,
 ): Promise<void> {
   await Promise.all([functions.synced, workflows.synced]);
-  const seen = new Set<string>();
-  const namespaces = (): string[] => {
-    // Of Workflows that are gone since, too: their runs are still there.
-    for (const { metadata } of workflows.list()) seen.add(metadata.namespace ?? "default");
-    return [...seen];
-  };
   const policyOf = (namespace: string, workflow: string) =>
     retentionPolicy(workflows.get(`${namespace}/${workflow}`)?.spec.historyRetention);
   const releaser = holdsReleaser({ journal, client, world: functions });
   await Promise.all([
-    cleanRegularly({ journal, namespaces, policyOf }, log, signal),
+    cleanRegularly({ journal, policyOf }, log, signal),
     releaseHoldsRegularly(releaser, RELEASE_EVERY_MS, log, signal),
     releaseRegularly({ journal, client, workflows: () => workflows.list() }, log, signal),
   ]);

@@ -139,6 +139,7 @@ export const WorkflowRunStatus = z.object({
   observedGeneration: int64().optional(),
   conditions: Conditions.optional(),
   phase: z.enum(["Pending", "Running", "Succeeded", "Failed", "Cancelled", "TimedOut"]).optional(),
+  workflowGeneration: int64().optional().describe("Generation of the Workflow that the run is made of"),
   activeStates: z.array(text(128)).max(128).optional(),
   cause: text(1024).optional(),
   errorType: text(256).optional(),

@@ -1,10 +1,11 @@
-import type { WorkflowRun } from "../../api/kinds/index.ts";
 import { PlatformError } from "../../api/errors.ts";
-import { NO_WORKFLOW_SERVICE } from "../../api/workflow-errors.ts";
-import { ANNOTATION_CANCEL_REQUESTED } from "../../api/names.ts";
+import type { WorkflowRun } from "../../api/kinds/index.ts";
+import { ANNOTATION_CANCEL_REQUESTED, FINALIZER_WORKFLOW_RUN } from "../../api/names.ts";
 import { type HistoryLine, HistoryPage, RunView } from "../../api/wire/workflows.ts";
-import { isNotFound } from "../../kube/kube-error.ts";
+import { NO_WORKFLOW_SERVICE } from "../../api/workflow-errors.ts";
+import { addFinalizer, removeFinalizer } from "../../kube/finalizers.ts";
 import { WORKFLOW_RUNS } from "../../kube/kinds.ts";
+import { isNotFound } from "../../kube/kube-error.ts";
 import { createOwnWrites } from "../../kube/own-writes.ts";
 import { after, done, type Outcome, type Reconcile } from "../../kube/reconcile.ts";
 import type { SignedClient } from "../../net/signed-client.ts";
@@ -17,7 +18,7 @@ import { hasEnded, MAX_EVENTS, mirroredStatus, unstartedStatus } from "./run-sta
  * Invariants:
  * 1. One object has one run: its id follows from the object's UID, so that starting it again finds it.
  * 2. An object whose run has ended is not looked at any more.
- * 3. A WorkflowRun that is deleted, or whose cancellation is asked for, cancels its run.
+ * 3. A WorkflowRun that is deleted, or whose cancellation is asked for, cancels its run: the object stays until the run was told, whoever is away meanwhile.
  */
 export type RunsClient = Pick<SignedClient, "postJson" | "getJson">;
 
@@ -33,16 +34,13 @@ export function workflowRunReconcile(context: ControllerContext, runs: RunsClien
   const { client, world, now } = context;
   const own = createOwnWrites();
   const histories = new Map<string, HistoryLine[]>();
-  const started = new Map<string, string>();
   const forget = (key: string): void => {
     own.forget(key);
     histories.delete(key);
-    started.delete(key);
   };
 
   const look = async (key: string, object: WorkflowRun, api: RunsClient): Promise<Outcome> => {
     const run = await startedRun(object, api);
-    started.set(key, run.id);
     if (run.status === "running" && object.metadata.annotations?.[ANNOTATION_CANCEL_REQUESTED] && !run.ending)
       await cancel(api, run.namespace, run.id, "asked for by annotation");
     const lines = await newestLines(api, run, histories.get(key) ?? []);
@@ -59,22 +57,69 @@ export function workflowRunReconcile(context: ControllerContext, runs: RunsClien
   return async (key) => {
     const object = world.workflowRuns.get(key);
     if (!object || object.metadata.deletionTimestamp) {
-      const id = started.get(key);
-      if (id !== undefined && runs)
-        await cancel(runs, key.slice(0, key.indexOf("/")), id, "its WorkflowRun was deleted");
       forget(key);
+      return object ? letGo(context, object, runs) : done;
+    }
+    if (hasEnded(object.status)) {
+      if (object.metadata.finalizers?.includes(FINALIZER_WORKFLOW_RUN))
+        await removeFinalizer(client, WORKFLOW_RUNS, object, FINALIZER_WORKFLOW_RUN);
       return done;
     }
-    if (hasEnded(object.status) || own.isStale(key, object)) return done;
+    if (own.isStale(key, object)) return done;
     try {
       if (!runs) throw new PlatformError("workflows_unavailable", NO_WORKFLOW_SERVICE);
-      return await look(key, object, runs);
+      const other = otherGeneration(object, world);
+      if (other !== undefined) {
+        await writeStatus(
+          client,
+          WORKFLOW_RUNS,
+          object,
+          unstartedStatus(object, "Failed", other, now()),
+          own,
+        );
+        return done;
+      }
+      const guarded = await addFinalizer(client, WORKFLOW_RUNS, object, FINALIZER_WORKFLOW_RUN);
+      return guarded ? await look(key, guarded, runs) : done;
     } catch (error) {
       if (isNotFound(error)) return done;
       if (!(error instanceof PlatformError)) throw error;
       return refused(context, object, error, own);
     }
   };
+}
+
+/** Cancels the run of an object that is deleted, then lets the object go. */
+async function letGo(
+  { client }: ControllerContext,
+  object: WorkflowRun,
+  runs: RunsClient | undefined,
+): Promise<Outcome> {
+  if (!object.metadata.finalizers?.includes(FINALIZER_WORKFLOW_RUN)) return done;
+  try {
+    const { namespace = "default" } = object.metadata;
+    if (runs && !hasEnded(object.status))
+      await cancel(runs, namespace, runId(object), "its WorkflowRun was deleted");
+  } catch (error) {
+    if (!(error instanceof PlatformError)) throw error;
+    return after(WAITING_MS);
+  }
+  await removeFinalizer(client, WORKFLOW_RUNS, object, FINALIZER_WORKFLOW_RUN);
+  return done;
+}
+
+/** A run that asks for a generation of its Workflow gets that one or none. */
+function otherGeneration(
+  { metadata, spec, status }: WorkflowRun,
+  { workflows }: ControllerContext["world"],
+): { reason: string; message: string } | undefined {
+  const asked = spec.workflowGeneration;
+  if (asked === undefined || status?.phase === "Running") return undefined;
+  const workflow = workflows.get(`${metadata.namespace ?? "default"}/${spec.workflowRef}`);
+  const made = workflow?.status?.definition?.generation;
+  if (made === undefined || made <= asked) return undefined;
+  const message = `Generation ${asked} of Workflow "${spec.workflowRef}" is asked for, and it is at ${made}: leave out spec.workflowGeneration, or set it to ${made}`;
+  return { reason: "GenerationNotFound", message };
 }
 
 async function refused(

@@ -35,6 +35,7 @@ export function mirroredStatus(
     ...before,
     ...(object.metadata.generation === undefined ? {} : { observedGeneration: object.metadata.generation }),
     phase,
+    workflowGeneration: run.generation,
     activeStates: run.states.slice(0, MAX_STATES).map((state) => state.slice(0, 128)),
     startedAt: seconds(run.startedAt),
     ...(run.finishedAt === undefined ? {} : { finishedAt: seconds(run.finishedAt) }),

@@ -43,7 +43,7 @@ const machine = setup({
   },
 }).createMachine({
   id: "agent",
-  context: ({ input }) => ({ question: input?.question ?? "", turns: [] }),
+  context: ({ input }) => ({ question: input.question, turns: [] }),
   initial: "thinking",
   states: {
     thinking: {

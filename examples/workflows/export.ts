@@ -24,7 +24,7 @@ const machine = setup({
   delays: { pause: ({ context }) => Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (context.asked - 1)) },
 }).createMachine({
   id: "export",
-  context: ({ input }) => ({ takesMs: input?.takesMs ?? 0, asked: 0 }),
+  context: ({ input }) => ({ takesMs: input.takesMs, asked: 0 }),
   initial: "starting",
   states: {
     starting: {

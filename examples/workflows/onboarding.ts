@@ -1,5 +1,5 @@
 import { defineWorkflow, duration, fn } from "@isotope/platform/workflows";
-import { setup } from "xstate";
+import { assign, setup } from "xstate";
 import { z } from "zod";
 
 /**
@@ -15,7 +15,7 @@ const template = (name: string) => ({
 const machine = setup({
   types: {
     input: {} as { mail: string },
-    context: {} as { mail: string },
+    context: {} as { mail: string; active: boolean },
     events: {} as { type: "PROJECT_CREATED"; project: string } | { type: "ACCOUNT_CLOSED" },
     output: {} as { active: boolean },
   },
@@ -28,7 +28,7 @@ const machine = setup({
   },
 }).createMachine({
   id: "onboarding",
-  context: ({ input }) => ({ mail: input?.mail ?? "" }),
+  context: ({ input }) => ({ mail: input.mail, active: false }),
   initial: "new",
   on: { ACCOUNT_CLOSED: ".left" },
   states: {
@@ -53,10 +53,10 @@ const machine = setup({
         surveying: { invoke: { ...template("survey"), onDone: "#onboarding.settled" } },
       },
     },
-    settled: { type: "final", output: { active: true } },
-    left: { type: "final", output: { active: false } },
+    settled: { type: "final", entry: assign({ active: true }) },
+    left: { type: "final" },
   },
-  output: ({ event }) => event.output as { active: boolean },
+  output: ({ context }) => ({ active: context.active }),
 });
 
 export default defineWorkflow({ id: "onboarding", events, machine });

@@ -187,6 +187,12 @@ describe("isotope workflow", () => {
       /5 states from "price" on[\s\S]*Validated +True[\s\S]*one +succeeded/,
     );
     expect(await fails(1, "workflow", "run", "order", "--id", "one", "-i", "{}")).toMatch(/one/);
+    expect(await fails(2, "workflow", "run", "order", "--deadline", "soon")).toContain(
+      '--deadline must be a time such as 90s, 24h or 1h30m, got "soon"',
+    );
+    expect(await fails(2, "runs", "list", "--workflow", "A B")).toContain('got "A B"');
+    expect(await fails(2, "workflow", "watch", "one")).toContain('did you mean "workflow runs watch"?');
+    expect(await ok("workflow", "--help")).toContain("runs <verb>");
   }, 60_000);
 
   it("shows a run's history, with what went in and out, and its picture", async () => {

@@ -1,10 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { freePortBase } from "../e2e/platform.ts";
 import { processesWith } from "../e2e/processes.ts";
+import { tutorialBlocks } from "./tutorial-blocks.ts";
 
 /**
  * What somebody does who installs the package: without rights on the machine, with the Node that the machine has, in an empty folder.
@@ -106,12 +107,12 @@ beforeAll(() => {
   );
   chmodSync(join(work, filename), 0o644);
   run("npm", "install", "--no-audit", "--no-fund", join(work, filename));
-}, 300_000);
+}, 600_000);
 
 afterAll(async () => {
   for (const child of running) if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
   rmSync(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
-});
+}, 180_000);
 
 it("installs, begins a project, and its functions pass the compiler", () => {
   expect(run("npx", "isotope", "version", "--client-only")).toContain(
@@ -143,7 +144,7 @@ it("runs what is being written: dev, an edit, deploy, Ctrl-C", async () => {
   expect(run("npx", "isotope", "fn", "list", "-o", "name")).toBe("functions/hello\n");
   await dev.interrupt();
   await expect.poll(() => processesWith(app), { timeout: 10_000 }).toEqual([]);
-}, 180_000);
+}, 400_000);
 
 it("starts, deploys, says how it is, and stops", async () => {
   const portBase = await freePortBase();
@@ -159,4 +160,67 @@ it("starts, deploys, says how it is, and stops", async () => {
   expect(run("npx", "isotope", "stop")).toContain("Stopped");
   expect(await platform.ended).toBe(0);
   await expect.poll(() => processesWith(app), { timeout: 10_000 }).toEqual([]);
-}, 180_000);
+}, 400_000);
+
+it("takes the workflows' tutorial word by word: a step, a failure, an approval, an undoing, a route, a test", async () => {
+  const [charge, first, approval, refund, undoing, route, test] = tutorialBlocks();
+  if (!charge || !first || !approval || !refund || !undoing || !route || !test)
+    throw new Error("The tutorial has other blocks of code");
+  const write = ({ file = "" }: { file: string | undefined }, code: string): void => {
+    mkdirSync(dirname(join(app, file)), { recursive: true });
+    writeFileSync(join(app, file), code);
+  };
+  const order = (amount: number, card = "4242424242424242"): string =>
+    JSON.stringify({ order: "1", amount, card });
+  const start = (id: string, ...more: string[]): string =>
+    run("npx", "isotope", "workflow", "run", "order", "--id", id, ...more);
+  const runs = (...words: string[]): string => run("npx", "isotope", "workflow", "runs", ...words);
+  const until = (id: string, text: string): Promise<void> =>
+    expect.poll(() => runs("describe", id), { timeout: 120_000, interval: 500 }).toContain(text);
+
+  run("npm", "install", "--no-audit", "--no-fund", "xstate", "zod");
+  const portBase = await freePortBase();
+  const platform = begin("npx", "isotope", "start", "--port-base", String(portBase));
+  await platform.says("Isotope is ready");
+  write(charge, charge.code);
+  write(first, first.code);
+  expect(run("npx", "tsc")).toBe("");
+  expect(run("npx", "isotope", "deploy")).toContain("workflow/order");
+  expect(JSON.parse(start("first", "--wait", "--input", order(40)))).toEqual({ order: "1", charge: "ch_40" });
+  expect(() => start("second", "--wait", "--input", order(40, "4000000000000002"))).toThrow(
+    'run "second" failed: CardDeclined: The function answered 402: the bank says no',
+  );
+
+  write(first, approval.code);
+  run("npx", "isotope", "deploy");
+  start("third", "--input", order(900));
+  await until("third", "after patience");
+  expect(() => runs("signal", "third", "--event", "APPROVE")).toThrow('"by"');
+  runs("signal", "third", "--event", "APPROVE", "--data", '{"by": "kim"}');
+  expect(runs("watch", "third")).toContain('"approvedBy": "kim"');
+
+  write(refund, refund.code);
+  const step = approval.code.match(/^ {4}charge: fn.*\n/m)?.[0] ?? "";
+  const undone = approval.code
+    .replace(step, undoing.code)
+    .replace("{ defineWorkflow,", "{ compensate, defineWorkflow,");
+  write(first, `${undone}${route.code}`);
+  write(test, test.code);
+  expect(run("npx", "isotope", "deploy")).toContain("/orders");
+  expect(run("npx", "tsc")).toBe("");
+  start("fourth", "--input", order(900));
+  await until("fourth", "after patience");
+  runs("cancel", "fourth");
+  await until("fourth", "cancelled");
+  expect(runs("history", "fourth", "--io")).toMatch(
+    /undoes 1\.0 .*\n +\{"input":\{.*\},"output":\{"charge":"ch_900"\}\}[\s\S]*compensated/,
+  );
+  const answer = await fetch(`http://127.0.0.1:${portBase}/orders`, { method: "POST", body: order(40) });
+  expect({ status: answer.status, body: await answer.json() }).toEqual({
+    status: 200,
+    body: { order: "1", charge: "ch_40" },
+  });
+  expect(run(process.execPath, "--test", test.file ?? "")).toContain("pass 1");
+  expect(run("npx", "isotope", "stop")).toContain("Stopped");
+  expect(await platform.ended).toBe(0);
+}, 600_000);

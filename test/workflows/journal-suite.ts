@@ -388,7 +388,9 @@ export function journalSuite(name: string, make: () => Promise<JournalUnderTest>
         const record = await parked({
           timers: { "1.0": { token: "1.0", id: "t", event: { type: "t" }, dueAt } },
         });
-        expect(await dueOf(record)).toEqual({ runs: [], nextAt: dueAt });
+        const before = await dueOf(record);
+        // A machine that is busy may have been slower than the timer.
+        if ((await journal.now()) < dueAt) expect(before).toEqual({ runs: [], nextAt: dueAt });
         await pass(100);
         expect(await isDue(record)).toBe(true);
       });
@@ -730,6 +732,18 @@ export function journalSuite(name: string, make: () => Promise<JournalUnderTest>
         const record = await created();
         expect(await journal.reopen(record.version, record, [])).toBe("conflict");
         expect(await journal.load(record.facts.key)).toEqual(record);
+      });
+
+      it("are found by their namespaces as long as they are kept", async () => {
+        const namespace = `ns-${randomUUID()}`;
+        const { lease, record } = await claimed(await created({ namespace }));
+        await created({ namespace: `${namespace}-running` });
+        expect(await journal.endedNamespaces()).not.toContain(namespace);
+        await committed(lease, record, { status: "succeeded" });
+        expect(await journal.endedNamespaces()).toContain(namespace);
+        expect(await journal.endedNamespaces()).not.toContain(`${namespace}-running`);
+        await journal.remove(record.facts.key);
+        expect(await journal.endedNamespaces()).not.toContain(namespace);
       });
 
       it("are removed whole, and their id is free again; running ones are not", async () => {

@@ -48,6 +48,8 @@ export interface Journal {
   history(key: RunKey, from: number, limit: number): Promise<readonly HistoryEntry[]>;
   /** Newest first. */
   list(filter: RunFilter): Promise<{ runs: readonly RunSummary[]; next: string | undefined }>;
+  /** Of all runs that have ended and are still kept, whatever has become of their Workflows. */
+  endedNamespaces(): Promise<readonly string[]>;
   /** Items and results of a map, outside the record: flat memory for 10,000 of them. Items are put before the commit that opens the effect. */
   putItems(
     lease: Lease,

@@ -144,6 +144,12 @@ export function memoryJournal(options: MemoryJournalOptions): Journal {
           .map(parseEntry),
       ),
     list: (filter) => reaching({ operation: "list" }, () => list([...runs.values()].map(parse), filter)),
+    endedNamespaces: () =>
+      reaching({ operation: "endedNamespaces" }, () => [
+        ...new Set(
+          [...runs.values()].flatMap((run) => (run.status === "running" ? [] : [run.key.namespace])),
+        ),
+      ]),
     ...mapOperations(find, reaching),
     remove: (key) =>
       reaching({ operation: "remove", key }, () => {

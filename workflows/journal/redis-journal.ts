@@ -22,7 +22,7 @@ import {
 } from "./journal.ts";
 import { acceptsText, openText, readRecord, stateText } from "./record-text.ts";
 import { dueKey, ENDED, indexKey, keyOfMember, mapKey, runKeys } from "./redis-keys.ts";
-import { listRuns } from "./redis-list.ts";
+import { endedNamespaces, listRuns } from "./redis-list.ts";
 import { row, rows, text, texts } from "./redis-reply.ts";
 import { type RedisClient, redisScript } from "./redis-script.ts";
 
@@ -64,6 +64,7 @@ export function redisJournal(connected: () => RedisClient): Journal {
     now: () => storeTime(client()),
     history: (key, from, limit) => history(client(), key, from, limit),
     list: (filter) => listRuns(client(), filter),
+    endedNamespaces: () => endedNamespaces(client()),
   };
 }
 

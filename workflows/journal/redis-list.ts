@@ -1,7 +1,7 @@
 import type { RunStatus } from "../core/run-record.ts";
 import type { RunFilter, RunSummary } from "./journal.ts";
 import { PARTITIONS } from "./journal.ts";
-import { indexKey, runKeys, STATUSES } from "./redis-keys.ts";
+import { endedKey, indexKey, keyOfMember, runKeys, STATUSES } from "./redis-keys.ts";
 import type { RedisClient } from "./redis-script.ts";
 
 interface Found {
@@ -44,7 +44,9 @@ export async function listRuns(
     looks.map(async ({ index, found, last }) => {
       const enough =
         last === undefined || (cut !== undefined && looks.length > 1 && place(last) < place(cut));
-      return enough || first === wanted ? found : (await look(redis, index, filter, wanted)).found;
+      if (enough || first === wanted) return found;
+      // One that ended since the first look is no longer here, and was not yet where it is now.
+      return [...found, ...(await look(redis, index, filter, wanted)).found];
     }),
   );
   const page = newest(reached.flat(), wanted);
@@ -94,6 +96,21 @@ async function look(
     if (reply.length < 2 * count) return { found, last: undefined };
   }
   return { found, last };
+}
+
+const ENDED_PAGE = 1_000;
+
+/** By what has ended, partition by partition, so that no list of namespaces has to be kept. */
+export async function endedNamespaces(redis: RedisClient): Promise<string[]> {
+  const namespaces = new Set<string>();
+  for (let partition = 0; partition < PARTITIONS; partition++) {
+    for (let from = 0; ; from += ENDED_PAGE) {
+      const members = await redis.zrange(endedKey(partition), String(from), String(from + ENDED_PAGE - 1));
+      for (const member of members) namespaces.add(keyOfMember(member).namespace);
+      if (members.length < ENDED_PAGE) break;
+    }
+  }
+  return [...namespaces];
 }
 
 async function summaryOf(

@@ -10,9 +10,7 @@ export interface RetentionPolicy {
 export const DEFAULT_RETENTION: RetentionPolicy = { maxCount: 10_000, maxAgeMs: 7 * 86_400_000 };
 
 export interface RetentionOptions {
-  readonly journal: Pick<Journal, "list" | "remove" | "now">;
-  /** Whose runs are looked at. */
-  readonly namespaces: () => readonly string[];
+  readonly journal: Pick<Journal, "list" | "remove" | "now" | "endedNamespaces">;
   /** Of a workflow that may be no more. */
   readonly policyOf: (namespace: string, workflow: string) => RetentionPolicy;
   /** Between two pages, so that cleaning never keeps the store from its work. */
@@ -34,7 +32,8 @@ interface Kept {
  */
 export async function removeEnded(options: RetentionOptions): Promise<number> {
   let removed = 0;
-  for (const namespace of new Set(options.namespaces())) removed += await removeEndedOf(namespace, options);
+  for (const namespace of await options.journal.endedNamespaces())
+    removed += await removeEndedOf(namespace, options);
   return removed;
 }
 

@@ -7,23 +7,37 @@ export interface RunChanges {
   readonly journal: Journal;
   /** Resolves at the next change that this process makes, after `atMostMs`, or when `signal` aborts. */
   next(key: RunKey, atMostMs: number, signal?: AbortSignal): Promise<void>;
+  /** The same, at the run's end only: who waits for that need not read the run after each step. */
+  end(key: RunKey, atMostMs: number, signal?: AbortSignal): Promise<void>;
 }
 
 export function runChanges(journal: Journal): RunChanges {
-  const waiting = new Map<string, Set<() => void>>();
-  const changed = ({ namespace, id }: RunKey): void => {
-    for (const wake of waiting.get(`${namespace}/${id}`) ?? []) wake();
-  };
+  const changes = waiters();
+  const ends = waiters();
   return {
     journal: {
       ...journal,
       commit: async (lease, commit) => {
         const result = await journal.commit(lease, commit);
-        if (result.kind === "committed") changed(lease.key);
+        if (result.kind === "committed") {
+          changes.wake(lease.key);
+          if (commit.record.status !== "running") ends.wake(lease.key);
+        }
         return result;
       },
     },
-    next: (key, atMostMs, signal) =>
+    next: changes.wait,
+    end: ends.wait,
+  };
+}
+
+function waiters(): { wake: (key: RunKey) => void; wait: RunChanges["next"] } {
+  const waiting = new Map<string, Set<() => void>>();
+  return {
+    wake: ({ namespace, id }) => {
+      for (const wake of waiting.get(`${namespace}/${id}`) ?? []) wake();
+    },
+    wait: (key, atMostMs, signal) =>
       new Promise((resolve) => {
         const name = `${key.namespace}/${key.id}`;
         const set = waiting.get(name) ?? new Set<() => void>();

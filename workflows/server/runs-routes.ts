@@ -26,7 +26,7 @@ export interface RunsRoutesDeps {
   readonly payloads: Pick<Payloads, "load">;
   readonly start: Starter;
   readonly runs: Runs;
-  readonly changes: Pick<RunChanges, "next">;
+  readonly changes: Pick<RunChanges, "next" | "end">;
 }
 
 const RunAddress = z.object({ namespace: z.string().max(63), id: RunId });
@@ -99,7 +99,7 @@ async function awaitEnd(
     const record = await runs.load(key);
     const leftMs = until - performance.now();
     if (record.status !== "running" || leftMs <= 0 || signal.aborted) return record;
-    await changes.next(key, Math.min(pauseMs, leftMs), signal);
+    await changes.end(key, Math.min(pauseMs, leftMs), signal);
     pauseMs = Math.min(pauseMs * 2, LAST_LOOK_MS);
   }
 }

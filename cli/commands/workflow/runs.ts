@@ -67,7 +67,10 @@ const list = defineCommand({
         since: timeOf("--since", flags.since),
         until: timeOf("--until", flags.until),
       });
-      if (!query.success) throw new UsageError(`--workflow ${query.error.issues[0]?.message ?? ""}`);
+      if (!query.success)
+        throw new UsageError(
+          `--workflow ${query.error.issues[0]?.message ?? ""}, got ${JSON.stringify(flags.workflow)}`,
+        );
       runs.push(...(await listRuns(context, query.data, flags.limit)));
     }
     runs.sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1)).splice(flags.limit);

@@ -3,6 +3,7 @@ import { checkFormat } from "../../../workflows/format/check-format.ts";
 import { FormatSpec } from "../../../workflows/format/spec.ts";
 import { mermaidOf } from "../../../workflows/graph/mermaid.ts";
 import { svgOf } from "../../../workflows/graph/svg.ts";
+import { parseDurationMs } from "../../../api/duration.ts";
 import { RunId, StartRun } from "../../../api/wire/workflows.ts";
 import { CliError, type Command, defineCommand, UsageError } from "../../command.ts";
 import type { CliContext } from "../../context.ts";
@@ -46,6 +47,7 @@ const run = defineCommand({
   async run({ flags }, context) {
     if (flags.id !== undefined && !RunId.safeParse(flags.id).success)
       throw new UsageError(`--id must be 1..128 characters of A-Z a-z 0-9 . _ -, got "${flags.id}"`);
+    checkDeadline(flags.deadline);
     const input = flags.input === undefined ? null : await jsonValue(context, "--input", flags.input);
     const start = StartRun.safeParse({
       namespace: await context.namespace(),
@@ -76,6 +78,17 @@ const run = defineCommand({
     return printEnd(context, view, flags.output, true);
   },
 });
+
+function checkDeadline(deadline: string | undefined): void {
+  if (deadline === undefined) return;
+  try {
+    parseDurationMs(deadline);
+  } catch {
+    throw new UsageError(
+      `--deadline must be a time such as 90s, 24h or 1h30m, got ${JSON.stringify(deadline)}`,
+    );
+  }
+}
 
 const graph = defineCommand({
   noun: "workflow",

@@ -2,9 +2,6 @@
  * A worker of the workflow engine as a process of its own, as the workflow service has it: the real worker, journal, queue and definition host. Only the call
  * of a function is answered here, at once: what is measured is the engine. Spoken to by the messages below.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { processLog } from "../../../net/log.ts";
 import { redisConnection } from "../../../net/redis.ts";
@@ -29,6 +26,8 @@ export interface WorkerInit {
   readonly name: string;
   /** By workflow. */
   readonly code: Readonly<Record<string, CodeSource>>;
+  /** Folder that Deno may keep its own files in. */
+  readonly denoDir: string;
   /** How long the function takes. */
   readonly callMs: number;
 }
@@ -48,7 +47,13 @@ export type FromWorker =
 
 const say = (message: FromWorker): void => void process.send?.(message);
 
-async function work({ redisUrl, name, code, callMs }: WorkerInit): Promise<(message: ToWorker) => void> {
+async function work({
+  redisUrl,
+  name,
+  code,
+  denoDir,
+  callMs,
+}: WorkerInit): Promise<(message: ToWorker) => void> {
   const log = processLog(name, { level: "error" });
   const redis = redisConnection({ url: redisUrl, log, name });
   await redis.ready(10_000);
@@ -63,8 +68,6 @@ async function work({ redisUrl, name, code, callMs }: WorkerInit): Promise<(mess
     },
   });
   const { journal } = changes;
-  const denoDir = mkdtempSync(join(tmpdir(), "isotope-bench-"));
-  process.on("exit", () => rmSync(denoDir, { recursive: true, force: true }));
   const host = definitionHost({ start: childHosts({ deno: DENO, denoDir }), deadlineMs: 10_000 });
   const definitions = new Map<string, Definition>();
   for (const [workflow, source] of Object.entries(code))

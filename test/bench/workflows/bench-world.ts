@@ -9,7 +9,7 @@ import type { Journal } from "../../../workflows/journal/journal.ts";
 import { redisJournal } from "../../../workflows/journal/redis-journal.ts";
 import { type RedisServer, redisServer } from "../../workflows/redis-server.ts";
 import { cpuTime, totalMs } from "../process-usage.ts";
-import type { FromWorker, ToWorker } from "./bench-worker.ts";
+import type { FromWorker, ToWorker, WorkerInit } from "./bench-worker.ts";
 import { type BenchWorkflow, benchCode } from "./definitions.ts";
 
 export interface BenchWorker {
@@ -56,7 +56,13 @@ export async function benchWorld(fsync: Fsync): Promise<BenchWorld> {
     journal,
     history: (id) => journal.history({ namespace: "shop", id }, 1, 100),
     worker: async ({ callMs = 0 } = {}) => {
-      const worker = await startWorker(server.url, `bench-${workers.length}`, callMs);
+      const worker = await startWorker({
+        redisUrl: server.url,
+        name: `bench-${workers.length}`,
+        code: await benchCode(),
+        denoDir: join(server.folder, "deno"),
+        callMs,
+      });
       workers.push(worker);
       return worker;
     },
@@ -67,8 +73,7 @@ export async function benchWorld(fsync: Fsync): Promise<BenchWorld> {
   };
 }
 
-async function startWorker(redisUrl: string, name: string, callMs: number): Promise<BenchWorker> {
-  const code = await benchCode();
+async function startWorker(init: WorkerInit): Promise<BenchWorker> {
   const child: ChildProcess = fork(join(import.meta.dirname, "bench-worker.ts"), {
     execArgv: ["--disable-warning=ExperimentalWarning"],
     env: { ...process.env, NODE_ENV: "production" },
@@ -84,8 +89,11 @@ async function startWorker(redisUrl: string, name: string, callMs: number): Prom
     return message;
   };
   const ready = heard("ready");
-  tell({ kind: "init", init: { redisUrl, name, code, callMs } });
-  const message = await ready;
+  tell({ kind: "init", init });
+  const message = await Promise.race([
+    ready,
+    once(child, "exit").then(() => Promise.reject(new Error("The worker ended before it was ready"))),
+  ]);
   return {
     pid: child.pid ?? 0,
     hostPid: message.kind === "ready" ? message.hostPid : 0,
