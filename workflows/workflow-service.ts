@@ -12,7 +12,9 @@ import { redisConnection } from "../net/redis.ts";
 import { type SignedClient, signedClient } from "../net/signed-client.ts";
 import type { Message, RunKey } from "./core/run-record.ts";
 import type { DefinitionArchives } from "./definitions/definition-archives.ts";
+import { type DefinitionRegister, definitionRegister } from "./definitions/definition-register.ts";
 import { type DefinitionService, definitionService } from "./definitions/definition-service.ts";
+import { definitionKeeper, keepRegularly } from "./definitions/keep-definitions.ts";
 import { releaseRegularly } from "./definitions/release-definitions.ts";
 import { definitionHost } from "./host/definition-host.ts";
 import type { StartHost } from "./host/host-process.ts";
@@ -139,7 +141,8 @@ function serviceParts(options: WorkflowServiceOptions, objects: ReturnType<typeo
   };
   const pins = createPins({ client, world: objects.functions });
   const current = currentWorkflow(objects.workflows, definitions);
-  const start = runStarter({ journal, payloads, pins, current, wake });
+  const register = definitionRegister(() => redis.client());
+  const start = runStarter({ journal, payloads, pins, register, current, wake });
   const tokens = callbackTokens(keys);
   const router = routerClient(options);
   const performer = effectPerformer({
@@ -169,7 +172,7 @@ function serviceParts(options: WorkflowServiceOptions, objects: ReturnType<typeo
       const name = `${hostname()}-${randomUUID().slice(0, 8)}`;
       const ports = { journal, definitions, performer, payloads, deliver };
       engine = await startEngine({ ...ports, name, redisUrl, log, signal });
-      void keepHouse(options, objects, journal, signal);
+      void keepHouse(options, objects, { journal, register }, signal);
     },
     held: (): number => engine?.held() ?? 0,
     stopWork: async (graceMs: number): Promise<void> => engine?.stop(graceMs),
@@ -178,9 +181,9 @@ function serviceParts(options: WorkflowServiceOptions, objects: ReturnType<typeo
 
 /** Runs that ended long ago go, and what they and those before them have held. */
 async function keepHouse(
-  { client, log }: WorkflowServiceOptions,
+  { client, log, archives }: WorkflowServiceOptions,
   { functions, workflows }: ReturnType<typeof watchObjects>,
-  journal: Journal,
+  { journal, register }: { readonly journal: Journal; readonly register: DefinitionRegister },
   signal: AbortSignal,
 ): Promise<void> {
   await Promise.all([functions.synced, workflows.synced]);
@@ -191,6 +194,11 @@ async function keepHouse(
     cleanRegularly({ journal, policyOf }, log, signal),
     releaseHoldsRegularly(releaser, RELEASE_EVERY_MS, log, signal),
     releaseRegularly({ journal, client, workflows: () => workflows.list() }, log, signal),
+    keepRegularly(
+      definitionKeeper({ register, archives, journal, workflows: () => workflows.list() }),
+      log,
+      signal,
+    ),
   ]);
 }
 

@@ -44,7 +44,8 @@ export async function releaseDefinitions(deps: ReleaseDefinitionsDeps): Promise<
   for (const workflow of deps.workflows()) {
     const held = workflow.status?.heldDefinitions ?? [];
     if (held.length === 0) continue;
-    const pinned = await pinnedDefinitions(deps.journal, workflow, new Set(held));
+    const { namespace = "default", name } = workflow.metadata;
+    const pinned = await pinnedDefinitions(deps.journal, namespace, name, new Set(held));
     const kept = held.filter((digest) => pinned.has(digest));
     if (kept.length === held.length) continue;
     const written = await write(deps.client, workflow, kept);
@@ -53,19 +54,19 @@ export async function releaseDefinitions(deps: ReleaseDefinitionsDeps): Promise<
   return released;
 }
 
-/** Of `wanted`, those that a run pins. */
-async function pinnedDefinitions(
+/** Of `wanted`, those that a run of this workflow pins. */
+export async function pinnedDefinitions(
   journal: ReleaseDefinitionsDeps["journal"],
-  { metadata }: Workflow,
+  namespace: string,
+  workflow: string,
   wanted: ReadonlySet<string>,
 ): Promise<Set<string>> {
   const pinned = new Set<string>();
-  const namespace = metadata.namespace ?? "default";
   let after: string | undefined;
   do {
     const page = await journal.list({
       namespace,
-      workflow: metadata.name,
+      workflow,
       limit: PAGE,
       ...(after === undefined ? {} : { after }),
     });

@@ -6,6 +6,7 @@ import type { Json } from "../core/json.ts";
 import { newRun } from "../core/new-run.ts";
 import { type Payload, RUN_FORMAT, type RunFacts, type RunKey, type RunRecord } from "../core/run-record.ts";
 import { type Definition, DefinitionError } from "../definition/definition.ts";
+import type { DefinitionRegister } from "../definitions/definition-register.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Pins } from "../pins/resolve-pins.ts";
 import type { Payloads } from "../worker/ports.ts";
@@ -33,6 +34,7 @@ export interface StartRunDeps {
   readonly journal: Pick<Journal, "create" | "load" | "now">;
   readonly payloads: Payloads;
   readonly pins: Pick<Pins, "resolve">;
+  readonly register: Pick<DefinitionRegister, "add">;
   /** @throws {PlatformError} workflow_not_found, workflow_not_ready */
   readonly current: (namespace: string, workflow: string) => Promise<CurrentWorkflow>;
   /** A run is due. */
@@ -80,6 +82,7 @@ export function runStarter(deps: StartRunDeps): StartRun {
       format: RUN_FORMAT,
     };
     const deadlineAt = limitMs === undefined ? undefined : (await deps.journal.now()) + limitMs;
+    await deps.register.add({ namespace, workflow, digest: definition.digest });
     const { record, history } = newRun(facts, deadlineAt);
     const result = await deps.journal.create(record, history);
     if (!result.created) return { created: false, record: await same(deps, request, result.record) };

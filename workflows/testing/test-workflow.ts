@@ -114,6 +114,7 @@ class Test implements WorkflowTest {
       journal,
       payloads,
       pins: { resolve: ({ actors }) => Promise.resolve(pinsOf(actors)) },
+      register: { add: () => Promise.resolve() },
       current: (_namespace, name) =>
         Promise.resolve({ uid: name, generation: 1, definition: definitionOf(name) }),
       wake,
