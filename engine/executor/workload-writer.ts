@@ -2,6 +2,7 @@ import type { Cluster, KubeEnvironment, KubeReplicaSet } from "./cluster.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import { podTemplate } from "./pod-manifest.ts";
 import { replicaSetMaker, replicaSetManifest, servedLabels } from "./replica-set-manifest.ts";
+import type { Pod } from "./pod.ts";
 import type { Revision } from "./revision.ts";
 import { createTimers } from "./timers.ts";
 import { visibleReplicas, type Workload } from "./workload.ts";
@@ -107,19 +108,24 @@ async function write(state: State, workload: Workload): Promise<void> {
     workload.retiring.clear();
     return;
   }
-  const retiring = [...workload.retiring];
+  const retiring = new Set<Pod>();
   if (workload.exists) {
-    for (const pod of retiring) {
+    // Pods that are retired meanwhile lower the number too: without their mark the ReplicaSet would delete others in their place.
+    for (let pod = unmarked(workload, retiring); pod; pod = unmarked(workload, retiring)) {
       beforeWrite?.("retired");
+      retiring.add(pod);
       await cluster.annotatePod(pod.namespace, pod.name, { [DELETION_COST]: COST.retired });
     }
     await apply(state, workload);
-  }
+  } else for (const pod of workload.retiring) retiring.add(pod);
   await handOver(state, workload);
   // Pods that no ReplicaSet counts yet are labelled first, so that a new one finds as many as it is to have.
   if (!workload.exists && visibleReplicas(workload) > 0 && workload.open) await apply(state, workload);
   for (const pod of retiring) workload.retiring.delete(pod);
 }
+
+const unmarked = ({ retiring }: Workload, marked: ReadonlySet<Pod>): Pod | undefined =>
+  [...retiring].find((pod) => !marked.has(pod));
 
 async function apply({ options }: State, workload: Workload): Promise<void> {
   const { revision, name } = workload;
