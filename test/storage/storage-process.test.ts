@@ -130,8 +130,12 @@ describe("the storage process on a folder", () => {
       20_000,
     );
     expect(await archives.find(sha256(named))).toEqual({ sizeBytes: 100 });
-    const metrics = await (await fetch(`${storage.metricsUrl}/metrics`)).text();
-    expect(metrics).toMatch(/isotope_storage_pruned_total [1-9]/);
+    // Counted at the end of the pass that the archive went in.
+    const metrics = await eventually(
+      async () => (await fetch(`${storage.metricsUrl}/metrics`)).text(),
+      (text) => /isotope_storage_pruned_total [1-9]/.test(text),
+      20_000,
+    );
     expect(metrics).toMatch(/isotope_storage_calls_total\{method="PUT",status="201"\} 2/);
   }, 60_000);
 
