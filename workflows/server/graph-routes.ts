@@ -1,8 +1,9 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
+import { PlatformError } from "../../api/errors.ts";
 import { GraphQuery } from "../../api/wire/workflows.ts";
-import type { HistoryEntry, RunKey } from "../core/run-record.ts";
-import type { Definition } from "../definition/definition.ts";
+import type { HistoryEntry, RunKey, RunRecord } from "../core/run-record.ts";
+import { type Definition, DefinitionError } from "../definition/definition.ts";
 import { type Marks, marksOf } from "../graph/graph-marks.ts";
 import { mermaidOf } from "../graph/mermaid.ts";
 import { svgOf } from "../graph/svg.ts";
@@ -39,10 +40,23 @@ export function graphRoutes(app: FastifyInstance, deps: GraphRoutesDeps): void {
     const key = keyOf(request);
     const { format } = parseRequest("draw a run", GraphQuery, request.query);
     const record = await deps.runs.load(key);
-    const definition = await deps.definitions.get(record.facts);
+    const definition = await definitionOf(deps, record);
     const marks = marksOf(record, await wholeHistory(deps.journal, key));
     return reply.type(TYPES[format]).send(draw(format, definition, marks));
   });
+}
+
+async function definitionOf({ definitions }: GraphRoutesDeps, { facts }: RunRecord): Promise<Definition> {
+  try {
+    return await definitions.get(facts);
+  } catch (error) {
+    if (!(error instanceof DefinitionError)) throw error;
+    throw new PlatformError(
+      "workflow_not_ready",
+      `Cannot draw run "${facts.key.namespace}/${facts.key.id}": ${error.message}`,
+      { cause: error },
+    );
+  }
 }
 
 async function wholeHistory(journal: Pick<Journal, "history">, key: RunKey): Promise<HistoryEntry[]> {
