@@ -2,7 +2,6 @@ import type { Cluster, KubeEnvironment, KubeReplicaSet } from "./cluster.ts";
 import type { ExecutorLog } from "./executor-log.ts";
 import { podTemplate } from "./pod-manifest.ts";
 import { replicaSetMaker, replicaSetManifest, servedLabels } from "./replica-set-manifest.ts";
-import type { Pod } from "./pod.ts";
 import type { Revision } from "./revision.ts";
 import { createTimers } from "./timers.ts";
 import { visibleReplicas, type Workload } from "./workload.ts";
@@ -108,24 +107,21 @@ async function write(state: State, workload: Workload): Promise<void> {
     workload.retiring.clear();
     return;
   }
-  const retiring = new Set<Pod>();
+  let retiring = [...workload.retiring];
   if (workload.exists) {
-    // Pods that are retired meanwhile lower the number too: without their mark the ReplicaSet would delete others in their place.
-    for (let pod = unmarked(workload, retiring); pod; pod = unmarked(workload, retiring)) {
+    // Also those that are retired meanwhile, which the loop comes to: they lower the number too, and without their mark the ReplicaSet would delete others.
+    for (const pod of workload.retiring) {
       beforeWrite?.("retired");
-      retiring.add(pod);
       await cluster.annotatePod(pod.namespace, pod.name, { [DELETION_COST]: COST.retired });
     }
+    retiring = [...workload.retiring];
     await apply(state, workload);
-  } else for (const pod of workload.retiring) retiring.add(pod);
+  }
   await handOver(state, workload);
   // Pods that no ReplicaSet counts yet are labelled first, so that a new one finds as many as it is to have.
   if (!workload.exists && visibleReplicas(workload) > 0 && workload.open) await apply(state, workload);
   for (const pod of retiring) workload.retiring.delete(pod);
 }
-
-const unmarked = ({ retiring }: Workload, marked: ReadonlySet<Pod>): Pod | undefined =>
-  [...retiring].find((pod) => !marked.has(pod));
 
 async function apply({ options }: State, workload: Workload): Promise<void> {
   const { revision, name } = workload;
