@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Environment } from "../../api/kinds/index.ts";
 import type { BuildInput } from "../../api/build.ts";
 import { writeZip } from "../../net/archive/write-zip.ts";
+import { killEach } from "../kill-each.ts";
 import { type BuilderWorld, builderWorld } from "./builder-world.ts";
 import { filesOf } from "./build-source.ts";
 
@@ -87,6 +88,6 @@ test("a builder that dies is made anew and the build done", async () => {
   const script = `touch ${started}; sleep 0.5; mkdir "$DEPLOY_PKG" && cp build.sh "$DEPLOY_PKG"\n`;
   const building = build({ "build.sh": script }, "sh build.sh");
   while (!existsSync(started)) await new Promise((resolve) => setTimeout(resolve, 10));
-  for (const pid of world.processesOf(pod)) process.kill(pid, "SIGKILL");
+  killEach(world.processesOf(pod));
   expect((await building).built).toMatchObject({ outcome: "succeeded" });
 });

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Function as FunctionObject, HTTPTrigger } from "../../api/kinds/index.ts";
@@ -10,6 +9,8 @@ import { runCommand } from "../../scripts/images/run-command.ts";
 import { startTestPlatform } from "../e2e/platform.ts";
 import { deploy } from "../e2e/project.ts";
 import type { TestPlatform } from "../e2e/test-platform.ts";
+import { killEach } from "../kill-each.ts";
+import { procEntry } from "../proc-entry.ts";
 import { type Cluster, currentCluster } from "./cluster.ts";
 import { podProcesses } from "./pod-processes.ts";
 import { deploySteadyRuns, startRuns } from "./steady-runs.ts";
@@ -313,9 +314,9 @@ const NO_REDIS = "no Redis is installed on this machine";
 const hostProcesses = async (program: "deno" | "definition-host"): Promise<number[]> =>
   (await podsOf("workflows"))
     .flatMap(({ metadata }) => podProcesses(metadata.uid ?? "none"))
-    .filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(program));
+    .filter((pid) => procEntry(pid, "cmdline").includes(program));
 const killAll = (pids: readonly number[]): boolean => {
-  for (const pid of pids) process.kill(pid, "SIGKILL");
+  killEach(pids);
   return pids.length > 0;
 };
 
@@ -323,7 +324,7 @@ const killed = async (component: Component, pods: readonly Pod[]): Promise<void>
   for (const pod of pods) {
     const pids = podProcesses(pod.metadata.uid ?? "none");
     expect(pids).not.toEqual([]);
-    for (const pid of pids) process.kill(pid, "SIGKILL");
+    killEach(pids);
   }
   await eventually(
     async () => (await podsOf(component)).map((pod) => pod.status?.containerStatuses?.[0]?.restartCount ?? 0),

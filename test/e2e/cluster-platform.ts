@@ -12,6 +12,7 @@ import { ENVIRONMENTS } from "../../kube/kinds.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import { currentCluster } from "../cluster/cluster.ts";
 import { podProcesses } from "../cluster/pod-processes.ts";
+import { killEach } from "../kill-each.ts";
 import { callOps } from "./call-ops.ts";
 import type { InstalledPlatform } from "./installed-platform.ts";
 import { runCli } from "./run-cli.ts";
@@ -129,7 +130,7 @@ async function crash(kube: KubeClient, installed: InstalledPlatform, part: Crash
   }
   const pids = podProcesses(pod.metadata.uid ?? "");
   if (pids.length === 0) throw new Error(`Pod "${pod.metadata.name}" has no process on this machine`);
-  for (const pid of pids) process.kill(pid, "SIGKILL");
+  killEach(pids);
 }
 
 function withNamespace(kubeconfig: string, namespace: string): string {

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { killEach } from "../kill-each.ts";
 import { startTestPlatform } from "./platform.ts";
 import { processesWith, processWith } from "./processes.ts";
 import type { TestPlatform } from "./test-platform.ts";
@@ -116,7 +117,7 @@ describe.skipIf(!onLinux)("kill -9", () => {
     await expect
       .poll(async () => (await kubectlStatus()).status?.buildstatus, { timeout: 20_000, interval: 5 })
       .toMatch(/running|succeeded/);
-    for (const pid of processesWith("env-images/builder/", platform.home)) process.kill(pid, "SIGKILL");
+    killEach(processesWith("env-images/builder/", platform.home));
     const { code, err } = await deploying;
     expect(code, err).toBe(0);
     expect(await bodyOf("/slow-build")).toMatch(UUID);

@@ -1,16 +1,13 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
+import { procEntry } from "../proc-entry.ts";
 
 /** Processes of this machine whose command line contains all of `parts`. */
 export function processesWith(...parts: string[]): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {
-      try {
-        const line = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
-        return parts.every((part) => line.includes(part));
-      } catch {
-        return false;
-      }
+      const line = procEntry(pid, "cmdline").replaceAll("\0", " ");
+      return line !== "" && parts.every((part) => line.includes(part));
     })
     .map(Number)
     .filter((pid) => pid !== process.pid);

@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { RunView } from "../../../api/wire/workflows.ts";
 import { deploy } from "../../e2e/project.ts";
+import { procEntry } from "../../proc-entry.ts";
 import { podProcesses } from "../pod-processes.ts";
 import { own, type Tenant, WAIT } from "./tenant.ts";
 
@@ -126,9 +127,17 @@ export function definitionCases(tenant: () => Tenant): void {
         pods.length,
       );
       // A launcher each, and a host that ran what ended above.
-      expect(definitions.length).toBeGreaterThan(pods.length);
-      for (const { pid, command } of definitions) {
-        const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
+      const looked = definitions
+        .map(({ pid, command }) => ({
+          command,
+          environment: procEntry(pid, "environ"),
+          mounts: procEntry(pid, "mountinfo"),
+          var: entriesOf(`/proc/${pid}/root/var`),
+        }))
+        // Hosts come and go; what went while it was looked at holds nothing.
+        .filter(({ environment, mounts, var: entries }) => environment && mounts && entries.length > 0);
+      expect(looked.length).toBeGreaterThan(pods.length);
+      for (const { command, environment, mounts, var: entries } of looked) {
         expect(environment, command).not.toMatch(/redis:|REDIS|SIGNING|KEY_FILE|TOKEN/i);
         if (command.includes("deno"))
           expect(
@@ -137,12 +146,9 @@ export function definitionCases(tenant: () => Tenant): void {
               .filter(Boolean)
               .map((line) => line.split("=")[0]),
           ).toEqual(["DENO_DIR", "DENO_NO_UPDATE_CHECK", "NO_COLOR"]);
-        const mounts = readFileSync(`/proc/${pid}/mountinfo`, "utf8");
         expect(mounts, command).not.toMatch(/serviceaccount|signing-key|kubernetes\.io~secret|~projected/);
         expect(mounts).toMatch(/ \/ \/ ro[, ]/);
-        expect(
-          readdirSync(`/proc/${pid}/root/var`, { withFileTypes: true }).map(({ name }) => name),
-        ).not.toContain("secrets");
+        expect(entries).not.toContain("secrets");
       }
     });
   });
@@ -151,4 +157,12 @@ export function definitionCases(tenant: () => Tenant): void {
 const Containers = z.looseObject({
   initContainerStatuses: z.array(z.looseObject({ name: z.string(), restartCount: z.number() })),
 });
-const commandOf = (pid: number): string => readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+const entriesOf = (folder: string): string[] => {
+  try {
+    return readdirSync(folder);
+  } catch {
+    // Of a process that ended since.
+    return [];
+  }
+};
+const commandOf = (pid: number): string => procEntry(pid, "cmdline").replaceAll("\0", " ");

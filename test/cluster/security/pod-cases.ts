@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { NAMESPACES } from "../../../kube/namespace-scope.ts";
+import { procEntry } from "../../proc-entry.ts";
 import { podProcesses } from "../pod-processes.ts";
 import { expectRestricted, Volumes } from "./expect-restricted.ts";
 import { own, RESTRICTED, type Tenant } from "./tenant.ts";
@@ -36,10 +36,12 @@ export function podCases(tenant: () => Tenant): void {
         ...(await tenant().podsIn(tenant().home)),
         ...(await tenant().podsIn(tenant().namespace)),
       ];
-      const processes = pods.flatMap(({ metadata }) => podProcesses(metadata.uid ?? "none"));
+      const processes = pods
+        .flatMap(({ metadata }) => podProcesses(metadata.uid ?? "none"))
+        .map((pid) => procEntry(pid, "status"))
+        .filter((status) => status !== "");
       expect(processes.length).toBeGreaterThanOrEqual(pods.length);
-      for (const pid of processes) {
-        const status = readFileSync(`/proc/${pid}/status`, "utf8");
+      for (const status of processes) {
         expect(status).toMatch(/^CapEff:\t0+$/m);
         expect(status).toMatch(/^NoNewPrivs:\t1$/m);
         expect(status).toMatch(/^Seccomp:\t2$/m);
