@@ -33,8 +33,8 @@ const cluster = (name: string, include: string[], exclude: string[], alone: bool
     globalSetup: "test/cluster/global-setup.ts",
     fileParallelism: !alone,
     sequence: { groupOrder: alone ? 2 : 1 },
-    testTimeout: 120_000,
-    hookTimeout: 180_000,
+    testTimeout: 240_000,
+    hookTimeout: 300_000,
   },
 });
 
@@ -47,8 +47,10 @@ export default defineConfig({
   test: {
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // A limit is for what hangs: a busy machine must not reach it.
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
+    expect: { poll: { timeout: 30_000 } },
     projects:
       process.env["ISOTOPE_CLUSTER_TESTS"] === "true"
         ? [

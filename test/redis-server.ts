@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { findRedisServer } from "../local/redis.ts";
 
-const READY_MS = 10_000;
+const READY_MS = 60_000;
 const POLL_MS = 20;
 
 /** A Redis of a test's own, on loopback. */

@@ -144,7 +144,7 @@ describe("logs of a pod", () => {
     writeFileSync(file(0), line(1, "one"));
     const leave = new AbortController();
     const reading = read(pod(running()), { follow: true }, leave.signal);
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await new Promise((resolve) => setTimeout(resolve, 300));
     leave.abort();
     expect(await reading).toBe("one\n");
   });

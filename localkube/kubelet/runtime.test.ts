@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connectRuntime, killLeftovers, type Runtime } from "./runtime.ts";
 import type { ExitRecord, Life, RunSpec } from "./shim/messages.ts";
-import { identify, isAlive, processStartMark } from "./shim/process-identity.ts";
+import { identify, isAlive, processStartMark, readProcStat } from "./shim/process-identity.ts";
 
 let home: string;
 let runtimes: Runtime[];
@@ -138,9 +138,9 @@ describe("process runtime", () => {
   it("lets processes outlive the connection and hands over what happened meanwhile", async () => {
     const first = await open();
     const kept = await first.run(specOf("stays", "echo before; sleep 0.3; echo after; sleep 1000"));
-    await first.run(specOf("ends", "sleep 0.2; exit 4"));
+    const ends = await first.run(specOf("ends", "sleep 0.2; exit 4"));
     first.disconnect();
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await until(() => logOf("stays").length === 2 && readProcStat(ends.pid) === undefined);
     expect(exits.size).toBe(0);
     const second = await open();
     expect(lost).toBe(0);

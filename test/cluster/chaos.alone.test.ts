@@ -36,7 +36,7 @@ const COLD_LIMIT_MS = 90_000;
 const RUN_EVERY_MS = 700;
 const READY_MS = 180_000;
 const OUTAGE_MS = 30_000;
-const TEST_MS = 300_000;
+const TEST_MS = 600_000;
 const POLL_MS = 250;
 const WARM = ["warm-auto", "warm-pool"] as const;
 const COMPONENTS = ["router", "executor", "controller", "storage", "log-store", "workflows"] as const;
@@ -197,6 +197,7 @@ async function underTraffic(
   process.stderr.write(
     `${expect.getState().currentTestName}: ${report.calls} warm calls, ${report.failures.length} failed, ${report.retried} sent again, slowest ${report.slowestMs} ms; ${coldCalls.length} cold calls, ${answered} answered${runs ? `; ${runs.runs} runs, ${runs.sentAgain} starts sent again, slowest ${runs.slowestMs} ms` : ""}\n`,
   );
+  for (const [why, times] of reasonsOf(report.failures)) process.stderr.write(`  ${times} failed: ${why}\n`);
   expect(runs?.faults ?? []).toEqual([]);
   expect(coldCalls.length).toBeGreaterThan(0);
   // Where a router dies, what it held is cut off, as with warm calls.
@@ -206,6 +207,16 @@ async function underTraffic(
   expect(coldCalls.filter(({ outcome }) => !allowed.test(outcome))).toEqual([]);
   return report;
 }
+
+/** Failures by what they say, without their times, with how often each came. */
+const reasonsOf = (failures: readonly string[]): Map<string, number> => {
+  const found = new Map<string, number>();
+  for (const failure of failures) {
+    const why = failure.replace(/^\d+ ms /, "").replace(/"requestId":"[^"]*"/, "");
+    found.set(why, (found.get(why) ?? 0) + 1);
+  }
+  return found;
+};
 
 const podsOf = async (component: string): Promise<Pod[]> =>
   (

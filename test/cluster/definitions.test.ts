@@ -84,7 +84,7 @@ describe("CEL rules mean what they mean on localkube", () => {
     await kube.request({ method: "POST", path: DEFINITIONS, body: definition(specs) });
     await vi.waitFor(
       () => kube.request({ method: "GET", path: `/apis/${group}/v1/namespaces/${namespace}/rules` }),
-      { timeout: 20_000, interval: 100 },
+      { timeout: 30_000, interval: 100 },
     );
   });
   afterAll(async () => {

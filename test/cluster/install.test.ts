@@ -56,8 +56,13 @@ const cli = (args: string[]) =>
     cwd: folder,
     env: { ISOTOPE_PLATFORM_NAMESPACE: PLATFORM, ISOTOPE_ROUTER_URL: installed.routerUrl },
   });
+/** Sent again when the kept connection that it was sent on had ended, as HTTP clients do with a GET (RFC 9110, 9.2.2). */
 const hello = async (): Promise<string> => {
-  const reply = await fetch(`${installed.routerUrl}/hello/Ada`);
+  const get = () => fetch(`${installed.routerUrl}/hello/Ada`);
+  const reply = await get().catch((error: unknown) => {
+    if (/UND_ERR_SOCKET|ECONNRESET|EPIPE/.test(inspect(error))) return get();
+    throw error;
+  });
   return `${reply.status} ${await reply.text()}`;
 };
 const install = (values: readonly string[] = []) =>

@@ -39,7 +39,7 @@ beforeAll(async () => {
   await kube.create(NAMESPACES, { metadata: { name: NAMESPACE, labels: functionNamespaceLabels } });
   keys = await keysOf("signing-key");
   logKeys = await keysOf("log-key");
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await kube.delete(NAMESPACES, { name: NAMESPACE });
   await kube.close();

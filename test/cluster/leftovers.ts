@@ -9,6 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { runCommand } from "../../scripts/images/run-command.ts";
 import { CGROUP } from "./configuration.ts";
 
@@ -41,7 +42,7 @@ export async function removeSystemFolders(state: string): Promise<void> {
       if (readdirSync(folder).length > 0) continue;
       await runCommand("umount", ["--lazy", folder]).catch(() => undefined);
     }
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
 }
 
@@ -72,21 +73,32 @@ const cgroups = (): string[] =>
 /** Pids of everything that runs in pods. */
 export const podPids = (): number[] => [
   ...new Set(
-    cgroups().flatMap((folder) =>
-      readFileSync(join(folder, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number),
-    ),
+    cgroups().flatMap((folder) => {
+      try {
+        return readFileSync(join(folder, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number);
+      } catch {
+        // It went meanwhile, and so did what ran in it.
+        return [];
+      }
+    }),
   ),
 ];
 
-export function removeCgroups(): void {
-  for (const folder of cgroups()) {
-    try {
-      rmdirSync(folder);
-    } catch (error) {
-      // The kernel takes folders of ended containers away by itself, and containerd does while it ends.
-      if (existsSync(folder)) throw error;
+/** A folder is in use until the last process of it has been waited for, a moment after it was killed. */
+const IN_USE_MS = 10_000;
+
+export async function removeCgroups(): Promise<void> {
+  const deadline = performance.now() + IN_USE_MS;
+  for (const folder of cgroups())
+    while (existsSync(folder)) {
+      try {
+        rmdirSync(folder);
+      } catch (error) {
+        // The kernel takes folders of ended containers away by itself, and containerd does while it ends.
+        if (existsSync(folder) && performance.now() > deadline) throw error;
+        await sleep(50);
+      }
     }
-  }
 }
 
 const mountsUnder = (folder: string): string[] =>

@@ -35,7 +35,7 @@ export interface Traffic {
   stop(): Promise<TrafficReport>;
 }
 
-const TIME_LIMIT_MS = 10_000;
+const TIME_LIMIT_MS = 60_000;
 const REFUSED_RETRY_MS = 100;
 const REFUSED_TRIES = 20;
 

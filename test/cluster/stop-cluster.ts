@@ -35,7 +35,7 @@ export async function stopCluster(layout: Layout): Promise<void> {
   // Shims, and whatever a test started on the node.
   await endProcesses(await networkPids(), "SIGKILL");
   await unmountUnder(state);
-  removeCgroups();
+  await removeCgroups();
   await removeNetwork();
   await removeSystemFolders(state);
   rmSync(state, { recursive: true, force: true, maxRetries: 3 });

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { compileCacheFolder } from "../../net/compile-cache.ts";
 import { CONNECTION_FILE, parseConnection } from "../../net/local-connection.ts";
 import { clusterTestPlatform } from "./cluster-platform.ts";
 import { callOps, localOps } from "./call-ops.ts";
+import { freePortBase } from "./free-ports.ts";
 import { installedPlatform } from "./installed-platform.ts";
 import { processWith } from "./processes.ts";
 import { runCli } from "./run-cli.ts";
@@ -17,26 +17,7 @@ import type { TestPlatform } from "./test-platform.ts";
 export const onCluster = installedPlatform() !== undefined;
 
 const ROOT = resolve(import.meta.dirname, "..", "..");
-const START_TIMEOUT_MS = 60_000;
-const PORTS_IN_A_ROW = 9;
-
-const isFree = (port: number): Promise<boolean> =>
-  new Promise((done) => {
-    const server = createServer();
-    server.once("error", () => done(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => done(true)));
-  });
-
-/** The first of a row of free ports, away from the default ones and from the ephemeral range. */
-export async function freePortBase(): Promise<number> {
-  for (let attempt = 0; attempt < 200; attempt++) {
-    const base = 10_000 + Math.floor(Math.random() * 1300) * PORTS_IN_A_ROW;
-    const free = await Promise.all(Array.from({ length: PORTS_IN_A_ROW }, (_, at) => isFree(base + at)));
-    if (free.every(Boolean)) return base;
-  }
-  throw new Error("Cannot find a row of free ports");
-}
-
+const START_TIMEOUT_MS = 120_000;
 const exited = (child: ChildProcess): Promise<void> =>
   child.exitCode !== null || child.signalCode !== null
     ? Promise.resolve()

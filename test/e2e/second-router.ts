@@ -1,24 +1,14 @@
 import { spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { vi } from "vitest";
+import { freePortBase } from "./free-ports.ts";
 import type { TestPlatform } from "./test-platform.ts";
-
-const freePort = (): Promise<number> =>
-  new Promise((done, fail) => {
-    const server = createServer();
-    server.once("error", fail);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => done(typeof address === "object" && address ? address.port : 0));
-    });
-  });
 
 /** A router of its own beside a local platform's, for the same functions. */
 export async function startSecondRouter(
   platform: Pick<TestPlatform, "connection" | "home">,
 ): Promise<{ url: string; stop(): void }> {
-  const port = await freePort();
+  const port = await freePortBase();
   const executor = Number(new URL(platform.connection.routerUrl).port) + 4;
   const child = spawn(
     process.execPath,
@@ -26,7 +16,7 @@ export async function startSecondRouter(
       "--disable-warning=ExperimentalWarning",
       resolve(import.meta.dirname, "../../engine/router/main.ts"),
       `--port=${port}`,
-      `--internal-port=${await freePort()}`,
+      `--internal-port=${port + 1}`,
       "--metrics-port=0",
       `--kubeconfig=${platform.connection.kubeconfig}`,
       `--executor-url=http://127.0.0.1:${executor}`,
@@ -40,7 +30,7 @@ export async function startSecondRouter(
       const { status } = await fetch(`${url}/readyz`);
       if (status !== 200) throw new Error(`The second router answers ${status}`);
     },
-    { timeout: 20_000, interval: 100 },
+    { timeout: 30_000, interval: 100 },
   );
   return { url, stop: () => void child.kill("SIGKILL") };
 }

@@ -4,7 +4,7 @@ import { call, specialize, startPod, stopPods } from "./deno-pod.ts";
 /** Large enough to be loaded as a bundle. */
 const LARGE = `const table = ${JSON.stringify(Array.from({ length: 20_000 }, (_, at) => at))};\n`;
 
-describe("a large bundle", { timeout: 30_000 }, () => {
+describe("a large bundle", { timeout: 120_000 }, () => {
   afterAll(stopPods);
 
   it("sees what every module sees", async () => {

@@ -36,7 +36,7 @@ export interface DenoPod {
   output(): string;
   /** The lines of stdout that are JSON. */
   lines(): LogLine[];
-  /** Resolves with the line once one passes the test; rejects after 5 s. */
+  /** Resolves with the line once one passes the test; rejects after 30 s. */
   line(test: (line: LogLine) => boolean): Promise<LogLine>;
   /** Exit code, once the process has ended. */
   readonly exited: Promise<number | null>;
@@ -121,7 +121,7 @@ export async function startPod(options: DenoPodOptions = {}): Promise<DenoPod> {
     lines,
     line: async (test) => {
       for (
-        const until = Date.now() + 5_000;
+        const until = Date.now() + 30_000;
         Date.now() < until;
         await new Promise((go) => setTimeout(go, 10))
       ) {
@@ -144,7 +144,7 @@ export async function startPod(options: DenoPodOptions = {}): Promise<DenoPod> {
 }
 
 async function untilReady(pod: DenoPod): Promise<void> {
-  for (const until = Date.now() + 15_000; Date.now() < until; await new Promise((go) => setTimeout(go, 10))) {
+  for (const until = Date.now() + 60_000; Date.now() < until; await new Promise((go) => setTimeout(go, 10))) {
     if (pod.process.exitCode !== null) break;
     const reply = await fetch(`${pod.address}/_isotope/healthz`).catch(() => null);
     await reply?.body?.cancel();

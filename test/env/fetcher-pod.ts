@@ -112,7 +112,7 @@ export async function startFetcherPod(options: FetcherPodOptions = {}): Promise<
 }
 
 async function untilReady(origin: string): Promise<void> {
-  for (const until = Date.now() + 10_000; Date.now() < until; await new Promise((go) => setTimeout(go, 10))) {
+  for (const until = Date.now() + 60_000; Date.now() < until; await new Promise((go) => setTimeout(go, 10))) {
     const reply = await fetch(`${origin}/readiness-healthz`);
     await reply.body?.cancel();
     if (reply.status === 200) return;

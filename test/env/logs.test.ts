@@ -14,6 +14,8 @@ describe("the log of a pod", () => {
         call(pod, "/", { headers: { "x-n": String(n), "x-fission-request-id": `id-${n}` } }),
       ),
     );
+    // What is written before an answer may be read after it.
+    await pod.line(() => pod.lines().length >= 31);
     const lines = pod.lines();
     for (let n = 0; n < 10; n += 1) {
       const line = lines.find((candidate) => candidate.msg === `a ${n} { deep: { b: [ 1 ] } }`);
@@ -73,8 +75,9 @@ describe("the log of a pod", () => {
       "import process from 'node:process'; export default () => { Deno.stdout.writeSync(new TextEncoder().encode('plain one\\n')); process.stdout.write('plain two\\n'); return new Response('x') }",
     );
     await call(pod);
-    await new Promise((go) => setTimeout(go, 50));
-    expect(pod.output().split("\n")).toEqual(expect.arrayContaining(["plain one", "plain two"]));
+    await expect
+      .poll(() => pod.output().split("\n"))
+      .toEqual(expect.arrayContaining(["plain one", "plain two"]));
   });
 
   it("keeps stacks for the log, and shows them in the reply only when debugging is on", async () => {

@@ -11,7 +11,7 @@ afterEach(stopPods);
 const inFlight = async (pod: DenoPod): Promise<number> =>
   PodStatus.parse(await (await controlCall(pod, "GET /_isotope/status")).json()).inFlight;
 const untilIdle = async (pod: DenoPod): Promise<void> => {
-  for (const end = Date.now() + 5_000; Date.now() < end; await new Promise((go) => setTimeout(go, 5)))
+  for (const end = Date.now() + 30_000; Date.now() < end; await new Promise((go) => setTimeout(go, 5)))
     if ((await inFlight(pod)) === 0) return;
   throw new Error("The pod is still busy");
 };
@@ -25,9 +25,10 @@ it("streams server-sent events one by one, and ends them when the client leaves"
   const leaving = new AbortController();
   const reply = await call(pod, "/", { signal: leaving.signal });
   const reader = reply.body?.getReader();
-  const first = new TextDecoder().decode((await reader?.read())?.value);
-  const second = new TextDecoder().decode((await reader?.read())?.value);
-  expect([first, second]).toEqual(["data: 0\n\n", "data: 1\n\n"]);
+  // One by one, or some at once where this machine was busy; never held back to the end, which does not come.
+  let text = "";
+  while (text.split("data: ").length < 3) text += new TextDecoder().decode((await reader?.read())?.value);
+  expect(text).toMatch(/^data: 0\n\ndata: 1\n\n/);
   expect(await inFlight(pod)).toBe(1);
   leaving.abort();
   await pod.line((line) => line.msg === "cancelled");

@@ -16,6 +16,7 @@ import {
   realWorld,
   type RunningExecutor,
   until,
+  whileCalled,
 } from "./real-world.ts";
 
 let world: RealWorld;
@@ -93,21 +94,17 @@ async function settledAt(
   serving: Serving,
   pods: number,
 ): Promise<void> {
-  await until(
-    `${pods} pods are the ReplicaSet's and serve`,
-    async () => {
-      const found = await podsOf(uid);
-      const [set] = await setsOf(uid);
-      const warm = snapshotOf(running, serving)?.pods.length ?? 0;
-      return (
-        found.length === pods &&
-        warm === pods &&
-        (set?.spec.replicas ?? 0) === pods &&
-        found.every((pod) => controllerOf(pod) === "ReplicaSet")
-      );
-    },
-    20_000,
-  );
+  await until(`${pods} pods are the ReplicaSet's and serve`, async () => {
+    const found = await podsOf(uid);
+    const [set] = await setsOf(uid);
+    const warm = snapshotOf(running, serving)?.pods.length ?? 0;
+    return (
+      found.length === pods &&
+      warm === pods &&
+      (set?.spec.replicas ?? 0) === pods &&
+      found.every((pod) => controllerOf(pod) === "ReplicaSet")
+    );
+  });
 }
 
 async function first(
@@ -166,26 +163,17 @@ test("a deleted pod is replaced by the ReplicaSet and specialised although nobod
 
 test("idle pods go until none is left, the right one each time; a call brings one back", async () => {
   const running = await executor();
-  const serving = revisionOf(HELLO, { idleTimeoutMs: 1_200 });
+  const serving = revisionOf(HELLO, { idleTimeoutMs: 2_500 });
   const uid = await serve("idle", serving);
   const one = await first(running, "idle", uid, serving);
   const [two] = await running.acquire("idle", uid, serving.revision, { known: [one.podUid] });
   if (!two) throw new Error("a second pod is expected");
-  await settledAt(running, uid, serving, 2);
-  const enough = new AbortController();
-  let failures = 0;
-  const calling = (async () => {
-    while (!enough.signal.aborted) {
-      const reply = await callPod(two).catch(() => undefined);
-      if (reply?.status !== 200) failures += 1;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  })();
-  await settledAt(running, uid, serving, 1);
-  expect((await podsOf(uid))[0]?.metadata.uid).toBe(two.podUid);
-  enough.abort();
-  await calling;
-  expect(failures).toBe(0);
+  expect(await whileCalled([one, two], () => settledAt(running, uid, serving, 2))).toEqual([]);
+  const failures = await whileCalled([two], async () => {
+    await settledAt(running, uid, serving, 1);
+    expect((await podsOf(uid))[0]?.metadata.uid).toBe(two.podUid);
+  });
+  expect(failures).toEqual([]);
   await settledAt(running, uid, serving, 0);
   const back = await first(running, "idle", uid, serving);
   expect((await callPod(back)).status).toBe(200);
@@ -273,7 +261,10 @@ test("a deleted function leaves no ReplicaSet, no pod and no slice", async () =>
     });
     return pods.items.length === 0 && (await setsOf(uid)).length === 0;
   });
-  expect(await publishedPods(world.client)).not.toContain(endpoint.podUid);
+  await until(
+    "no slice names it",
+    async () => !(await publishedPods(world.client)).includes(endpoint.podUid),
+  );
   await new Promise((resolve) => setTimeout(resolve, 1_200));
   expect(await setsOf(uid)).toEqual([]);
 });
@@ -321,13 +312,18 @@ test("the load that routers report makes more pods, within the limit, and fewer 
       windowMs: 1_000,
       revisions: [{ uid, revision: serving.revision, concurrency, requests: 0 }],
     });
-  await report("a", 9);
+  const loads = new Map([["a", 9]]);
+  const reportAll = async () => {
+    for (const [router, concurrency] of loads) await report(router, concurrency);
+  };
   // Routers report all the time: one that falls silent counts as idle, however slow this machine is.
-  const reporting = setInterval(() => void report("a", 9), 1_000);
+  const reporting = setInterval(() => void reportAll().catch(() => undefined), 1_000);
   onTestFinished(() => clearInterval(reporting));
-  await report("b", 8);
+  loads.set("b", 8);
+  await reportAll();
   await settledAt(running, uid, serving, 2);
-  await report("b", 80);
+  loads.set("b", 80);
+  await reportAll();
   await settledAt(running, uid, serving, 3);
   let failures = 0;
   const enough = new AbortController();
@@ -343,7 +339,8 @@ test("the load that routers report makes more pods, within the limit, and fewer 
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   })();
-  await report("b", 0);
+  loads.set("b", 0);
+  await reportAll();
   await settledAt(running, uid, serving, 1);
   enough.abort();
   await calling;
@@ -358,13 +355,15 @@ test("code that ends its pod at once is not started over and over", async () => 
     `setTimeout(() => Deno.exit(3), 100); export default () => new Response("short")`,
   );
   const uid = await serve("short", serving);
-  await first(running, "short", uid, serving);
-  await until("no pod is left", async () => {
+  // On a busy machine it ends before it is given to its caller.
+  await first(running, "short", uid, serving).catch(() => undefined);
+  // There is also none before the first has its labels: what counts is that it stays so.
+  let noneSince = performance.now();
+  await until("there has been no pod for long", async () => {
     const [set] = await setsOf(uid);
-    return (await podsOf(uid)).length === 0 && (set?.spec.replicas ?? 0) === 0;
+    if ((await podsOf(uid)).length > 0 || (set?.spec.replicas ?? 0) > 0) noneSince = performance.now();
+    return performance.now() - noneSince > 2_500;
   });
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  expect(await podsOf(uid)).toEqual([]);
 });
 
 test.each<FaultPoint>(["before-replicas", "before-hand-over"])(
@@ -384,11 +383,21 @@ test.each<FaultPoint>(["before-replicas", "before-hand-over"])(
     executors = [];
     const next = await executor();
     const kept = new Set<string | undefined>([one.podUid, two.podUid]);
-    await until("the two pods are the ReplicaSet's and there is no other", async () => {
-      const pods = await podsOf(uid);
-      const isKept = (pod: Pod) => kept.has(pod.metadata.uid) && controllerOf(pod) === "ReplicaSet";
-      return pods.length === kept.size && pods.every(isKept);
-    });
+    await until(
+      "the two pods are the ReplicaSet's and there is no other",
+      async () => {
+        const pods = await podsOf(uid);
+        const isKept = (pod: Pod) => kept.has(pod.metadata.uid) && controllerOf(pod) === "ReplicaSet";
+        return pods.length === kept.size && pods.every(isKept);
+      },
+      undefined,
+      async () => ({
+        kept: [...kept],
+        pods: (await podsOf(uid)).map(({ metadata, status }) => ({ ...metadata, phase: status?.phase })),
+        sets: (await setsOf(uid)).map(({ spec }) => spec.replicas),
+        known: next.process.snapshot()?.revisions,
+      }),
+    );
     await settledAt(next, uid, serving, 2);
     expect((await callPod(one)).text).toBe("call 1");
     expect((await callPod(two)).text).toBe("call 1");
@@ -411,10 +420,10 @@ test("an executor killed before it labels its very first pod of a revision: the 
 
 test("an executor killed between a pod's retirement and its end: the next one ends at no pods", async () => {
   const doomed = await executor();
-  const serving = revisionOf(HELLO, { idleTimeoutMs: 1_000 });
+  const serving = revisionOf(HELLO, { idleTimeoutMs: 2_000 });
   const uid = await serve("killed-retired", serving);
-  await first(doomed, "killed-retired", uid, serving);
-  await settledAt(doomed, uid, serving, 1);
+  const one = await first(doomed, "killed-retired", uid, serving);
+  await whileCalled([one], () => settledAt(doomed, uid, serving, 1));
   await doomed.dieAt("before-retired");
   await doomed.stop();
   executors = [];

@@ -27,6 +27,7 @@ import {
   type RunningExecutor,
   realWorld,
   until,
+  whileCalled,
 } from "./real-world.ts";
 
 let world: RealWorld;
@@ -130,20 +131,16 @@ const isReady = (pod: Pod) =>
 /** Resolves when the Deployment has so many pods, all of them ready and published. */
 async function settledAt(uid: string, pods: number): Promise<Pod[]> {
   let found: Pod[] = [];
-  await until(
-    `${pods} pods are ready and published`,
-    async () => {
-      found = await owned(PODS, uid);
-      const published = await publishedPods(world.client);
-      const deployment = await deploymentOf(uid);
-      return (
-        found.length === pods &&
-        (deployment?.spec.replicas ?? 0) === pods &&
-        found.every((pod) => isReady(pod) && published.includes(pod.metadata.uid ?? ""))
-      );
-    },
-    25_000,
-  );
+  await until(`${pods} pods are ready and published`, async () => {
+    found = await owned(PODS, uid);
+    const published = await publishedPods(world.client);
+    const deployment = await deploymentOf(uid);
+    return (
+      found.length === pods &&
+      (deployment?.spec.replicas ?? 0) === pods &&
+      found.every((pod) => isReady(pod) && published.includes(pod.metadata.uid ?? ""))
+    );
+  });
   return found;
 }
 
@@ -197,7 +194,7 @@ describe("newdeploy", () => {
     expect(await owned(DEPLOYMENTS, uid)).toEqual([]);
     const endpoint = await first(running, "lazy", uid, serving);
     expect((await callPod(endpoint)).text).toBe("call 1");
-    await settledAt(uid, 1);
+    await whileCalled([endpoint], () => settledAt(uid, 1));
     await settledAt(uid, 0);
     const again = await first(running, "lazy", uid, serving);
     expect((await callPod(again)).text).toBe("call 1");
@@ -241,14 +238,10 @@ describe("newdeploy", () => {
       }
     })();
     await serve("rolling", fresh);
-    await until(
-      "the new pod serves",
-      async () => {
-        const pods = await owned(PODS, uid);
-        return pods.length === 1 && isReady(pods[0] as Pod) && current.revision === fresh.revision;
-      },
-      25_000,
-    );
+    await until("the new pod serves", async () => {
+      const pods = await owned(PODS, uid);
+      return pods.length === 1 && isReady(pods[0] as Pod) && current.revision === fresh.revision;
+    });
     enough.abort();
     await calling;
     expect(failures).toEqual([]);
@@ -266,7 +259,6 @@ describe("newdeploy", () => {
     await until(
       "the condition says why",
       async () => (await conditionOf("broken", "PodsReady"))?.message.includes("no luck") ?? false,
-      15_000,
     );
     expect((await callPod(endpoint)).status).toBe(200);
     expect(await publishedPods(world.client)).toContain(pod?.metadata.uid);
@@ -283,12 +275,17 @@ describe("newdeploy", () => {
         windowMs: 1_000,
         revisions: [{ uid, revision: serving.revision, concurrency, requests: 0 }],
       });
-    await report(100);
-    await settledAt(uid, 2);
-    await until("the autoscaler may not go below", async () => {
-      const [autoscaler] = await owned(AUTOSCALERS, uid);
-      return autoscaler?.spec.minReplicas === 2;
-    });
+    // A router that falls silent counts as one without load.
+    const reporting = setInterval(() => void report(100).catch(() => undefined), 500);
+    try {
+      await settledAt(uid, 2);
+      await until("the autoscaler may not go below", async () => {
+        const [autoscaler] = await owned(AUTOSCALERS, uid);
+        return autoscaler?.spec.minReplicas === 2;
+      });
+    } finally {
+      clearInterval(reporting);
+    }
     await report(0);
     await settledAt(uid, 1);
   });
@@ -340,7 +337,7 @@ describe("newdeploy", () => {
     await serve("changed", pooled);
     expect((await callPod(await first(running, "changed", uid, pooled))).text).toBe("call 1");
     await until("the Deployment is gone", async () => (await owned(DEPLOYMENTS, uid)).length === 0);
-    expect(await owned(AUTOSCALERS, uid)).toEqual([]);
+    await until("so is the autoscaler", async () => (await owned(AUTOSCALERS, uid)).length === 0);
     await serve("changed", serving);
     await until("it is back", async () => (await owned(DEPLOYMENTS, uid)).length === 1);
     await world.client.delete(FUNCTIONS, { namespace: NAMESPACE, name: "changed" });
@@ -406,8 +403,9 @@ describe("container", () => {
     const running = await executor({ scaleDownDelayMs: 500 });
     const serving = container("web:3", { minPods: 0 }, {}, { idleTimeoutMs: 1_500 });
     const uid = await serve("resting", serving);
-    expect((await callPod(await first(running, "resting", uid, serving))).status).toBe(200);
-    await settledAt(uid, 1);
+    const endpoint = await first(running, "resting", uid, serving);
+    expect((await callPod(endpoint)).status).toBe(200);
+    await whileCalled([endpoint], () => settledAt(uid, 1));
     await settledAt(uid, 0);
     expect((await callPod(await first(running, "resting", uid, serving))).status).toBe(200);
   });

@@ -132,7 +132,7 @@ test("a Python function runs in a pod with a fetcher, with its secret and config
 
 test("limits are the pod's, whoever calls it: two callers at once never pass requestsPerPod", async () => {
   const running = await executor();
-  const slow = "import time\ndef main(request):\n    time.sleep(0.3)\n    return 'done'\n";
+  const slow = "import time\ndef main(request):\n    time.sleep(2)\n    return 'done'\n";
   const serving = pythonRevision(slow, {}, {}, { requestsPerPod: 2, concurrency: 1 });
   const { uid } = await world.serve("slow", serving);
   const endpoint = first(await running.acquire("slow", uid, serving.revision));

@@ -102,7 +102,7 @@ test("an executor that is stopped and started again keeps the warm pod and publi
   const [same] = await second.acquire("counter", uid, serving.revision);
   expect(same).toEqual(endpoint);
   expect((await callPod(endpoint)).text).toBe("call 2");
-  expect(await publishedPods(world.client)).toContain(endpoint.podUid);
+  await until("it is published", async () => (await publishedPods(world.client)).includes(endpoint.podUid));
 });
 
 test("code that does not load is the function's fault, named with its reason", async () => {
@@ -128,19 +128,20 @@ test("a pod that blocks its event loop is replaced after a router's report, and 
   const { uid } = await world.serve("looping", serving);
   const [endpoint] = await running.acquire("looping", uid, serving.revision);
   if (!endpoint) throw new Error("an endpoint is expected");
+  await until("it is published", async () => (await publishedPods(world.client)).includes(endpoint.podUid));
   void callPod(endpoint, "/loop").catch(() => undefined);
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  await running.suspect({
-    namespace: NAMESPACE,
-    podUid: endpoint.podUid,
-    podName: endpoint.podName,
-    revision: serving.revision,
-    reason: "timeout",
+  // The call that blocks it may come later than a report, which then says nothing of it: a pod that answers stays.
+  await until("the pod is gone from the slices", async () => {
+    await running.suspect({
+      namespace: NAMESPACE,
+      podUid: endpoint.podUid,
+      podName: endpoint.podName,
+      revision: serving.revision,
+      reason: "timeout",
+    });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return !(await publishedPods(world.client)).includes(endpoint.podUid);
   });
-  await until(
-    "the pod is gone from the slices",
-    async () => !(await publishedPods(world.client)).includes(endpoint.podUid),
-  );
   const [next] = await running.acquire("looping", uid, serving.revision, { known: [endpoint.podUid] });
   expect(next?.podUid).not.toBe(endpoint.podUid);
   expect(next && (await callPod(next)).text).toBe("ok");
@@ -155,11 +156,11 @@ test("a pod that blocks its event loop is replaced after a router's report, and 
 
 test("an idle pod is released and a new revision takes over from a warm one", async () => {
   const running = await executor({ supersedeDelayMs: 100 });
-  const old = codeRevision(`export default () => new Response("old")`, { idleTimeoutMs: 1_500 });
+  const old = codeRevision(`export default () => new Response("old")`);
   const { uid } = await world.serve("rolling", old);
   const [before] = await running.acquire("rolling", uid, old.revision);
   if (!before) throw new Error("an endpoint is expected");
-  const fresh = codeRevision(`export default () => new Response("new")`, { idleTimeoutMs: 1_500 });
+  const fresh = codeRevision(`export default () => new Response("new")`, { idleTimeoutMs: 3_000 });
   await world.serve("rolling", fresh);
   await until("the new revision is warm", () =>
     running.process

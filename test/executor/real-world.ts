@@ -376,6 +376,8 @@ export async function callPod(
   headers: Record<string, string> = {},
 ): Promise<{ status: number; text: string; refused: string | undefined }> {
   const reply = await request(`http://${endpoint.address}${path}`, {
+    // A kept connection may end at the very moment at which a request is sent on it, when its pod goes.
+    reset: true,
     headers: { [HEADER_POD]: endpoint.podUid, [HEADER_REVISION]: endpoint.revision, ...headers },
   });
   const refused = reply.headers[HEADER_REFUSED];
@@ -393,6 +395,29 @@ export async function failureOf(endpoint: Endpoint): Promise<string | undefined>
   }
 }
 
+/** Calls pods all the time, so that none is idle while `work` is done; tells which calls failed. */
+export async function whileCalled(
+  endpoints: readonly Endpoint[],
+  work: () => Promise<unknown>,
+): Promise<string[]> {
+  const enough = new AbortController();
+  const failures: string[] = [];
+  const calling = endpoints.map(async (endpoint) => {
+    while (!enough.signal.aborted) {
+      const { status } = await callPod(endpoint).catch((error: unknown) => ({ status: inspect(error) }));
+      if (status !== 200) failures.push(String(status));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  });
+  try {
+    await work();
+  } finally {
+    enough.abort();
+    await Promise.all(calling);
+  }
+  return failures;
+}
+
 /** UIDs of the pods in the slices. */
 export async function publishedPods(client: KubeClient, namespace = NAMESPACE): Promise<string[]> {
   const { items } = await client.list(ENDPOINT_SLICES, { namespace });
@@ -404,11 +429,16 @@ export async function publishedPods(client: KubeClient, namespace = NAMESPACE): 
 export async function until(
   what: string,
   holds: () => Promise<boolean> | boolean | undefined,
-  limitMs = 10_000,
+  limitMs = 60_000,
+  /** What there is instead, for the error. */
+  instead?: () => Promise<unknown>,
 ): Promise<void> {
   const end = performance.now() + limitMs;
   while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`waited ${limitMs} ms in vain until ${what}`);
+    if (performance.now() > end)
+      throw new Error(
+        `waited ${limitMs} ms in vain until ${what}${instead ? `: ${JSON.stringify(await instead(), null, 1)}` : ""}`,
+      );
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -8,7 +8,7 @@ if (!found.usable && !required) console.warn(`kubectl tests are skipped: ${found
 
 let cluster: Localkube;
 
-async function until(what: () => boolean | Promise<boolean>, why: () => string, ms = 20_000): Promise<void> {
+async function until(what: () => boolean | Promise<boolean>, why: () => string, ms = 60_000): Promise<void> {
   const endMs = Date.now() + ms;
   while (!(await what())) {
     if (Date.now() > endMs) throw new Error(`not within ${ms} ms: ${why()}`);
@@ -270,7 +270,7 @@ describe.runIf(found.usable || required)("kubectl", () => {
         "wait",
         "widget/five",
         "--for=jsonpath={.status.phase}=Sold",
-        "--timeout=20s",
+        "--timeout=60s",
       ]);
       await new Promise((resolve) => setTimeout(resolve, 200));
       await cluster.ok([
@@ -283,10 +283,12 @@ describe.runIf(found.usable || required)("kubectl", () => {
         '{"status":{"phase":"Sold"}}',
       ]);
       expect(await waiting).toContain("condition met");
-      const going = cluster.ok(["wait", "widget/five", "--for=delete", "--timeout=20s"]);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      const going = cluster.spawn(["wait", "widget/five", "--for=delete", "--timeout=60s", "-v=6"]);
+      // What is gone before it looks is no widget that it knows.
+      await until(() => going.output().includes("/widgets?"), going.output);
       await cluster.ok(["delete", "widget", "five"]);
-      expect(await going).toContain("condition met");
+      await until(() => going.child.exitCode === 0, going.output);
+      expect(going.output()).toContain("condition met");
       const late = await cluster.kubectl([
         "wait",
         "widget/four",

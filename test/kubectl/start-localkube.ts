@@ -58,7 +58,7 @@ function run(args: string[], env: NodeJS.ProcessEnv, stdin: string | undefined):
     const child = execFile(
       "kubectl",
       args,
-      { env, timeout: 25_000, maxBuffer: 32 * 2 ** 20 },
+      { env, timeout: 90_000, maxBuffer: 32 * 2 ** 20 },
       (error, stdout, stderr) => {
         const exitCode = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
         done({ exitCode, stdout, stderr });

@@ -156,7 +156,7 @@ describe("ending", () => {
 describe("deletion", () => {
   it("sends SIGTERM, waits, and removes the object when the process is gone", async () => {
     await node.createPod("graceful", {
-      containers: [serverContainer({ env: [{ name: "LINGER", value: "300" }] })],
+      containers: [serverContainer({ env: [{ name: "LINGER", value: "2000" }] })],
     });
     await ready("graceful");
     const { pid } = JSON.parse(await (await node.ask("graceful")).text());
@@ -303,7 +303,7 @@ describe("probes", () => {
       failureThreshold: 30,
     };
     await node.createPod("starting", {
-      containers: [sh("sleep 0.3; touch $HOME/up; sleep 1000", { startupProbe })],
+      containers: [sh("sleep 2; touch $HOME/up; sleep 1000", { startupProbe })],
     });
     await until(() => container("starting")?.state.running);
     expect(container("starting")?.started).toBe(false);

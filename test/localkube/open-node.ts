@@ -60,7 +60,7 @@ export interface Node {
 
 export async function until<T>(
   what: () => T | undefined | false | Promise<T | undefined | false>,
-  ms = 20_000,
+  ms = 60_000,
 ): Promise<T> {
   const endMs = Date.now() + ms;
   for (;;) {
@@ -97,7 +97,7 @@ export async function openNode(
           command: [process.execPath, program, "${POD_IP}", "${PORT}"],
           env: { TABLE: "${ROOT}" },
         },
-        { match: "slow-server:*", command: [process.execPath, program, "${POD_IP}", "${PORT}", "400"] },
+        { match: "slow-server:*", command: [process.execPath, program, "${POD_IP}", "${PORT}", "1500"] },
         { match: "sh", command: ["/bin/sh", "-c"], containerCommand: "append" },
         { match: "tool", command: ["/bin/echo", "entry"], containerCommand: "replace" },
         { match: "fixed", command: ["/bin/sleep", "1000"] },

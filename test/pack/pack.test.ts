@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wri
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { freePortBase } from "../e2e/platform.ts";
+import { freePortBase } from "../e2e/free-ports.ts";
 import { processesWith } from "../e2e/processes.ts";
 import { tutorialBlocks } from "./tutorial-blocks.ts";
 
@@ -77,7 +77,7 @@ function begin(command: string, ...args: string[]): Running {
     said: () => said,
     ended,
     async says(text) {
-      const deadline = performance.now() + 90_000;
+      const deadline = performance.now() + 180_000;
       while (!(typeof text === "string" ? said.includes(text) : text.test(said))) {
         if (performance.now() > deadline || child.exitCode !== null)
           throw new Error(`It did not say ${String(text)}, but:\n${said}`);
@@ -143,7 +143,7 @@ it("runs what is being written: dev, an edit, deploy, Ctrl-C", async () => {
   expect(run("npx", "isotope", "deploy")).toContain("unchanged");
   expect(run("npx", "isotope", "fn", "list", "-o", "name")).toBe("functions/hello\n");
   await dev.interrupt();
-  await expect.poll(() => processesWith(app), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => processesWith(app), { timeout: 30_000 }).toEqual([]);
 }, 400_000);
 
 it("starts, deploys, says how it is, and stops", async () => {
@@ -159,7 +159,7 @@ it("starts, deploys, says how it is, and stops", async () => {
   expect(run("npx", "isotope", "status")).toContain("2 of 2 functions ready");
   expect(run("npx", "isotope", "stop")).toContain("Stopped");
   expect(await platform.ended).toBe(0);
-  await expect.poll(() => processesWith(app), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => processesWith(app), { timeout: 30_000 }).toEqual([]);
 }, 400_000);
 
 it("takes the workflows' tutorial word by word: a step, a failure, an approval, an undoing, a route, a test", async () => {

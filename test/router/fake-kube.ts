@@ -86,8 +86,11 @@ export async function startFakeKube(): Promise<FakeKube> {
     watchers.add(watcher);
     reply.on("close", () => watchers.delete(watcher));
   };
+  // Connections are kept: one that is given up while a client sends on it looks like a fault.
   const serve = () =>
-    createServer((request, reply) => handle(new URL(request.url ?? "/", "http://kube"), reply));
+    createServer({ keepAliveTimeout: 0 }, (request, reply) =>
+      handle(new URL(request.url ?? "/", "http://kube"), reply),
+    );
   let server = serve();
   const listen = (port: number) =>
     new Promise<number>((resolve, reject) => {

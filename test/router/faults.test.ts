@@ -310,11 +310,12 @@ describe("overload", () => {
     world.deploy({ requestsPerPod: 1, concurrency: 1 });
     world.trigger("t", { prefix: "/p" });
     const { url } = await world.router({ queueWaitMs: 150 });
-    const [first, second] = await Promise.all([
-      fetch(`${url}/p/slow?ms=500`),
-      wait(50).then(() => fetch(`${url}/p/echo`)),
-    ]);
-    expect(first.status).toBe(200);
+    const first = fetch(`${url}/p/held`);
+    const heldCalls = () => world.executor.pods.get("uid-hello/r1")?.[0]?.held ?? [];
+    await world.until(() => heldCalls().length === 1);
+    const second = await fetch(`${url}/p/echo`);
+    heldCalls()[0]?.();
+    expect((await first).status).toBe(200);
     expect([second.status, await reason(second)]).toEqual([503, "queue_timeout"]);
   });
 });

@@ -101,7 +101,7 @@ async function publish(made: FakePod): Promise<void> {
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error("Timed out");
     await new Promise((done) => setTimeout(done, 10));

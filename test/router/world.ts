@@ -69,7 +69,7 @@ export interface World {
   pod(options?: FunctionOptions & { host?: string; port?: number }): Promise<FakePod>;
   publish(uid: string, revision: string): void;
   router(settings?: Partial<RouterSettings>): Promise<RunningRouter>;
-  /** Waits until `condition` holds; throws after 5 s. */
+  /** Waits until `condition` holds; throws after 30 s. */
   until(condition: () => boolean | Promise<boolean>, what?: string): Promise<void>;
   close(): Promise<void>;
 }
@@ -172,7 +172,7 @@ export async function createWorld(): Promise<World> {
 }
 
 async function until(condition: () => boolean | Promise<boolean>, what = "condition"): Promise<void> {
-  const end = Date.now() + 5_000;
+  const end = Date.now() + 30_000;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`Timed out waiting for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

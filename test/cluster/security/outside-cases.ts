@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import { KubeError } from "../../../kube/kube-error.ts";
 import { resourceType } from "../../../kube/resource.ts";
 import type { Tenant } from "./tenant.ts";
 
@@ -70,11 +71,17 @@ export function outsideCases(tenant: () => Tenant): void {
         ...(await tenant().podsIn(tenant().home)),
         ...(await tenant().podsIn(namespace, "app.kubernetes.io/component=builder")),
       ]) {
-        const log = await tenant().kube.stream({
-          method: "GET",
-          path: `/api/v1/namespaces/${pod.metadata.namespace ?? tenant().home}/pods/${pod.metadata.name}/log`,
-          query: { container: pod.spec.containers[0]?.name },
-        });
+        const log = await tenant()
+          .kube.stream({
+            method: "GET",
+            path: `/api/v1/namespaces/${pod.metadata.namespace ?? tenant().home}/pods/${pod.metadata.name}/log`,
+            query: { container: pod.spec.containers[0]?.name },
+          })
+          .catch((error: unknown) => {
+            // It went meanwhile.
+            if (error instanceof KubeError && error.status === 404) return [];
+            throw error;
+          });
         let text = "";
         for await (const chunk of log) text += String(chunk);
         expect(text.includes(tenant().secret) || text.includes(encoded), pod.metadata.name).toBe(false);
