@@ -86,7 +86,7 @@ async function showLogs(context: CliContext, namespace: string): Promise<void> {
 
 async function watchProject(target: string, access: DeployAccess, context: CliContext): Promise<void> {
   let project = findProject(target);
-  const watched = await deployOnce(project, sourcesOf(project), access, context, 0);
+  const watched = new Map<string, string[]>();
   const folders = ["functions", "workflows"]
     .map((name) => join(target, name))
     .filter((path) => existsSync(path));
@@ -129,6 +129,19 @@ async function watchProject(target: string, access: DeployAccess, context: CliCo
     const savedAt = performance.now();
     running = running.then(() => deployChanged(paths, savedAt));
   });
+  // From before the first deployment on: what is saved while it goes on is deployed after it.
+  files.update(watchedFolders());
+  const first = deployOnce(project, sourcesOf(project), access, context, 0);
+  running = first.then(
+    () => undefined,
+    () => undefined,
+  );
+  try {
+    for (const [entry, paths] of await first) watched.set(entry, paths);
+  } catch (error) {
+    files.close();
+    throw error;
+  }
   files.update(watchedFolders());
   context.note("Watching for changes; Ctrl-C ends");
   await new Promise<void>((done) => context.signal.addEventListener("abort", () => done(), { once: true }));

@@ -139,9 +139,10 @@ const applySpec = defineCommand({
       if (flags.wait) await waitForAll(actions, context);
       return specs;
     };
-    const specs = await once();
-    if (!flags.watch) return 0;
-    const project = dirname(specs.folder);
+    if (!flags.watch) {
+      await once();
+      return 0;
+    }
     let running: Promise<unknown> = Promise.resolve();
     const watching = watchFolders((paths) => {
       if ([...paths].every((path) => path.includes("/.isotope/"))) return;
@@ -149,8 +150,18 @@ const applySpec = defineCommand({
         .then(once)
         .catch((error: unknown) => context.note(error instanceof Error ? error.message : String(error)));
     });
+    // From before the first time on: what is saved while it goes on is applied after it.
+    const folder = folderOf(context, flags.specdir);
+    const project = dirname(folder);
+    watching.update([folder, project]);
+    const first = once();
+    running = first.catch(() => undefined);
+    const specs = await first.catch((error: unknown) => {
+      watching.close();
+      throw error;
+    });
     watching.update([
-      specs.folder,
+      folder,
       project,
       ...foldersOf(
         specs.archives.flatMap(({ rootdir, include }) =>

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { freePortBase } from "./platform.ts";
+import { freePortBase } from "./free-ports.ts";
 import { processesWith } from "./processes.ts";
 
 /** `isotope dev` as a developer meets it: one terminal, one folder, files that are saved. */
@@ -56,7 +56,9 @@ beforeAll(async () => {
   );
   dev.stdout?.on("data", (chunk: Buffer) => (said += chunk.toString("utf8")));
   dev.stderr?.on("data", (chunk: Buffer) => (said += chunk.toString("utf8")));
-  await hears(/Watching for changes/, () => undefined);
+  await hears(/Isotope runs at/, () => undefined);
+  const early = 'export default () => "early";\n';
+  await hears(/Watching for changes/, () => save("early.ts", early));
 }, 120_000);
 
 afterAll(() => {
@@ -69,13 +71,19 @@ it("serves what the folder holds, and says where", async () => {
   expect(await get("/greet")).toBe("one");
 });
 
+it("takes what was saved while it began", async () => {
+  await expect.poll(() => get("/early")).toBe("early");
+  rmSync(join(app, "functions", "early.ts"));
+  await expect.poll(async () => (await fetch(`${url}/early`)).status).toBe(404);
+});
+
 it("never answers with the old version once it has said that the new one serves", async () => {
   for (const word of ["two", "three", "four", "five"]) {
     await hears(/✓ greet in \d+ ms/, () => save("greet.ts", `export default () => "${word}";\n`));
     const answers = await Promise.all(Array.from({ length: 10 }, () => get("/greet")));
     expect(new Set(answers)).toEqual(new Set([word]));
   }
-}, 60_000);
+}, 120_000);
 
 it("follows a file that several functions import, outside their folder", async () => {
   const using = 'import { word } from "../shared.ts";\nexport default () => word;\n';
@@ -85,7 +93,7 @@ it("follows a file that several functions import, outside their folder", async (
     writeFileSync(join(app, "shared.ts"), 'export const word = "shared";\n'),
   );
   expect([await get("/greet"), await get("/other")]).toEqual(["shared", "shared"]);
-}, 60_000);
+}, 120_000);
 
 it("says where the mistake is, and the version before goes on serving", async () => {
   const text = await hears(/✗ .*greet\.ts:2:\d+.*/, () =>
@@ -102,21 +110,21 @@ it("says where the mistake is, and the version before goes on serving", async ()
   expect(await get("/greet")).toBe("shared");
   await hears(/✓ greet in/, () => save("greet.ts", 'export default () => "mended";\n'));
   expect(await get("/greet")).toBe("mended");
-}, 60_000);
+}, 120_000);
 
 it("shows what functions write, with their name", async () => {
   await hears(/✓ greet in/, () =>
     save("greet.ts", 'export default () => { console.warn("look here"); return "ok"; };\n'),
   );
   await hears(/greet.*look here/, () => void get("/greet"));
-}, 60_000);
+}, 120_000);
 
 it("takes the route away with the file, and gives it back", async () => {
   rmSync(join(app, "functions", "other.ts"));
-  await expect.poll(async () => (await fetch(`${url}/other`)).status, { timeout: 20_000 }).toBe(404);
+  await expect.poll(async () => (await fetch(`${url}/other`)).status, { timeout: 30_000 }).toBe(404);
   await hears(/✓ other in/, () => save("other.ts", 'export default () => "back";\n'));
   expect(await get("/other")).toBe("back");
-}, 60_000);
+}, 120_000);
 
 it("ends with everything it started on Ctrl-C", async () => {
   const ended = new Promise<number | null>((done) => dev.once("exit", (code) => done(code)));
@@ -124,5 +132,5 @@ it("ends with everything it started on Ctrl-C", async () => {
   if (dev.pid !== undefined) process.kill(-dev.pid, "SIGINT");
   expect(await ended).toBe(0);
   await expect(fetch(`${url}/greet`)).rejects.toThrow();
-  await expect.poll(() => processesWith(app), { timeout: 10_000 }).toEqual([]);
-}, 60_000);
+  await expect.poll(() => processesWith(app), { timeout: 30_000 }).toEqual([]);
+}, 120_000);
