@@ -54,7 +54,7 @@ interface Kubeconfig {
 const fromBase64 = (text: string | undefined): Buffer | undefined =>
   text === undefined ? undefined : Buffer.from(text, "base64");
 
-const WAIT_MS = 10_000;
+const WAIT_MS = 60_000;
 
 /** Opens the current context of a kubeconfig (token or client certificate). */
 export function openConnection(kubeconfigPath: string): Connection {

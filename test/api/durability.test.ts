@@ -76,7 +76,7 @@ test("every acknowledged write survives kill -9, and no version is given twice",
   } finally {
     await server.stop();
   }
-}, 60_000);
+}, 120_000);
 
 test("a watch resumes over a crash without losing or repeating an event", async () => {
   const server = await spawnLocalkube();

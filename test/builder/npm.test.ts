@@ -139,7 +139,7 @@ describe("packages from the registry", () => {
       ).toMatch(/^platform: Cannot install packages now/);
     });
     await cut.close();
-  }, 60_000);
+  }, 120_000);
 });
 
 test("native packages are known by what they are", async () => {

@@ -62,7 +62,7 @@ describe("building in pods", () => {
     const [before] = await world.pods();
     const log: string[] = [];
     const building = world.builder.build(inputOf(environment, withPackage), hooks(log));
-    await expect.poll(() => existsSync(started), { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => existsSync(started), { timeout: 30_000 }).toBe(true);
     if (!before) throw new Error("no pod");
     const [server] = world.processesOf(before);
     process.kill(server ?? 0, "SIGKILL");
@@ -82,11 +82,11 @@ describe("building in pods", () => {
       hooks([], cancel.signal),
     );
     await expect
-      .poll(() => existsSync(pidFile) && readFileSync(pidFile, "utf8") !== "", { timeout: 10_000 })
+      .poll(() => existsSync(pidFile) && readFileSync(pidFile, "utf8") !== "", { timeout: 30_000 })
       .toBe(true);
     cancel.abort(new Error("not wanted any more"));
     await expect(building).rejects.toThrow(/not wanted any more|abort/);
-    await expect.poll(() => isRunning(readFileSync(pidFile, "utf8").trim()), { timeout: 5000 }).toBe(false);
+    await expect.poll(() => isRunning(readFileSync(pidFile, "utf8").trim()), { timeout: 30_000 }).toBe(false);
     expect(await world.builder.build(inputOf(environment, hello), hooks())).toMatchObject({
       outcome: "succeeded",
     });
@@ -159,7 +159,7 @@ describe("building in pods", () => {
     const environment = await world.client.get(ENVIRONMENTS, { namespace: "default", name: "plain" });
     const builder = world.another({ idlePodMs: 200 });
     expect(await builder.build(inputOf(environment, hello), hooks())).toMatchObject({ outcome: "succeeded" });
-    await expect.poll(() => world.pods(), { timeout: 5000 }).toEqual([]);
+    await expect.poll(() => world.pods(), { timeout: 30_000 }).toEqual([]);
     expect(await builder.build(inputOf(environment, hello), hooks())).toMatchObject({ outcome: "succeeded" });
   });
 });

@@ -47,7 +47,7 @@ test("a deployment to a namespace without the label says what to do; one whose l
   const bad = await client.send("/v1/namespace");
   expect(bad.status).toBe(400);
   expect(await bad.body.text()).toContain('Cannot tell of a namespace: \\"namespace\\"');
-}, 20_000);
+}, 120_000);
 
 test("where every namespace is minded, and where nobody can tell, nothing is in the way", async () => {
   await checkNamespace(await ops(everywhere), "other");

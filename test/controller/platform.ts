@@ -127,7 +127,7 @@ export function runController(
 export async function eventually<T>(
   read: () => Promise<T>,
   accept: (value: T) => boolean,
-  withinMs = 8_000,
+  withinMs = 30_000,
 ): Promise<T> {
   const deadline = performance.now() + withinMs;
   for (;;) {

@@ -115,7 +115,7 @@ describe.skipIf(!onLinux)("kill -9", () => {
         status?: { buildstatus?: string };
       };
     await expect
-      .poll(async () => (await kubectlStatus()).status?.buildstatus, { timeout: 20_000, interval: 5 })
+      .poll(async () => (await kubectlStatus()).status?.buildstatus, { timeout: 30_000, interval: 5 })
       .toMatch(/running|succeeded/);
     killEach(processesWith("env-images/builder/", platform.home));
     const { code, err } = await deploying;
@@ -127,7 +127,7 @@ describe.skipIf(!onLinux)("kill -9", () => {
     const { home } = platform;
     const portBase = Number(new URL(platform.connection.routerUrl).port);
     platform.supervisor.kill("SIGKILL");
-    await expect.poll(() => processesWith(home), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => processesWith(home), { timeout: 30_000 }).toEqual([]);
     platform = await startTestPlatform({ home, portBase });
     await expect.poll(() => bodyOf("/warm"), { timeout: 30_000 }).toMatch(UUID);
     expect((await platform.cli(["fn", "list", "-o", "name"])).out).toContain("functions/warm");
@@ -139,7 +139,7 @@ it("SIGTERM ends everything in order and leaves no process behind", async () => 
   const portBase = Number(new URL(platform.connection.routerUrl).port);
   await platform.stop({ keepHome: true });
   expect(platform.supervisor.exitCode).toBe(0);
-  if (onLinux) await expect.poll(() => processesWith(home), { timeout: 10_000 }).toEqual([]);
+  if (onLinux) await expect.poll(() => processesWith(home), { timeout: 30_000 }).toEqual([]);
   platform = await startTestPlatform({ home, portBase });
   await expect.poll(() => bodyOf("/warm"), { timeout: 30_000 }).toMatch(UUID);
 });

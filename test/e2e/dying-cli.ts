@@ -50,6 +50,8 @@ export async function dyingCli(platform: TestPlatform): Promise<DyingCli> {
     answer.on("close", () => onward.destroy());
     asked.pipe(onward);
   });
+  // It passes on how long localkube keeps connections, and has to keep them as long.
+  proxy.keepAliveTimeout = 0;
   await new Promise<void>((done) => proxy.listen(0, "127.0.0.1", done));
   const address = proxy.address();
   const port = typeof address === "object" && address ? address.port : 0;

@@ -71,7 +71,7 @@ describe("examples", () => {
     await kube.close();
     // A new secret is a new revision: it serves within moments.
     await expect
-      .poll(async () => (await deliver(`sha256=${"0".repeat(64)}`)).status, { timeout: 15_000 })
+      .poll(async () => (await deliver(`sha256=${"0".repeat(64)}`)).status, { timeout: 30_000 })
       .toBe(401);
     const good = await deliver(`sha256=${createHmac("sha256", secret).update(body).digest("hex")}`);
     expect(good.status).toBe(200);
@@ -200,7 +200,7 @@ describe("examples", () => {
         JSON.stringify(order({ amount: 900 })),
       ]);
       await expect
-        .poll(async () => (await view("large")).states, { timeout: 15_000 })
+        .poll(async () => (await view("large")).states, { timeout: 30_000 })
         .toEqual(["waitingForApproval"]);
       expect((await view("large")).accepts).toEqual(["APPROVE", "REJECT"]);
       const wrong = await platform.cli([
@@ -285,14 +285,14 @@ describe("examples", () => {
         "--input",
         '{"mail": "ada@example.com"}',
       ]);
-      await expect.poll(async () => (await view("ada")).states, { timeout: 15_000 }).toEqual(["new.quiet"]);
+      await expect.poll(async () => (await view("ada")).states, { timeout: 30_000 }).toEqual(["new.quiet"]);
       const days = (await view("ada")).timers.map(({ dueAt }) =>
         Math.round((Date.parse(dueAt) - Date.now()) / 86_400_000),
       );
       expect(days.sort((a, b) => a - b)).toEqual([3, 30]);
       await runs("signal", "ada", "--event", "PROJECT_CREATED", "--data", '{"project": "p1"}');
       await expect
-        .poll(async () => (await view("ada")).states, { timeout: 15_000 })
+        .poll(async () => (await view("ada")).states, { timeout: 30_000 })
         .toEqual(["active.working"]);
       await runs("signal", "ada", "--event", "ACCOUNT_CLOSED");
       expect(await runs("watch", "ada")).toContain('"active": false');

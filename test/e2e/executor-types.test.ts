@@ -5,7 +5,7 @@ import { LABEL_FUNCTION_NAME } from "../../api/names.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { DEPLOYMENTS, PODS, REPLICA_SETS } from "../../kube/core.ts";
 import { FUNCTIONS } from "../../kube/kinds.ts";
-import { onCluster, startTestPlatform } from "./platform.ts";
+import { startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
 import type { TestPlatform } from "./test-platform.ts";
 
@@ -40,7 +40,7 @@ afterAll(async () => {
   await platform?.stop();
 });
 
-const eventually = <T>(check: () => Promise<T>, timeout = onCluster ? 90_000 : 30_000): Promise<T> =>
+const eventually = <T>(check: () => Promise<T>, timeout = 90_000): Promise<T> =>
   vi.waitFor(check, { timeout, interval: 100 });
 const ofFunction = (name: string) => ({
   namespace: platform.namespace,
@@ -87,7 +87,11 @@ it("newdeploy: a new revision takes over under constant traffic without a failed
 it("newdeploy without MinScale starts at its first call and ends when nobody calls", async () => {
   expect((await kube.list(DEPLOYMENTS, ofFunction("lazy"))).items).toEqual([]);
   expect(await (await platform.get("/lazy")).text()).toBe("lazy");
-  await eventually(async () => expect(await podsOf("lazy")).toBe(1));
+  await eventually(async () => {
+    // Called again, so that it is not idle before it is seen.
+    expect(await (await platform.get("/lazy")).text()).toBe("lazy");
+    expect(await podsOf("lazy")).toBe(1);
+  });
   await eventually(async () => expect(await podsOf("lazy")).toBe(0), 120_000);
   expect(await (await platform.get("/lazy")).text()).toBe("lazy");
 }, 200_000);

@@ -244,9 +244,12 @@ it("says what only the platform's own runtime can be given", async () => {
       cwd: folder,
     },
   );
-  await vi.waitFor(async () => {
-    const found = await kube.get(FUNCTIONS, { namespace: platform.namespace, name: "variables" });
-    const ready = found.status?.conditions?.find(({ type }) => type === "Ready");
-    expect(ready).toMatchObject({ status: "False", reason: "EnvNotSupported" });
-  });
+  await vi.waitFor(
+    async () => {
+      const found = await kube.get(FUNCTIONS, { namespace: platform.namespace, name: "variables" });
+      const ready = found.status?.conditions?.find(({ type }) => type === "Ready");
+      expect(ready).toMatchObject({ status: "False", reason: "EnvNotSupported" });
+    },
+    { timeout: 30_000 },
+  );
 });

@@ -61,7 +61,7 @@ export default async (request: Request) => {
   return new Response(String(bytes));
 };`,
   "stream.ts": `
-export const config = { route: "/stream", streaming: { idleTimeout: 1, maxDuration: 3 } };
+export const config = { route: "/stream", streaming: { idleTimeout: 2, maxDuration: 5 } };
 export default (request: Request) => {
   const every = Number(new URL(request.url).searchParams.get("every"));
   return new Response(new ReadableStream({
@@ -97,7 +97,7 @@ afterAll(async () => {
   await platform?.stop();
 });
 
-const eventually = <T>(check: () => Promise<T>, timeout = 20_000): Promise<T> =>
+const eventually = <T>(check: () => Promise<T>, timeout = 60_000): Promise<T> =>
   vi.waitFor(check, { timeout, interval: 100 });
 const json = async (reply: Response): Promise<Record<string, unknown>> =>
   (await reply.json()) as Record<string, unknown>;
@@ -182,10 +182,11 @@ describe("the life of a request", () => {
   });
 
   it("an abort of the caller reaches request.signal, and waitUntil goes on after the answer", async () => {
-    await platform.get("/life/wait", { signal: AbortSignal.timeout(300) }).catch(() => undefined);
-    await eventually(async () =>
-      expect(await (await platform.get("/life/seen")).json()).toContain("aborted"),
-    );
+    await eventually(async () => {
+      // On a busy machine it may leave before its request has come to the function.
+      await platform.get("/life/wait", { signal: AbortSignal.timeout(300) }).catch(() => undefined);
+      expect(await (await platform.get("/life/seen")).json()).toContain("aborted");
+    });
     expect((await platform.get("/life/later")).status).toBe(200);
     await eventually(async () => expect(await (await platform.get("/life/seen")).json()).toContain("later"));
   });
@@ -230,7 +231,7 @@ describe("the life of a request", () => {
     const stuck = await podsOf("loop");
     expect((await platform.get("/loop?spin")).status).toBe(504);
     await eventually(async () => {
-      const reply = await platform.get("/loop", { signal: AbortSignal.timeout(3_000) });
+      const reply = await platform.get("/loop", { signal: AbortSignal.timeout(10_000) });
       expect(reply.status).toBe(200);
       expect(await reply.text()).not.toBe(first);
     });
@@ -280,7 +281,7 @@ describe("limits, with two routers side by side", () => {
     expect(counts.length).toBeGreaterThan(4);
     expect(counts.filter(({ started }) => started !== 1)).toEqual([]);
     expect(new Set(counts.map(({ pod }) => pod)).size).toBe(counts.length);
-  }, 60_000);
+  }, 120_000);
 
   it("idle pods are released, and the next call starts one", async () => {
     expect((await platform.get("/brief")).status).toBe(200);
@@ -368,8 +369,10 @@ describe("deleting", () => {
       expect(slices.items).toEqual([]);
       expect(await kube.find(FUNCTIONS, { name: "brief", namespace: platform.namespace })).toBeUndefined();
     });
-    const reply = await platform.get("/brief");
-    expect([reply.status, await reasonOf(reply)]).toEqual([404, "function_not_found"]);
+    await eventually(async () => {
+      const reply = await platform.get("/brief");
+      expect([reply.status, await reasonOf(reply)]).toEqual([404, "function_not_found"]);
+    });
   });
 
   it("by deploy --prune what no file stands for any more goes away whole", async () => {

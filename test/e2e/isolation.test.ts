@@ -49,7 +49,7 @@ const podOf = (name: string): Promise<Pod> =>
       if (!first?.status?.podIP) throw new Error(`No pod of "${name}"`);
       return first;
     },
-    { timeout: 20_000, interval: 100 },
+    { timeout: 30_000, interval: 100 },
   );
 
 beforeAll(async () => {

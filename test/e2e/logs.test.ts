@@ -88,7 +88,7 @@ async function write(action: string, text: string, headers: Record<string, strin
 
 /** Lines come to the store a moment after they were written. */
 const eventually = <T>(check: () => Promise<T>): Promise<T> =>
-  vi.waitFor(check, { timeout: 15_000, interval: 100 });
+  vi.waitFor(check, { timeout: 60_000, interval: 100 });
 
 describe("what a function writes", () => {
   it("is kept with time, level, function, revision, pod and request", async () => {
@@ -241,9 +241,9 @@ describe("fn logs", () => {
       },
     );
     await write("say", "tail-0");
-    await vi.waitFor(() => expect(shown).toContain("tail-0"), { timeout: 15_000 });
+    await vi.waitFor(() => expect(shown).toContain("tail-0"), { timeout: 30_000 });
     for (let at = 1; at <= 5; at++) await write("say", `tail-${at}`);
-    await vi.waitFor(() => expect(shown).toContain("tail-5"), { timeout: 15_000 });
+    await vi.waitFor(() => expect(shown).toContain("tail-5"), { timeout: 30_000 });
     expect(
       shown
         .trimEnd()
@@ -257,8 +257,8 @@ describe("fn logs", () => {
 
 describe("logs stay", () => {
   it("when the pod is gone, its last words included", async () => {
+    const id = await write("say", "before the end");
     const [live] = await eventually(async () => {
-      const id = await write("say", "before the end");
       const found = await logs("--request-id", id);
       expect(found).toHaveLength(1);
       return found;

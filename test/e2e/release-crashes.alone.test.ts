@@ -26,7 +26,7 @@ const ALL_ONCE = ["start 0", "weight 20", "weight 40", "weight 60", "promote 100
 const ALL_WEIGHTS = [0, 20, 40, 60, 100];
 /** Into a step: the first requests after a new weight are not counted. */
 const COUNTING_MS = 2_200;
-const TEST_MS = 120_000;
+const TEST_MS = 240_000;
 
 let platform: TestPlatform;
 let kube: KubeClient;
@@ -93,7 +93,7 @@ async function promoted(name: string): Promise<CanaryConfigStatus> {
     ALL_ONCE,
     expect.anything(),
   ]);
-  await vi.waitFor(() => expect(weights).toEqual(ALL_WEIGHTS));
+  await vi.waitFor(() => expect(weights).toEqual(ALL_WEIGHTS), { timeout: 30_000 });
   const answers = await load?.stop();
   expect([...(answers?.keys() ?? [])].toSorted()).toEqual(["new", "old"]);
   return status;

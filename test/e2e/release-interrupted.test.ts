@@ -42,7 +42,7 @@ describe.skipIf(onCluster)("a deployment whose command is killed between two of 
     return [...new Set(await Promise.all(all))].toSorted();
   };
   const answersOnly = (name: string, text: string) =>
-    vi.waitFor(async () => expect(await answers(name)).toEqual([`200 ${text}`]), { timeout: 10_000 });
+    vi.waitFor(async () => expect(await answers(name)).toEqual([`200 ${text}`]), { timeout: 30_000 });
 
   /** Kills one command after the other, each a write later than the one before, until one ends by itself. */
   const cutEverywhere = async (text: string, args: string[]): Promise<{ names: string[]; at: string[] }> => {

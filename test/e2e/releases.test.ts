@@ -38,7 +38,7 @@ const startLoad = async (path: string): Promise<Load> => {
   return load;
 };
 
-const eventually = <T>(check: () => Promise<T>, timeout = 20_000): Promise<T> =>
+const eventually = <T>(check: () => Promise<T>, timeout = 60_000): Promise<T> =>
   vi.waitFor(check, { timeout, interval: 50 });
 const text = async (path: string, init?: RequestInit): Promise<string> =>
   (await platform.get(path, init)).text();
@@ -167,7 +167,7 @@ describe("canaries", () => {
     // Another deployment without a canary gets all traffic at once, by the same alias.
     expect(await redeploy(folder, "good", says("newer", "/good"))).toContain('"good-live" names good-v3 now');
     await eventually(async () => expect(await text("/good")).toBe("newer"));
-  }, 90_000);
+  }, 120_000);
 
   it("one that fails for some inputs is taken back with the evidence, and only its own requests failed", async () => {
     const folder = await deploy(platform, { "bad.ts": says("old", "/bad") });
@@ -193,7 +193,7 @@ describe("canaries", () => {
     const status = await isotope("release", "status", "bad");
     expect(status).toMatch(/bad {2}failed/);
     expect(await isotope("fn", "versions", "bad")).toMatch(/bad-v1 .*bad-live/);
-  }, 90_000);
+  }, 120_000);
 
   it("one that takes three times as long is taken back, and no request fails by it", async () => {
     const takes = (ms: number) => `await new Promise((done) => setTimeout(done, ${ms}));`;
@@ -212,7 +212,7 @@ describe("canaries", () => {
       weight: 0,
       sentence: expect.stringMatching(/slow-v2 has a .* ms, slow-v1 .* ms/),
     });
-  }, 90_000);
+  }, 120_000);
 
   it("one that nobody calls is held; it can be paused, resumed, aborted and tried again", async () => {
     const folder = await deploy(platform, { "silent.ts": says("old", "/silent-release") });
@@ -235,7 +235,7 @@ describe("canaries", () => {
     await eventually(async () => expect(await phaseOf()).toMatch(/progressing|holding/));
     expect(await isotope("release", "promote", "silent")).toContain("succeeded");
     await eventually(async () => expect(await text("/silent-release")).toBe("new"));
-  }, 60_000);
+  }, 120_000);
 
   it("what each router has served is counted once", async () => {
     const folder = await deploy(platform, { "counted.ts": says("old", "/counted-release") });
@@ -274,5 +274,5 @@ describe("canaries", () => {
       expect(now.each).toEqual(before.each.map((router) => router.map((requests) => requests + 50)));
     });
     // Stays under way: where the test has a namespace of its own, that goes all the same.
-  }, 60_000);
+  }, 120_000);
 });

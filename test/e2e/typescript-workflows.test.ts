@@ -90,14 +90,14 @@ describe("a workflow in TypeScript", () => {
     const run = await ended(await start("order", { price: 5 }));
     expect(run).toMatchObject({ status: "succeeded", output: { receipt: "r10", why: null } });
     expect(run.definition).toBe(object.status?.definition?.digest);
-  }, 60_000);
+  }, 120_000);
 
   it("takes a function's failure as its error", async () => {
     expect(await ended(await start("order", { price: 500 }))).toMatchObject({
       status: "succeeded",
       output: { receipt: null, why: "TooMuch" },
     });
-  }, 60_000);
+  }, 120_000);
 
   it("waits for its event", async () => {
     const run = await start("order", { price: 1, approve: true });
@@ -106,14 +106,14 @@ describe("a workflow in TypeScript", () => {
         const { body } = await ops(`/v1/runs/${run.namespace}/${run.id}`);
         expect(body).toMatchObject({ states: ["deciding"], accepts: ["APPROVE"] });
       },
-      { timeout: 20_000, interval: 50 },
+      { timeout: 30_000, interval: 50 },
     );
     const events = `/v1/runs/${run.namespace}/${run.id}/events`;
     expect(await ops(events, { event: { type: "xstate.done.actor.charge" } })).toMatchObject({ status: 422 });
     expect(await ops(events, { event: { type: "OTHER" } })).toMatchObject({ status: 409 });
     expect(await ops(events, { event: { type: "APPROVE" } })).toMatchObject({ status: 202 });
     expect(await ended(run)).toMatchObject({ status: "succeeded", output: { receipt: "r2" } });
-  }, 60_000);
+  }, 120_000);
 
   it("is started by its route, which waits for the result", async () => {
     const reply = await fetch(`${platform.connection.routerUrl}/typed-orders`, {
@@ -123,7 +123,7 @@ describe("a workflow in TypeScript", () => {
     });
     expect(reply.status).toBe(200);
     expect(await reply.json()).toMatchObject({ receipt: "r14" });
-  }, 60_000);
+  }, 120_000);
 
   it("stays with the definition that it began with", async () => {
     const run = await start("order", { price: 3, approve: true });
@@ -136,7 +136,7 @@ describe("a workflow in TypeScript", () => {
         const sent = await ops(`/v1/runs/${run.namespace}/${run.id}/events`, { event: { type: "APPROVE" } });
         expect(sent.status).toBe(202);
       },
-      { timeout: 20_000, interval: 50 },
+      { timeout: 30_000, interval: 50 },
     );
     expect((await ended(run)).output).toEqual({ receipt: "r6", why: null });
   }, 120_000);
@@ -154,5 +154,5 @@ describe("a workflow in TypeScript", () => {
         'endless failed: The definition cannot be run: order: Workflow "order" cannot end',
       ),
     ]);
-  }, 60_000);
+  }, 120_000);
 });

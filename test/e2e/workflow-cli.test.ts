@@ -88,7 +88,9 @@ beforeAll(async () => {
     "price.ts":
       "export default async (request) => Response.json((await request.json()).reduce((sum, item) => sum + item.price, 0));",
     "echo.ts": "export default async (request) => Response.json(await request.json());",
-    "pack.ts": `let failures = 0;
+    // One pod, which remembers.
+    "pack.ts": `export const config = { route: false, requestsPerPod: 50, concurrency: 1 };
+let failures = 0;
 export default async (request) => {
   const { name } = await request.json();
   if (name === "ice") return Response.json({ errorType: "Melts", cause: { name } }, { status: 422 });
@@ -119,7 +121,7 @@ const run = (id: string, input: unknown, ...more: string[]): Promise<CliResult> 
       expect(result.err).not.toMatch(/is not ready|no revision|not be started/i);
       return result;
     },
-    { timeout: 20_000, interval: 300 },
+    { timeout: 30_000, interval: 300 },
   );
 
 describe("isotope workflow", () => {
@@ -163,7 +165,7 @@ describe("isotope workflow", () => {
     const offline = await ok("workflow", "graph", "-f", path);
     expect(offline).toContain("both_0_mail");
     await vi.waitFor(async () => expect(await ok("workflow", "graph", "order")).toBe(offline), {
-      timeout: 20_000,
+      timeout: 30_000,
       interval: 300,
     });
     expect(await ok("workflow", "graph", "order", "-o", "svg")).toMatch(/^<svg /);
@@ -193,7 +195,7 @@ describe("isotope workflow", () => {
     expect(await fails(2, "runs", "list", "--workflow", "A B")).toContain('got "A B"');
     expect(await fails(2, "workflow", "watch", "one")).toContain('did you mean "workflow runs watch"?');
     expect(await ok("workflow", "--help")).toContain("runs <verb>");
-  }, 60_000);
+  }, 120_000);
 
   it("shows a run's history, with what went in and out, and its picture", async () => {
     const lines = HistoryLine.array().parse(
@@ -219,7 +221,7 @@ describe("isotope workflow", () => {
   it("shows what a run waits for, and cancels it", async () => {
     expect((await run("large", { items: [{ name: "table", price: 400 }] })).code).toBe(0);
     await vi.waitFor(async () => expect(await describeRun("large")).toMatchObject({ states: ["wait"] }), {
-      timeout: 10_000,
+      timeout: 30_000,
     });
     expect(await ok("workflow", "runs", "describe", "large")).toMatch(
       /Timers:[\s\S]*in 59m|Timers:[\s\S]*in 60m/,
@@ -240,12 +242,14 @@ describe("isotope workflow", () => {
     expect(await ok("workflow", "runs", "retry", "glass")).toBe('run "glass" goes on\n');
     expect(await ok("workflow", "runs", "watch", "glass")).toContain("packed glass");
     expect((await describeRun("glass")).status).toBe("succeeded");
-  }, 60_000);
+  }, 120_000);
 
   it("ends a run at once", async () => {
     expect((await run("stuck", { items: [{ name: "table", price: 400 }] })).code).toBe(0);
     await ok("workflow", "runs", "terminate", "stuck");
-    await vi.waitFor(async () => expect((await describeRun("stuck")).status).toBe("terminated"));
+    await vi.waitFor(async () => expect((await describeRun("stuck")).status).toBe("terminated"), {
+      timeout: 30_000,
+    });
     expect(await fails(1, "workflow", "runs", "cancel", "nobody")).toMatch(/nobody/);
   });
 

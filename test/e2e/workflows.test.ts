@@ -68,7 +68,7 @@ export default async (request: Request) => {
         },
       },
     });
-  }, 60_000);
+  }, 120_000);
 
   it("runs to its end, with its history", async () => {
     const ended = await run({ workflow: "sum", id: "first", input: { n: 20 } });
@@ -95,7 +95,7 @@ export default async (request: Request) => {
     // Never early: what a timer waits for is counted from the transition, which is committed a moment later.
     expect(Date.parse(lines[5]?.note ?? "")).toBeLessThanOrEqual(fired ?? 0);
     expect((fired ?? 0) - (set ?? 0)).toBeGreaterThan(500);
-  }, 60_000);
+  }, 120_000);
 
   it("is started once by an id, and refuses what is no start", async () => {
     const start = { namespace: platform.namespace, workflow: "sum" };
@@ -280,11 +280,14 @@ export default (request: Request) => {
       startedBy: `http:${platform.namespace}/workflow-order`,
       pins: { tag: { name: "tag", version: "tag-v1" } },
     });
-    await vi.waitFor(async () => {
-      expect((await view(key.id)).steps).toMatchObject([{ actor: "ask", waiting: true }]);
-      asked = await (await platform.get("/last-token")).text();
-      expect(asked).not.toBe("none");
-    });
+    await vi.waitFor(
+      async () => {
+        expect((await view(key.id)).steps).toMatchObject([{ actor: "ask", waiting: true }]);
+        asked = await (await platform.get("/last-token")).text();
+        expect(asked).not.toBe("none");
+      },
+      { timeout: 30_000 },
+    );
     const answer = { method: "POST", body: JSON.stringify({ output: { by: "ann" } }) };
     const path = `/_isotope/callbacks/${asked ?? ""}`;
     expect((await platform.get(path, answer)).status).toBe(202);
@@ -303,7 +306,7 @@ export default (request: Request) => {
       status: "succeeded",
       output: { tags: 50, first: "t0", approved: "ann", shipped: "first Rome" },
     });
-  }, 60_000);
+  }, 120_000);
 
   it("goes on with the versions that it began with, while new runs get what is deployed", async () => {
     const start = { namespace: platform.namespace, workflow: "twice", id: "in-between" };
@@ -323,7 +326,7 @@ export default (request: Request) => {
       name: "wrap-v1",
     });
     expect(Object.keys(metadata.annotations ?? {})).toContain("isotope.dev/hold.workflow-twice");
-  }, 60_000);
+  }, 120_000);
 
   it("is streamed, listed, drawn, and cancelled with its children", async () => {
     const id = "to-cancel";
@@ -341,7 +344,7 @@ export default (request: Request) => {
     });
     const listed = await ops(`/v1/runs?namespace=${platform.namespace}&workflow=order&status=cancelled`);
     expect(listed.body).toMatchObject({ runs: [{ id, workflow: "order", status: "cancelled" }] });
-  }, 60_000);
+  }, 120_000);
 
   it("is run by a WorkflowRun, whose status says how it went", async () => {
     const ref = { namespace: platform.namespace, name: "by-object" };
@@ -363,10 +366,13 @@ export default (request: Request) => {
     expect(found?.recentEvents?.at(-1)).toMatchObject({ type: "finished" });
     const wrong = { namespace: platform.namespace, name: "of-nothing" };
     await kube.create(WORKFLOW_RUNS, { ...object, metadata: wrong, spec: { workflowRef: "nothing" } });
-    await vi.waitFor(async () => {
-      const { status } = await kube.get(WORKFLOW_RUNS, wrong);
-      expect(status).toMatchObject({ phase: "Pending" });
-      expect(status?.conditions).toMatchObject([{ type: "Ready", reason: "WorkflowNotFound" }]);
-    });
-  }, 60_000);
+    await vi.waitFor(
+      async () => {
+        const { status } = await kube.get(WORKFLOW_RUNS, wrong);
+        expect(status).toMatchObject({ phase: "Pending" });
+        expect(status?.conditions).toMatchObject([{ type: "Ready", reason: "WorkflowNotFound" }]);
+      },
+      { timeout: 30_000 },
+    );
+  }, 120_000);
 });

@@ -169,7 +169,7 @@ export class RawClient {
   }
 
   /** Waits until the condition holds, or the time is over. @returns whether it held */
-  async until(condition: (client: RawClient) => boolean, timeoutMs = 3000): Promise<boolean> {
+  async until(condition: (client: RawClient) => boolean, timeoutMs = 30_000): Promise<boolean> {
     const deadline = performance.now() + timeoutMs;
     while (!condition(this)) {
       const left = deadline - performance.now();

@@ -279,7 +279,7 @@ describe("code that cannot be loaded is said to be so", () => {
           if (!ready || building) throw new Error(`Not reconciled: ${ready?.reason}`);
           return ready;
         },
-        { timeout: 15_000, interval: 20 },
+        { timeout: 30_000, interval: 20 },
       );
       if ("reason" in row.answer) {
         expect([condition.status, condition.reason]).toEqual(["False", row.answer.reason]);
@@ -296,7 +296,7 @@ describe("code that cannot be loaded is said to be so", () => {
           if (reply.status === 404) throw new Error(JSON.stringify(body));
           return { status: reply.status, body };
         },
-        { timeout: 15_000, interval: 50 },
+        { timeout: 30_000, interval: 50 },
       );
       expect([call.status, Reflect.get(call.body as object, "reason")]).toEqual(row.answer);
       const { says } = row;
@@ -305,7 +305,7 @@ describe("code that cannot be loaded is said to be so", () => {
       await vi.waitFor(
         async () =>
           expectSays((await platform.cli(["fn", "logs", name, "--recordcount", "100"])).out, [says]),
-        { timeout: 10_000, interval: 100 },
+        { timeout: 30_000, interval: 100 },
       );
     } finally {
       await kube.delete(functions, metadata);
@@ -318,7 +318,7 @@ describe("after all that", () => {
   it("no object is left, everything is up, and hello answers", async () => {
     // Archives that no package names any more stay until they are pruned.
     await vi.waitFor(async () => expect((await holdings()).objects).toEqual(before.objects), {
-      timeout: 15_000,
+      timeout: 30_000,
       interval: 200,
     });
     expect(await (await platform.get("/hello")).text()).toBe("hello");

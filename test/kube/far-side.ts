@@ -38,7 +38,7 @@ export class ScriptedApi {
     return `http://127.0.0.1:${this.#port}`;
   }
   async start(): Promise<void> {
-    const server = createServer((request, reply) => this.#serve(request, reply));
+    const server = createServer({ keepAliveTimeout: 0 }, (request, reply) => this.#serve(request, reply));
     server.on("connection", (socket) => {
       this.#sockets.add(socket);
       socket.once("close", () => this.#sockets.delete(socket));

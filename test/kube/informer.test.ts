@@ -28,7 +28,7 @@ function watch(options: Partial<InformerOptions<ConfigMap>> = {}): Informer<Conf
   return informer;
 }
 async function until(condition: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 500 && !condition(); tries++)
+  for (let tries = 0; tries < 3_000 && !condition(); tries++)
     await new Promise((resolve) => setTimeout(resolve, 10));
   expect(condition()).toBe(true);
 }

@@ -148,12 +148,12 @@ test("kill -9 of store and collector while lines come: each line is there once, 
   await eventually(
     async () => (await linesOf({ function: "busy" })).length,
     (stored) => stored >= written,
-    30_000,
+    90_000,
   );
   rmSync(join(pod, ".."), { recursive: true });
   const messages = (await linesOf({ function: "busy" })).map(({ message }) => message);
   expect(messages).toEqual(Array.from({ length: written }, (_, at) => `line ${at + 1}`));
-}, 60_000);
+}, 120_000);
 
 test("what was rotated before any collector has seen it is collected", async () => {
   await collector.kill();
@@ -168,7 +168,7 @@ test("what was rotated before any collector has seen it is collected", async () 
   const found = await eventually(
     () => linesOf({ function: "rotated" }),
     (lines) => lines.length >= 3,
-    20_000,
+    60_000,
   );
   expect(found.map(({ message }) => message)).toEqual(["first", "second", "third"]);
 });

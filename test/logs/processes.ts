@@ -33,7 +33,7 @@ export function testedProcess(
         stream.setEncoding("utf8").on("data", (text: string) => (output = (output + text).slice(-20_000)));
       child = started;
       for (let attempt = 0; !(await ready().catch(() => false)); attempt += 1) {
-        if (started.exitCode !== null || attempt > 400)
+        if (started.exitCode !== null || attempt > 1_200)
           throw new Error(`"${entry}" did not become ready: ${output}`);
         await new Promise((resolve) => setTimeout(resolve, 50));
       }

@@ -81,7 +81,7 @@ test("a revision that the executor cannot start gets no traffic at all", async (
 });
 
 test("a silent release is held, and taken back after the longest hold: silence is no success", async () => {
-  const setup = await world.byWeights({ ...QUICK, maxHold: "500ms" });
+  const setup = await world.byWeights({ ...QUICK, maxHold: "2s" });
   const { status } = await world.inPhase(setup.canary, "holding");
   expect(status?.sentence).toContain("had no request in this step: at least 50 are needed");
   expect(await setup.weight()).toBe(10);
@@ -92,7 +92,7 @@ test("a silent release is held, and taken back after the longest hold: silence i
 test("a controller that goes in the middle leaves the release to the next one", async () => {
   const setup = await world.byWeights({
     steps: [
-      { weight: 20, duration: "900ms" },
+      { weight: 20, duration: "2s" },
       { weight: 50, duration: "300ms" },
     ],
   });
@@ -164,7 +164,12 @@ test("a canary that makes no sense says why and does nothing", async () => {
 });
 
 test("an alias is moved from one version to the next, with one record of history", async () => {
-  const setup = await world.byAlias(QUICK);
+  // It is looked at in its first step.
+  const steps = [
+    { weight: 10, duration: "2s" },
+    { weight: 50, duration: "250ms" },
+  ];
+  const setup = await world.byAlias({ steps });
   const { canary: name, old, new: next } = setup;
   const begun = await world.inPhase(name, "progressing");
   const alias = await world.client.get(FUNCTION_ALIASES, at(name));

@@ -344,7 +344,7 @@ test("updates of an alias at the same time: it ends as it was written last, and 
   } finally {
     await other.controller.stop();
   }
-}, 60_000);
+}, 120_000);
 
 test("a restarted controller finds everything as it left it", async () => {
   await deploy("again", "1", { versioning: { mode: "auto" } });

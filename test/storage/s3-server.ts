@@ -102,7 +102,7 @@ export async function startS3Server(): Promise<S3Server> {
 async function until(ready: () => Promise<boolean>): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
     if (await ready().catch(() => false)) return;
-    if (attempt > 200) throw new Error("The S3 server did not start within 10 s");
+    if (attempt > 1_200) throw new Error("The S3 server did not start within 60 s");
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

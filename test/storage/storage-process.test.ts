@@ -105,7 +105,7 @@ describe("the storage process on a folder", () => {
   test("answers controller and executor, and keeps archives over kill -9", async () => {
     // Named, so that pruning leaves it.
     await keepsArchives(storage);
-  }, 60_000);
+  }, 120_000);
 
   test("an archive that nothing names goes; one that a Package names stays", async () => {
     const archives = controllerArchives(storage.client);
@@ -127,17 +127,17 @@ describe("the storage process on a folder", () => {
     await eventually(
       async () => archives.find(sha256(nameless)),
       (found) => found === undefined,
-      20_000,
+      60_000,
     );
     expect(await archives.find(sha256(named))).toEqual({ sizeBytes: 100 });
     // Counted at the end of the pass that the archive went in.
     const metrics = await eventually(
       async () => (await fetch(`${storage.metricsUrl}/metrics`)).text(),
       (text) => /isotope_storage_pruned_total [1-9]/.test(text),
-      20_000,
+      60_000,
     );
     expect(metrics).toMatch(/isotope_storage_calls_total\{method="PUT",status="201"\} 2/);
-  }, 60_000);
+  }, 120_000);
 
   test("calls that are unsigned, for another receiver, or sent twice get 401", async () => {
     const target = "/v1/archive";
@@ -187,7 +187,7 @@ describe.skipIf(S3_SERVER === undefined)("the storage process on an S3-compatibl
     expect([reply.status, await reply.text()]).toEqual([503, expect.stringContaining(bucket.name)]);
     await server.start();
     await eventually(readiness, (status) => status === 200, 15_000);
-  }, 90_000);
+  }, 120_000);
 });
 
 test.each([

@@ -18,7 +18,7 @@ import { type RedisCluster, redisCluster } from "./redis-cluster.ts";
 import { runFacts } from "./run-facts.ts";
 
 /** The function behind all steps. */
-const functions = createServer((request, response) => {
+const functions = createServer({ keepAliveTimeout: 0 }, (request, response) => {
   void text(request).then((body) => response.end(JSON.stringify(add(JSON.parse(body)))));
 });
 let cluster: RedisCluster;
@@ -32,7 +32,7 @@ beforeAll(async () => {
   const log = processLog("starter", { level: "error" });
   const clock = await storeClock(journal);
   wakeUps = redisWakeUps({ url: cluster.url, journal, clock, worker: "starter", log });
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await Promise.all([wakeUps?.close(), ...workers.map((worker) => worker.stop())]);
   functions.closeAllConnections();
@@ -41,7 +41,7 @@ afterAll(async () => {
 });
 
 // Before there are workers, which would take its jobs.
-it("wake-ups and nudges reach a worker on a Redis Cluster by themselves", { timeout: 60_000 }, async () => {
+it("wake-ups and nudges reach a worker on a Redis Cluster by themselves", { timeout: 120_000 }, async () => {
   const log = processLog("cluster", { level: "error" });
   const options = { name: "test", maxRetriesPerRequest: null, patient: true, retryDelayMs: () => 100 };
   const clients = Array.from({ length: 3 }, () => redisClient(cluster.url, options));
@@ -66,7 +66,7 @@ it("wake-ups and nudges reach a worker on a Redis Cluster by themselves", { time
 });
 
 it("runs go to their end on a Redis Cluster, with the queue, the timers and two workers", {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   const journal = redisJournal(() => cluster.client);
   const { port } = z.object({ port: z.number() }).parse(functions.address());

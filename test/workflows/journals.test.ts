@@ -25,7 +25,7 @@ describe.each(allServers())("$version", ({ path: binary }) => {
     server = await redisServer({ binary });
     redis = server.connect();
     cluster = await redisCluster(2, binary);
-  }, 60_000);
+  }, 120_000);
   afterAll(() => Promise.all([server.stop(), cluster.stop()]));
 
   journalSuite("in Redis", async () => {

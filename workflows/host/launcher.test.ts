@@ -85,7 +85,7 @@ it("ends a host with its connection", async () => {
   await (await loaded("return {};", another)).start(null);
   const before = launcher.hosts;
   another.close();
-  await vi.waitFor(() => expect(launcher.hosts).toBe(before - 1), { timeout: 10_000 });
+  await vi.waitFor(() => expect(launcher.hosts).toBe(before - 1), { timeout: 30_000 });
 });
 
 it("goes on once the launcher that was killed is back", async () => {
@@ -93,7 +93,7 @@ it("goes on once the launcher that was killed is back", async () => {
   const { snapshot } = await definition.start(null);
   await launcher.close();
   await vi.waitFor(() => expect(said.at(-1)).toMatchObject({ kind: "ended", why: { kind: "lost" } }), {
-    timeout: 10_000,
+    timeout: 30_000,
   });
   await expect(definition.transition(snapshot, { type: "END" })).rejects.toMatchObject({
     code: "definition_unavailable",

@@ -46,7 +46,8 @@ export async function faultWorld(options: RedisServerOptions = {}): Promise<Faul
   const workers: FaultWorker[] = [];
   const children: ChildProcess[] = [];
   let held: Promise<unknown> | undefined;
-  const http = createServer((request, response) => {
+  // A worker that stood still may send on a connection that it has had for long.
+  const http = createServer({ keepAliveTimeout: 0 }, (request, response) => {
     const key = String(request.headers["idempotency-key"]);
     calls.set(key, (calls.get(key) ?? 0) + 1);
     void (async () => {

@@ -82,15 +82,18 @@ describe("a worker that stands still beyond its lease", () => {
     while (world.calls.size < keys.length) await sleep(10);
     zombie.kill("SIGSTOP");
     await sleep(LEASE_MS);
+    // On a busy machine it may have lost a lease before, and called twice itself.
+    const before = new Map(world.calls);
+    const calledAgain = () => [...world.calls].filter(([id, times]) => times > (before.get(id) ?? 0)).length;
     await world.worker("survivor");
-    while ([...world.calls.values()].filter((times) => times === 2).length < keys.length) await sleep(10);
+    while (calledAgain() < keys.length) await sleep(10);
     world.hold(Promise.resolve());
     letGo();
     for (const key of keys) await expectWhole(world, key);
-    const before = await Promise.all(keys.map((key) => world.journal.load(key)));
+    const records = await Promise.all(keys.map((key) => world.journal.load(key)));
     zombie.kill("SIGCONT");
     await sleep(500);
-    expect(await Promise.all(keys.map((key) => world.journal.load(key)))).toEqual(before);
+    expect(await Promise.all(keys.map((key) => world.journal.load(key)))).toEqual(records);
     for (const key of keys) await expectWhole(world, key);
     count("SIGSTOP of a worker beyond its lease, with a call under way", keys.length);
   });
