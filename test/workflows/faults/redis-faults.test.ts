@@ -45,7 +45,7 @@ const aofOf = (folder: string): string => {
 describe("a Redis that dies", () => {
   for (const appendfsync of ["always", "everysec"] as const)
     it(`by kill -9 with appendfsync ${appendfsync} keeps every acknowledged commit`, {
-      timeout: 120_000,
+      timeout: 240_000,
     }, async () => {
       const keys = await underWay({ appendfsync });
       for (let n = 0; n < 3; n++) {
@@ -61,7 +61,7 @@ describe("a Redis that dies", () => {
       await allWhole(keys);
     });
 
-  it("and has lost its last second goes on from the step that it knows", { timeout: 120_000 }, async () => {
+  it("and has lost its last second goes on from the step that it knows", { timeout: 240_000 }, async () => {
     const keys = await underWay({ appendfsync: "everysec" });
     const aof = aofOf(world.server.folder);
     const before = new Map(world.acknowledged);
@@ -81,7 +81,7 @@ describe("a Redis that dies", () => {
 
 describe("a Redis that fails in between", () => {
   const whileRunning = (what: string, times: number, pauseMs: number, fault: () => Promise<unknown>) =>
-    it(`${what}: all runs end whole`, { timeout: 120_000 }, async () => {
+    it(`${what}: all runs end whole`, { timeout: 240_000 }, async () => {
       const keys = await underWay({});
       for (let n = 0; n < times; n++) {
         await fault();
