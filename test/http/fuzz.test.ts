@@ -234,7 +234,11 @@ describe(`fuzz, seed ${seed}`, () => {
         const finished = (text: string): boolean => text.includes('"url":"/last"');
         await converse(core.port, [all], Number.POSITIVE_INFINITY, silenceMs, finished);
         await converse(alone.port, [all], Number.POSITIVE_INFINITY, silenceMs, finished);
-        const through = framed(behind.seen);
+        // What is beyond ASCII in a target goes on escaped; node:http refuses it, and all after it.
+        const escaped = /[\x80-\xff]/.test(raw)
+          ? behind.seen.findIndex(({ url }) => /%[89a-f][0-9a-f]/i.test(url))
+          : -1;
+        const through = framed(escaped < 0 ? behind.seen : behind.seen.slice(0, escaped));
         return isDeepStrictEqual(through, framed(alone.seen).slice(0, through.length));
       };
       try {

@@ -205,6 +205,15 @@ const BODIES: OddCase[] = [
   { name: "chunk with zeros before its size", raw: chunked("00003\r\nabc\r\n0\r\n\r\n"), status: 200 },
   { name: "chunk extension", raw: chunked("3;a=b\r\nabc\r\n0\r\n\r\n"), status: 200 },
   { name: "chunk extension with quotes", raw: chunked('3;a="b c"\r\nabc\r\n0\r\n\r\n'), status: 200 },
+  { name: "chunk extensions", raw: chunked('3;a;b="c\\"d;"\r\nabc\r\n0;e=f;g\r\n\r\n'), status: 200 },
+  { name: "chunk extension with a stray quote", raw: chunked('3;a#"b"\r\nabc\r\n0\r\n\r\n'), status: 400 },
+  {
+    name: "chunk extension without a name",
+    raw: chunked("3;=b\r\nabc\r\n0\r\n\r\n"),
+    status: 400,
+    node: 200,
+  },
+  { name: "chunk extension with its quotes open", raw: chunked('3;a="b\r\nabc\r\n0\r\n\r\n'), status: 400 },
   {
     name: "chunk extension too long",
     raw: chunked(`3;${"a".repeat(20_000)}\r\nabc\r\n0\r\n\r\n`),

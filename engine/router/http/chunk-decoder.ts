@@ -2,23 +2,30 @@ import { HEX_VALUE, NAME_BYTE, VALUE_BYTE } from "./byte-class.ts";
 
 /**
  * Strict, resumable decoder of `Transfer-Encoding: chunked`. Yields the places of body bytes in the caller's buffer, copies nothing.
- * Sizes have 1 to 8 hexadecimal digits; extensions and trailers are checked, bounded and dropped.
+ * Sizes have 1 to 8 hexadecimal digits; extensions (`;name`, `;name=token`, `;name="text"`, without spaces around) and trailers are checked, bounded and
+ * dropped.
  */
 
 const SIZE_FIRST = 0;
 const SIZE = 1;
-const EXTENSION = 2;
-const SIZE_LF = 3;
-const DATA = 4;
-const DATA_CR = 5;
-const DATA_LF = 6;
-const TRAILER_START = 7;
-const TRAILER_NAME = 8;
-const TRAILER_VALUE = 9;
-const TRAILER_LF = 10;
-const END_LF = 11;
-const DONE = 12;
-const FAILED = 13;
+const EXTENSION_START = 2;
+const EXTENSION_NAME = 3;
+const EXTENSION_VALUE_START = 4;
+const EXTENSION_TOKEN = 5;
+const EXTENSION_QUOTED = 6;
+const EXTENSION_ESCAPED = 7;
+const EXTENSION_END = 8;
+const SIZE_LF = 9;
+const DATA = 10;
+const DATA_CR = 11;
+const DATA_LF = 12;
+const TRAILER_START = 13;
+const TRAILER_NAME = 14;
+const TRAILER_VALUE = 15;
+const TRAILER_LF = 16;
+const END_LF = 17;
+const DONE = 18;
+const FAILED = 19;
 
 const MAX_DIGITS = 8;
 /** Of all extensions of a body together, and of all its trailers. */
@@ -78,15 +85,14 @@ export class ChunkDecoder {
         }
         if (this.#digits === 0) return FAILED;
         if (byte === 13) return SIZE_LF;
-        return byte === 59 ? EXTENSION : FAILED;
+        return byte === 59 ? EXTENSION_START : FAILED;
       }
-      case EXTENSION:
-        if (byte === 13) return SIZE_LF;
-        return VALUE_BYTE[byte] === 1 && ++this.#extensionBytes <= MAX_EXTENSION_BYTES ? EXTENSION : FAILED;
-      default:
+      case SIZE_LF:
         if (byte !== 10) return FAILED;
         this.#digits = 0;
         return this.#remaining === 0 ? TRAILER_START : DATA;
+      default:
+        return ++this.#extensionBytes <= MAX_EXTENSION_BYTES ? afterExtensionByte(this.#state, byte) : FAILED;
     }
   }
 
@@ -112,4 +118,32 @@ export class ChunkDecoder {
         return byte === 10 ? DONE : FAILED;
     }
   }
+}
+
+function afterExtensionByte(state: number, byte: number): number {
+  switch (state) {
+    case EXTENSION_START:
+      return NAME_BYTE[byte] === 0 ? FAILED : EXTENSION_NAME;
+    case EXTENSION_NAME:
+      if (byte === 61) return EXTENSION_VALUE_START;
+      return NAME_BYTE[byte] === 0 ? endOfExtension(byte) : EXTENSION_NAME;
+    case EXTENSION_VALUE_START:
+      if (byte === 34) return EXTENSION_QUOTED;
+      return NAME_BYTE[byte] === 0 ? FAILED : EXTENSION_TOKEN;
+    case EXTENSION_TOKEN:
+      return NAME_BYTE[byte] === 0 ? endOfExtension(byte) : EXTENSION_TOKEN;
+    case EXTENSION_QUOTED:
+      if (byte === 34) return EXTENSION_END;
+      if (byte === 92) return EXTENSION_ESCAPED;
+      return VALUE_BYTE[byte] === 1 ? EXTENSION_QUOTED : FAILED;
+    case EXTENSION_ESCAPED:
+      return VALUE_BYTE[byte] === 1 ? EXTENSION_QUOTED : FAILED;
+    default:
+      return endOfExtension(byte);
+  }
+}
+
+function endOfExtension(byte: number): number {
+  if (byte === 13) return SIZE_LF;
+  return byte === 59 ? EXTENSION_START : FAILED;
 }
