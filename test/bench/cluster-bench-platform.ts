@@ -1,10 +1,11 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { LABEL_ENVIRONMENT, LABEL_POD_STATE } from "../../api/names.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { type Pod, PODS, SECRETS } from "../../kube/core.ts";
 import { clusterTestPlatform } from "../e2e/cluster-platform.ts";
+import { procEntry } from "../proc-entry.ts";
 import type { InstalledPlatform } from "../e2e/installed-platform.ts";
 import { deploy } from "../e2e/project.ts";
 import type { BenchPlatform, BenchProcess, Part, WorkingSet } from "./bench-platform.ts";
@@ -32,23 +33,14 @@ const POLL_MS = 100;
 /** What follows a full pool (the last pod's status, labels, events) is over by then. */
 const SETTLE_MS = 500;
 
-const read = (path: string): string => {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    // Ended since.
-    return "";
-  }
-};
-
 /** Processes of this machine that run in pods, by the pod's uid; the container's own process is the one that serves. */
 function processesByPod(uids: ReadonlySet<string>): { pid: number; command: string; pod: string }[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .flatMap((pid) => {
-      const pod = /\/pod([0-9a-f-]{36})\//.exec(read(`/proc/${pid}/cgroup`))?.[1];
+      const pod = /\/pod([0-9a-f-]{36})\//.exec(procEntry(pid, "cgroup"))?.[1];
       if (pod === undefined || !uids.has(pod)) return [];
-      const command = read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
+      const command = procEntry(pid, "cmdline").replaceAll("\0", " ").trim();
       return command === "" || command.includes("busybox") ? [] : [{ pid: Number(pid), command, pod }];
     });
 }

@@ -1,5 +1,5 @@
 import { createHash, randomBytes, randomInt } from "node:crypto";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { BuildInput } from "../../api/build.ts";
@@ -16,6 +16,7 @@ import { startLocalkube } from "../../localkube/server.ts";
 import { fetcherRule } from "../../local/image-table.ts";
 import { processLog } from "../../net/log.ts";
 import { PYTHON } from "../env/python/python-runtime.ts";
+import { procEntry } from "../proc-entry.ts";
 
 /** A real API server and kubelet, real builder pods, and what drives them. */
 export interface BuilderWorld {
@@ -157,12 +158,8 @@ function processesWith(argument: string): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {
-      try {
-        const given = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-        return given.includes(argument) && given.some((text) => BUILDERS.test(text));
-      } catch {
-        return false;
-      }
+      const given = procEntry(pid, "cmdline").split("\0");
+      return given.includes(argument) && given.some((text) => BUILDERS.test(text));
     })
     .map(Number);
 }

@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -35,6 +35,7 @@ import { type KeyRing, keyRing } from "../../net/keys.ts";
 import { parseSettings } from "../../net/settings.ts";
 import { type SignedClient, signedClient } from "../../net/signed-client.ts";
 import { PYTHON } from "../env/python/python-runtime.ts";
+import { procEntry } from "../proc-entry.ts";
 import { SILENT } from "./far-side.ts";
 
 /** A real API server and kubelet, real Deno pods, and executors beside them. */
@@ -187,13 +188,9 @@ function foreignImages(): ImageTable["images"] {
 function processOf(podUid: string): number {
   for (const entry of readdirSync("/proc")) {
     if (!/^\d+$/.test(entry)) continue;
-    try {
-      const [program = "", ...given] = readFileSync(`/proc/${entry}/cmdline`, "utf8").split("\0");
-      if (program.endsWith("/deno") && given.some((argument) => argument.includes(podUid)))
-        return Number(entry);
-    } catch {
-      // The process ended while it was looked at.
-    }
+    const [program = "", ...given] = procEntry(entry, "cmdline").split("\0");
+    if (program.endsWith("/deno") && given.some((argument) => argument.includes(podUid)))
+      return Number(entry);
   }
   throw new Error(`pod ${podUid} has no process`);
 }
