@@ -26,7 +26,7 @@ const ALLOWED = {
   // Takes a foreign image's requests in its place, with the HTTP core of the router and the message reader of our own runtime.
   "env-images/fetcher": ["api", "net", "engine/router/http", "env-images/deno"],
 };
-const ENGINE_PARTS = ["router", "executor", "builder", "storage", "logs"];
+const ENGINE_PARTS = ["router", "executor", "builder", "storage", "logs", "triggers"];
 /** Processes are put together here, from whatever they need. */
 const ROOTS = "(^|/)main\\.ts$";
 const TESTS = "(\\.test\\.ts$|^test/)";

@@ -12,10 +12,16 @@ const ON_CLUSTER = [
   "workflows",
   "typescript-workflows",
   "workflow-cli",
+  "async",
+  "async-destinations",
+  "queues",
+  "timers-and-watches",
 ].map((name) => `test/e2e/${name}.test.ts`);
 
 /** Tests whose other side is built by Go, which the cluster needs as well; without it they are skipped. */
-const BUILT_BY_GO = ["s3-archive-store", "storage-process"].map((name) => `test/storage/${name}.test.ts`);
+const BUILT_BY_GO = ["payload-store", "s3-archive-store", "storage-process"].map(
+  (name) => `test/storage/${name}.test.ts`,
+);
 
 /** Without a cluster: everything that this machine runs by itself. */
 const platform = {

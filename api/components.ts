@@ -25,6 +25,7 @@ export type ComponentName =
   | "controller"
   | "storage"
   | "workflows"
+  | "triggers"
   | "definition-host"
   | "log-store"
   | "log-collector"
@@ -65,7 +66,7 @@ export const COMPONENTS: readonly Component[] = [
     ports: { api: 8894, metrics: 8080 },
     health: "metrics",
     audience: "storage",
-    what: "keeps packages' archives on a disk or in an S3-compatible store",
+    what: "keeps packages' archives, and large bodies and results of asynchronous calls, on a disk or in an S3-compatible store",
   },
   {
     name: "workflows",
@@ -75,6 +76,15 @@ export const COMPONENTS: readonly Component[] = [
     health: "metrics",
     audience: "workflows",
     what: "drives the runs of workflows, and starts, shows and steers them",
+  },
+  {
+    name: "triggers",
+    entry: "engine/triggers/main",
+    envPrefix: "ISOTOPE_TRIGGERS_",
+    ports: { api: 8897, metrics: 8080 },
+    health: "metrics",
+    audience: "triggers",
+    what: "keeps asynchronous invocations and delivers them; timers, queues and watches",
   },
   {
     name: "definition-host",

@@ -7,7 +7,8 @@ export type ErrorComponent =
   | "builder"
   | "storage"
   | "controller"
-  | "workflows";
+  | "workflows"
+  | "triggers";
 
 export interface ErrorEntry {
   readonly status: number;

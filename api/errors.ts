@@ -1,4 +1,5 @@
 import { type ErrorEntry, errorEntry as entry } from "./error-entry.ts";
+import { EVENT_ERRORS } from "./event-errors.ts";
 import { WORKFLOW_ERRORS } from "./workflow-errors.ts";
 
 /**
@@ -28,7 +29,7 @@ export const ERRORS = {
     "controller",
     "caller",
     false,
-    "The bearer token is valid, but its owner may not do this.",
+    "The bearer token or signature is valid, but its owner may not do this.",
     "Ask for the permission that the message names.",
   ),
   route_miss: entry(
@@ -311,8 +312,24 @@ export const ERRORS = {
     "storage",
     "platform",
     true,
-    "The disk of the archive store is full.",
-    "Free space; nothing was stored.",
+    "The disk of the storage is full, or the room that it has for large bodies and results is.",
+    "Free space, or raise `--payload-bytes` of the storage; nothing was stored.",
+  ),
+  storage_unavailable: entry(
+    503,
+    "storage",
+    "platform",
+    true,
+    "The storage cannot be reached, which is needed for bodies and results over 256 KiB.",
+    "Retry; smaller ones are not concerned. Look at the storage's log.",
+  ),
+  payload_not_found: entry(
+    404,
+    "storage",
+    "caller",
+    false,
+    "The body or result is not kept any more.",
+    "Nothing; look at how long results and dead letters are kept.",
   ),
   log_store_unavailable: entry(
     503,
@@ -339,6 +356,7 @@ export const ERRORS = {
     "Retry with `isotope pkg rebuild`.",
   ),
   ...WORKFLOW_ERRORS,
+  ...EVENT_ERRORS,
   internal: entry(
     503,
     "controller",

@@ -1,31 +1,10 @@
 import { z } from "zod";
-import { parseDurationMs } from "./duration.ts";
+import { ConfigDuration, ConfigName, ConfigPath } from "./config-values.ts";
+import { Async, Queue, Timer, Watch } from "./event-config.ts";
 import { HTTP_METHODS } from "./kinds/http-trigger.ts";
 
-/**
- * `export const config = {...}` of a function file: static literals, read from the syntax tree by `isotope deploy`, never executed.
- * From it, and from the file's name, come the Function, Package, HTTPTrigger and TimeTrigger objects.
- */
-const NAME = z
-  .string()
-  .max(63)
-  .regex(/^[a-z]([-a-z0-9]*[a-z0-9])?$/, "must be lower-case letters, digits and -, and start with a letter");
-
-const isDuration = (value: string): boolean => {
-  try {
-    return parseDurationMs(value) > 0;
-  } catch {
-    return false;
-  }
-};
-
-/** Seconds, or a duration such as "30s" or "5m". */
-export const ConfigDuration = z.union([
-  z.number().positive(),
-  z.string().refine(isDuration, "must be a duration such as 30s, 5m or 1h30m"),
-]);
-
-const Duration = ConfigDuration;
+/** Triggers of one kind in one file. */
+const MOST_TRIGGERS = 32;
 
 const Methods = z.array(z.enum(HTTP_METHODS)).min(1);
 
@@ -35,14 +14,12 @@ export const Cors = z.strictObject({
   headers: z.array(z.string()).optional(),
   exposeHeaders: z.array(z.string()).optional(),
   credentials: z.boolean().optional(),
-  maxAge: Duration.optional(),
+  maxAge: ConfigDuration.optional(),
 });
 
-const Path = z.string().regex(/^\//, "must start with /");
-
 export const Route = z.strictObject({
-  path: Path.optional().describe("Path; {var} and {var:regex} allowed"),
-  prefix: Path.optional().describe("Path prefix, instead of path"),
+  path: ConfigPath.optional().describe("Path; {var} and {var:regex} allowed"),
+  prefix: ConfigPath.optional().describe("Path prefix, instead of path"),
   keepPrefix: z.boolean().optional(),
   methods: Methods.optional(),
   host: z.string().optional(),
@@ -55,11 +32,15 @@ const EnvValue = z.union([
   z.strictObject({ configMap: z.string(), key: z.string(), optional: z.boolean().optional() }),
 ]);
 
+/**
+ * `export const config = {...}` of a function file: static literals, read from the syntax tree by `isotope deploy`, never executed.
+ * From it, and from the file's name, come the Function, Package, HTTPTrigger, TimeTrigger, MessageQueueTrigger and KubernetesWatchTrigger objects.
+ */
 export const FunctionConfig = z
   .strictObject({
-    name: NAME.optional().describe("Name of the function; default: the file's or folder's name"),
+    name: ConfigName.optional().describe("Name of the function; default: the file's or folder's name"),
     route: z
-      .union([Path, Route, z.array(z.union([Path, Route])), z.literal(false)])
+      .union([ConfigPath, Route, z.array(z.union([ConfigPath, Route])), z.literal(false)])
       .optional()
       .describe(
         "Where the function answers; default /<name>; false: nowhere, for functions called by others",
@@ -67,11 +48,11 @@ export const FunctionConfig = z
     methods: Methods.optional().describe("Methods of routes that name none; default: all"),
     cors: Cors.optional().describe("CORS of routes that name none"),
     export: z.string().optional().describe("Named export to call; default: the default export"),
-    timeout: Duration.optional().describe("Wall clock per request; default 60s"),
+    timeout: ConfigDuration.optional().describe("Wall clock per request; default 60s"),
     streaming: z
       .union([
         z.boolean(),
-        z.strictObject({ idleTimeout: Duration.optional(), maxDuration: Duration.optional() }),
+        z.strictObject({ idleTimeout: ConfigDuration.optional(), maxDuration: ConfigDuration.optional() }),
       ])
       .optional()
       .describe("Answers stream (server-sent events, WebSocket, long downloads): no total timeout"),
@@ -99,7 +80,7 @@ export const FunctionConfig = z
       .describe("Requests in flight per pod; default 100"),
     onceOnly: z.boolean().optional().describe("One request per pod, then the pod is discarded"),
     retainPods: z.int().min(0).max(100_000).optional().describe("Idle pods that are kept"),
-    idleTimeout: Duration.optional().describe(
+    idleTimeout: ConfigDuration.optional().describe(
       "Time without a request after which a pod is released; default 2m",
     ),
     executor: z
@@ -124,12 +105,25 @@ export const FunctionConfig = z
       .max(1_000_000)
       .optional()
       .describe("Requests per second that one pod is to have (auto, newdeploy); default: as many as come"),
-    environment: NAME.optional().describe("Environment; default deno"),
+    environment: ConfigName.optional().describe("Environment; default deno"),
     typeCheck: z.boolean().optional().describe("Type-check when building; default false"),
     cron: z
-      .union([z.string(), z.array(z.string())])
+      .union([
+        Timer.shape.schedule,
+        Timer,
+        z.array(z.union([Timer.shape.schedule, Timer])).max(MOST_TRIGGERS),
+      ])
       .optional()
-      .describe("Schedule on which the function is called"),
+      .describe("Schedule on which the function is called, as text or with its settings"),
+    queue: z
+      .union([Queue, z.array(Queue).max(MOST_TRIGGERS)])
+      .optional()
+      .describe("Queue or stream whose messages call the function"),
+    watch: z
+      .union([Watch, z.array(Watch).max(MOST_TRIGGERS)])
+      .optional()
+      .describe("Kubernetes objects of the function's namespace whose changes call it"),
+    async: Async.optional().describe("How asynchronous calls are tried, and who is told of their end"),
   })
   .refine(
     ({ onceOnly, requestsPerPod }) => !onceOnly || requestsPerPod === undefined || requestsPerPod === 1,

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { ConfigDuration, FunctionConfig } from "./function-config.ts";
+import { ConfigDuration } from "./config-values.ts";
+import { FunctionConfig } from "./function-config.ts";
 
 const { name, methods, cors, environment, typeCheck } = FunctionConfig.shape;
 

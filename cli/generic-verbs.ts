@@ -5,7 +5,7 @@ import { isNotFound } from "../kube/kube-error.ts";
 import type { KubeObject } from "../kube/object.ts";
 import type { ResourceType } from "../kube/resource.ts";
 import { CliError, type Command, defineCommand, type Flags, UsageError } from "./command.ts";
-import { age, type Column, OUTPUT_FLAG, printObjects } from "./output.ts";
+import { age, type Column, OUTPUT_FLAG, printObjects, shortText } from "./output.ts";
 
 /** What list, get, delete and wait need to know of a kind. */
 export interface NounKind<T extends KubeObject> {
@@ -21,9 +21,16 @@ type WithConditions = KubeObject & { status?: { conditions?: Condition[] | undef
 export const readyOf = (object: WithConditions): string =>
   object.status?.conditions?.find(({ type }) => type === "Ready")?.status ?? "Unknown";
 
+/** Why something is not ready, in one line; empty when it is. */
+function whyNotReady({ status }: WithConditions): string {
+  const ready = status?.conditions?.find(({ type }) => type === "Ready");
+  return !ready || ready.status === "True" ? "" : shortText(`${ready.reason}: ${ready.message}`);
+}
+
 const common = <T extends KubeObject>(): Column<T>[] => [
   { header: "READY", value: (object) => readyOf(object) },
   { header: "AGE", value: (object) => age(object.metadata.creationTimestamp) },
+  { header: "WHY NOT READY", value: (object) => whyNotReady(object), wide: true },
 ];
 const named = <T extends KubeObject>(): Column<T> => ({
   header: "NAME",

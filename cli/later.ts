@@ -2,14 +2,10 @@ import { CliError } from "./command.ts";
 import { ownVersion } from "./version.ts";
 
 /** Words of the reference system's CLI that will mean something here, but do not yet. */
-const NOUNS = new Set(
-  "dlq mqtrigger mqt plugin plugins state support tenant timetrigger tt timer token topic topics watch w console run".split(
-    " ",
-  ),
-);
+const NOUNS = new Set("plugin plugins state support tenant token console run".split(" "));
 const VERBS = new Set(["run-local", "runl", "tools"].map((verb) => `fn ${verb}`));
 const FUNCTION_FLAGS =
-  /^(expose-as-mcp|tool-(description|input-schema|name)|state(-.+)?|async-(retry-max-attempts|max-age|on-.+)|provisioned-(concurrency|schedule))$/;
+  /^(expose-as-mcp|tool-(description|input-schema|name)|state(-.+)?|provisioned-(concurrency|schedule))$/;
 
 const INSTEAD: Readonly<Record<string, string>> = {
   "fn run-local": "; `isotope dev` runs functions on this machine",

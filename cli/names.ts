@@ -16,13 +16,20 @@ export function checkName(name: string, flag = "--name"): string {
 export const generatedName = (prefix: string): string =>
   `${prefix.slice(0, 54)}-${randomBytes(4).toString("hex")}`;
 
-/** `k=v,k2=v2` of --labels. @throws {UsageError} */
+/** `k=v,k2=v2` of --labels. What has no `=` belongs to the value before it: `servers=a:4222,b:4222` is one pair. @throws {UsageError} */
 export function parsePairs(text: string | undefined, flag: string): Record<string, string> {
   const pairs: Record<string, string> = {};
+  let last: string | undefined;
   for (const part of text?.split(",").filter((piece) => piece !== "") ?? []) {
     const equals = part.indexOf("=");
-    if (equals < 1) throw new UsageError(`${flag} must be key=value, got "${part}"`);
-    pairs[part.slice(0, equals).trim()] = part.slice(equals + 1);
+    if (equals === 0 || (equals < 0 && last === undefined))
+      throw new UsageError(`${flag} must be key=value, got "${part}"`);
+    if (equals < 0 && last !== undefined) {
+      pairs[last] = `${pairs[last] ?? ""},${part}`;
+      continue;
+    }
+    last = part.slice(0, equals).trim();
+    pairs[last] = part.slice(equals + 1);
   }
   return pairs;
 }

@@ -18,6 +18,12 @@ export interface Column<Row> {
   wide?: boolean;
 }
 
+/** A message in one line of a table. */
+export function shortText(text: string, most = 100): string {
+  const line = text.replaceAll(/\s+/g, " ").trim();
+  return line.length > most ? `${line.slice(0, most - 1)}…` : line;
+}
+
 /** Text in columns, two spaces apart; no trailing blanks. */
 export function table(headers: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headers.map((header, at) =>

@@ -63,9 +63,18 @@ function chooseVerb(noun: Noun, [word, ...args]: readonly string[]): Chosen | { 
         other.startsWith(`${noun.name} `) && (verb === word || aliases?.includes(word)),
     );
     const meant = inner ? `; did you mean "${inner.noun} ${inner.verb}"?` : didYouMean(word, words);
-    throw new UsageError(`unknown verb "${word}" for ${noun.name}${meant}`);
+    throw new UnknownVerb(`unknown verb "${word}" for ${noun.name}${meant}`, noun.name);
   }
   return { command, args };
+}
+
+/** A noun that is known with a verb that is not: the noun's help says which there are. */
+class UnknownVerb extends UsageError {
+  readonly noun: string;
+  constructor(message: string, noun: string) {
+    super(message);
+    this.noun = noun;
+  }
 }
 
 const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error));
@@ -75,7 +84,8 @@ function report(error: unknown, surroundings: Surroundings, label: string, verbo
   if (surroundings.signal.aborted) return INTERRUPTED;
   if (error instanceof UsageError) {
     say(`Error: ${error.message}`);
-    say(`Run \`isotope ${label ? `${label} ` : ""}--help\` for usage`);
+    const subject = error instanceof UnknownVerb ? error.noun : label;
+    say(`Run \`isotope ${subject ? `${subject} ` : ""}--help\` for usage`);
     return USAGE;
   }
   say(`Error: ${firstLine(error)}`);

@@ -8,8 +8,9 @@ import { warmPods } from "./canary/warm-pods.ts";
 import { type Controller, type ControllerOptions, createController } from "./controller.ts";
 import { kubeAuthenticator } from "./ops/authenticate.ts";
 import type { LogReader } from "./ops/logs-route.ts";
-import { type ProbedComponent, probeComponents } from "./ops/probe.ts";
+import { healthCheck, type ProbedComponent, probeComponents } from "./ops/probe.ts";
 import { createOpsServer } from "./ops/server.ts";
+import { triggersClient } from "./ops/triggers-client.ts";
 import { type PodBook, watchPods } from "./pods.ts";
 import { definitionChecker, workflowsClient } from "./workflow/workflows-client.ts";
 
@@ -31,6 +32,8 @@ export interface ControlPlaneOptions {
   readonly executorUrl: string;
   /** Origin of the workflow service; absent: there is none. */
   readonly workflowsUrl?: string;
+  /** Origin of the trigger service; absent: there is none. */
+  readonly triggersUrl?: string;
   readonly logs: LogReader;
   /** Registers the archive store's routes. */
   readonly archiveRoutes: (scope: FastifyInstance) => void;
@@ -68,12 +71,17 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   const canary = { counters, warm: warmPods(executor) };
   const workflows =
     options.workflowsUrl === undefined ? undefined : workflowsClient(options.keys, options.workflowsUrl);
+  const triggers =
+    options.triggersUrl === undefined ? undefined : triggersClient(options.keys, options.triggersUrl);
   const controller = createController({
     ...options.controller,
     client,
     log,
     canary,
     ...(workflows ? { checkDefinition: definitionChecker(workflows), runs: workflows } : {}),
+    ...(options.triggersUrl === undefined
+      ? {}
+      : { triggerService: { answers: healthCheck(`${options.triggersUrl}/healthz`) } }),
   });
   const pods = watchPods(client, (error, failures) => {
     if (failures === 1 || failures % 20 === 0)
@@ -91,6 +99,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     logs: options.logs,
     releases: { world: controller.world, live: controller.canaries, counters },
     ...(workflows ? { workflows } : {}),
+    ...(triggers ? { triggers } : {}),
     log,
     namespaces: { scope: client.scope, labels: options.namespaceLabels ?? [] },
     archives: options.archiveRoutes,
@@ -128,7 +137,13 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     stop: async () => {
       await app.close();
       await Promise.all([controller.stop(), pods.stop()]);
-      await Promise.all([router.close(), counters.close(), executor.close(), workflows?.close()]);
+      await Promise.all([
+        router.close(),
+        counters.close(),
+        executor.close(),
+        workflows?.close(),
+        triggers?.close(),
+      ]);
     },
   };
 }

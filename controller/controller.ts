@@ -6,14 +6,16 @@ import {
   type Reconciler,
   type ReconcilerStats,
 } from "../kube/reconcile.ts";
+import { keyOf } from "../kube/object.ts";
 import type { Log } from "../net/log.ts";
-import type { ControllerContext } from "./context.ts";
+import { watchWarnings } from "../net/watch-warnings.ts";
 import { canaryReconcile, type LiveCanaries, watchCanaries } from "./canary/reconcile.ts";
 import type { CanaryOptions } from "./canary/run-canary.ts";
+import type { ControllerContext } from "./context.ts";
 import { environmentReconcile, watchEnvironments } from "./environment/reconcile.ts";
+import { functionReconcile, watchFunctions } from "./function/reconcile.ts";
 import type { KitObject } from "./function-namespace/kit.ts";
 import { functionNamespaces } from "./function-namespace/reconcile.ts";
-import { functionReconcile, watchFunctions } from "./function/reconcile.ts";
 import { exposureKeeper } from "./http-trigger/exposure.ts";
 import { triggerReconcile, watchTriggers } from "./http-trigger/reconcile.ts";
 import type { ExposureSettings } from "./http-trigger/route-objects.ts";
@@ -21,8 +23,14 @@ import { watchLaterKinds } from "./later-kinds.ts";
 import type { Archives, PackageBuilder } from "./package/ports.ts";
 import { packageReconciler, watchPackages } from "./package/reconcile.ts";
 import { releaseLoops } from "./release-loops.ts";
-import { type RunsClient, workflowRunReconcile } from "./workflow-run/reconcile.ts";
+import { timerReconcile, watchTimers } from "./time-trigger/reconcile.ts";
+import {
+  type TriggerServiceProbe,
+  type UnattendedTriggers,
+  unattendedTriggers,
+} from "./unattended-triggers.ts";
 import { type DefinitionChecker, watchWorkflows, workflowReconcile } from "./workflow/reconcile.ts";
+import { type RunsClient, workflowRunReconcile } from "./workflow-run/reconcile.ts";
 import { openWorld, type World } from "./world.ts";
 
 export interface ControllerOptions {
@@ -47,6 +55,8 @@ export interface ControllerOptions {
   checkDefinition?: DefinitionChecker;
   /** The same, for WorkflowRuns; absent: they wait. */
   runs?: RunsClient;
+  /** How to find out whether there is a trigger service; absent: what it says of triggers stays as it is. */
+  triggerService?: TriggerServiceProbe;
 }
 
 /** The reconcilers of all kinds, over shared local copies of the objects. */
@@ -82,13 +92,26 @@ const loopsThatTell =
       onError: (key, error, retryInMs) => log.warn("Cannot reconcile", { kind: name, key, retryInMs, error }),
     });
 
+/** Timers, and what is said of all triggers while nobody works for them. */
+function timerLoopOf(
+  context: ControllerContext,
+  service: TriggerServiceProbe | undefined,
+  loop: ReturnType<typeof loopsThatTell>,
+): { timerLoop: Reconciler; unattended: UnattendedTriggers[] } {
+  const unattended =
+    service &&
+    unattendedTriggers(context, service, () => {
+      for (const timer of context.world.timers.list()) timerLoop.queue.add(keyOf(timer));
+    });
+  const isUnattended = (): boolean => unattended?.isGone() ?? false;
+  const timerLoop = loop("TimeTrigger", timerReconcile(context, isUnattended), 4);
+  return { timerLoop, unattended: unattended ? [unattended] : [] };
+}
+
 export function createController(options: ControllerOptions): Controller {
   const { client, log } = options;
   const now = options.now ?? (() => new Date());
-  const onWatchError = (kind: string, error: unknown, failures = 1) => {
-    if (failures === 1 || failures % 20 === 0)
-      log.warn("Cannot watch; trying again", { kind, failures, error });
-  };
+  const onWatchError = watchWarnings(log);
   const world = openWorld(client, onWatchError);
   const events = createEventRecorder({
     client,
@@ -116,6 +139,7 @@ export function createController(options: ControllerOptions): Controller {
   const environmentLoop = loop("Environment", environmentReconcile(context), 2);
   const exposure = options.exposure && exposureKeeper(client, options.exposure, onWatchError);
   const triggerLoop = loop("HTTPTrigger", triggerReconcile(context, exposure), 8);
+  const { timerLoop, unattended } = timerLoopOf(context, options.triggerService, loop);
   const canaries = canaryLoop(context, options.canary, loop);
   const namespaces = functionNamespaces({ client, kit: options.namespaceKit ?? [], log, now });
   const namespaceLoop = loop("Namespace", namespaces.reconcile, 4);
@@ -124,6 +148,7 @@ export function createController(options: ControllerOptions): Controller {
     functionLoop,
     environmentLoop,
     triggerLoop,
+    timerLoop,
     ...releaseLoops(context, options.archives, loop),
     ...canaries.loops,
     ...workflowLoops(context, options, loop),
@@ -133,8 +158,9 @@ export function createController(options: ControllerOptions): Controller {
   watchFunctions(world, functionLoop.queue.add);
   watchEnvironments(world, environmentLoop.queue.add);
   watchTriggers(world, triggerLoop.queue.add);
+  watchTimers(world, timerLoop.queue.add);
   exposure?.watch(triggerLoop.queue.add);
-  const later = watchLaterKinds({ client, log, now }, onWatchError);
+  const besides = [watchLaterKinds({ client, log, now }, onWatchError), ...unattended];
   let stopped = false;
   /** Before all copies are complete, a missing object could not be told from one that was not listed yet. */
   const begin = async (): Promise<void> => {
@@ -143,7 +169,7 @@ export function createController(options: ControllerOptions): Controller {
     if (stopped) return;
     namespaces.watch(namespaceLoop.queue.add);
     for (const one of loops) one.start();
-    later.start();
+    for (const one of besides) one.start();
   };
 
   return {
@@ -160,7 +186,7 @@ export function createController(options: ControllerOptions): Controller {
       namespaces.stop();
       await Promise.all([
         world.stop(),
-        later.stop(),
+        ...besides.map((one) => one.stop()),
         packages.stop(),
         exposure?.stop(),
         ...loops.map((one) => one.stop()),
@@ -168,7 +194,7 @@ export function createController(options: ControllerOptions): Controller {
       await events.flush();
     },
     notReady: () => whyNotReady(world),
-    stats: () => [...loops, ...later.reconcilers].map((one) => one.stats()),
+    stats: () => [...loops, ...besides.flatMap((one) => one.reconcilers)].map((one) => one.stats()),
     buildsRunning: () => packages.buildsRunning(),
   };
 }

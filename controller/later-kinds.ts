@@ -1,13 +1,12 @@
 import { KINDS } from "../api/kinds/index.ts";
 import { type ConditionUpdate, setConditions } from "../kube/conditions.ts";
 import { createInformer, type Informer } from "../kube/informer.ts";
-import { isNotFound } from "../kube/kube-error.ts";
 import { type PlatformObject, platformType } from "../kube/kinds.ts";
+import { isNotFound } from "../kube/kube-error.ts";
 import { createOwnWrites } from "../kube/own-writes.ts";
 import { createReconciler, done, type Reconcile, type Reconciler } from "../kube/reconcile.ts";
 import type { ResourceType } from "../kube/resource.ts";
 import { type ControllerContext, writeStatus } from "./context.ts";
-import { cronFault } from "./time-trigger/cron-expression.ts";
 
 /** Kinds that are stored, but whose feature comes in a later release: their Ready condition says so. */
 export interface LaterKinds {
@@ -61,7 +60,7 @@ function laterReconcile(
     const object = informer.get(key);
     if (!object || object.metadata.deletionTimestamp || own.isStale(key, object)) return done;
     const before = object.status ?? {};
-    const conditions = setConditions(before.conditions, conditionsOf(type.kind, object), {
+    const conditions = setConditions(before.conditions, conditionsOf(type.kind), {
       generation: object.metadata.generation,
       now: now(),
     });
@@ -74,29 +73,18 @@ function laterReconcile(
   };
 }
 
-/** What can be said of an object already: what is wrong with it, else that its feature is to come. */
-function conditionsOf(kind: string, object: PlatformObject): ConditionUpdate[] {
+/** What can be said of an object already: that its feature is to come. */
+function conditionsOf(kind: string): ConditionUpdate[] {
   const message = `The ${kind} is stored, but its feature comes with a later release: nothing acts on it yet`;
   const later = { status: "False", reason: "FeatureNotAvailable", message } as const;
-  if (kind !== "TimeTrigger") return [{ type: "Ready", ...later }];
-  const fault = cronFault(cronOf(object) ?? "");
-  const found = fault === undefined ? later : { ...later, reason: "InvalidCron", message: fault };
-  return ["Scheduled", "Ready"].map((type) => ({ type, ...found }));
-}
-
-function cronOf({ spec }: PlatformObject): string | undefined {
-  return typeof spec === "object" && spec !== null && "cron" in spec && typeof spec.cron === "string"
-    ? spec.cron
-    : undefined;
+  return [{ type: "Ready", ...later }];
 }
 
 /** Nothing else of the specifications is read. */
 function withoutSpec(object: PlatformObject): PlatformObject {
-  const cron = cronOf(object);
   const { namespace, name, uid, resourceVersion, generation, deletionTimestamp } = object.metadata;
   return {
     metadata: { namespace, name, uid, resourceVersion, generation, deletionTimestamp },
-    ...(cron === undefined ? {} : { spec: { cron } }),
     ...(object.status?.conditions ? { status: { conditions: object.status.conditions } } : {}),
   };
 }

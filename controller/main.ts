@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
+import { LOG_STORE_AUDIENCE } from "../api/wire/logs.ts";
 import { builderPods } from "../engine/builder/builder-pods.ts";
 import { kubeBuilderCluster } from "../engine/builder/kube-builder-cluster.ts";
 import { type PackageBuilder, packageBuilder } from "../engine/builder/package-builder.ts";
@@ -14,12 +15,11 @@ import { metricsRegistry } from "../net/metrics.ts";
 import { serveMetrics } from "../net/metrics-server.ts";
 import { startWith } from "../net/settings.ts";
 import { type SignedClient, signedClient } from "../net/signed-client.ts";
-import { LOG_STORE_AUDIENCE } from "../api/wire/logs.ts";
+import { type ControlPlane, type ControlPlaneOptions, createControlPlane } from "./control-plane.ts";
 import type { ControllerOptions } from "./controller.ts";
 import { controllerMetrics } from "./controller-metrics.ts";
-import { type ControlPlane, type ControlPlaneOptions, createControlPlane } from "./control-plane.ts";
-import { logStoreReader } from "./log-store-client.ts";
 import { readKit } from "./function-namespace/kit.ts";
+import { logStoreReader } from "./log-store-client.ts";
 import { CONTROLLER_SETTINGS, type ControllerSettings } from "./settings.ts";
 import { archiveProxy, storageArchives, storageUse } from "./storage-client.ts";
 
@@ -63,7 +63,7 @@ async function start(settings: ControllerSettings): Promise<void> {
     routerInternalUrl: settings.routerInternalUrl,
     routerPeers: settings.routerPeers || settings.routerInternalUrl,
     executorUrl: settings.executorUrl,
-    ...(settings.workflowsUrl === "" ? {} : { workflowsUrl: settings.workflowsUrl }),
+    ...optionalUrls(settings),
     logs: logStoreReader(logStore),
     archiveRoutes: (scope) => archiveProxy(scope, storage, settings.maxArchiveBytes),
     archiveUse: () => storageUse(storage),
@@ -121,6 +121,11 @@ async function start(settings: ControllerSettings): Promise<void> {
   });
 }
 
+const optionalUrls = ({ workflowsUrl, triggersUrl }: ControllerSettings) => ({
+  ...(workflowsUrl === "" ? {} : { workflowsUrl }),
+  ...(triggersUrl === "" ? {} : { triggersUrl }),
+});
+
 const storageClient = (keys: KeyRing, { storageUrl }: ControllerSettings): SignedClient =>
   signedClient({ keys, origin: storageUrl, audience: "storage", unavailable: "archive_unavailable" });
 
@@ -133,6 +138,9 @@ function componentsOf(settings: ControllerSettings): ControlPlaneOptions["compon
     ...(settings.workflowsUrl === ""
       ? []
       : [{ name: "workflows", healthUrl: `${settings.workflowsUrl}/healthz` }]),
+    ...(settings.triggersUrl === ""
+      ? []
+      : [{ name: "triggers", healthUrl: `${settings.triggersUrl}/healthz` }]),
   ];
 }
 

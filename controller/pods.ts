@@ -7,9 +7,9 @@ import {
 } from "../api/names.ts";
 import type { PodSummary } from "../api/wire/ops.ts";
 import type { KubeClient } from "../kube/client.ts";
-import { type Pod, PODS } from "../kube/core.ts";
+import { PODS, type Pod } from "../kube/core.ts";
 import { createInformer, type Informer } from "../kube/informer.ts";
-import { type PodFacts, podFactsByUid, podFactsOf, PODS_BY_UID } from "../kube/pod-facts.ts";
+import { PODS_BY_UID, type PodFacts, podFactsByUid, podFactsOf } from "../kube/pod-facts.ts";
 
 /** The platform's pods as they are now. */
 export interface PodBook {

@@ -260,6 +260,29 @@ test.each<[string, Partial<FunctionObject["spec"]>, Partial<References>, string]
   });
 });
 
+test("a function whose calls are told to topics says whether these are written rightly, as long as it has any", () => {
+  const told = (onSuccess: NonNullable<FunctionObject["spec"]["invocation"]>["onSuccess"]) => ({
+    ...FUNCTION,
+    spec: { ...FUNCTION.spec, invocation: { onSuccess } },
+  });
+  const conditionOf = (fn: FunctionObject) =>
+    nextFunctionStatus(fn, resolve({}), new Date()).status.conditions?.find(
+      ({ type }) => type === "DestinationsReady",
+    );
+  const kafka = { messageQueueType: "kafka" as const, topic: "done" };
+  expect(conditionOf(told({ topic: kafka }))).toMatchObject({
+    status: "False",
+    reason: "InvalidDestination",
+    message: expect.stringContaining(
+      'spec.invocation.onSuccess.topic: metadata "bootstrapServers" is required: host:port',
+    ) as string,
+  });
+  const right = told({ topic: { ...kafka, metadata: { bootstrapServers: "kafka:9092" } } });
+  expect(conditionOf(right)).toMatchObject({ status: "True" });
+  const { status } = nextFunctionStatus(right, resolve({}), new Date());
+  expect(conditionOf({ ...FUNCTION, status })).toBeUndefined();
+});
+
 test("optional references may be missing, and appear in the revision when they come", () => {
   const spec = {
     env: [{ name: "A", valueFrom: { secretKeyRef: { name: "later", key: "k", optional: true } } }],
@@ -396,7 +419,6 @@ test.each<[string, string, Partial<HTTPTrigger["spec"]>]>([
   ["False", "InvalidCorsConfig", { corsConfig: { allowOrigins: ["*"], allowCredentials: true } }],
   ["False", "InvalidCorsConfig", { corsConfig: { maxAge: "soon" } }],
   ["False", "InvalidCorsConfig", { corsConfig: { allowOrigins: ["https://*.*.x"] } }],
-  ["True", "FeatureNotAvailable", { invocationMode: "async" }],
   ["True", "AliasNotFound", { functionref: { type: "name", name: "hello", alias: "live" } }],
   ["True", "AliasNotFound", { functionref: { type: "name", name: "hello", alias: "others" } }],
   ["True", "AliasNotReady", { functionref: { type: "name", name: "hello", alias: "empty" } }],
@@ -410,6 +432,11 @@ test.each<[string, string, Partial<HTTPTrigger["spec"]>]>([
   const [first, ready] = triggerConditions(route(spec), SURROUNDINGS);
   expect(first).toMatchObject({ type: "RouteAdmitted", status: admitted });
   expect(ready).toMatchObject({ type: "Ready", status: "False", reason });
+});
+
+test("a route whose calls are asynchronous is judged like any other", () => {
+  const conditions = triggerConditions(route({ invocationMode: "async" }), SURROUNDINGS);
+  expect(conditions).toEqual(triggerConditions(route({}), SURROUNDINGS));
 });
 
 test("archives: where they are, and what is wrong with them", () => {

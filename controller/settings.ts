@@ -2,8 +2,8 @@ import { FETCHER_IMAGE } from "../api/direct-image.ts";
 import {
   bytes,
   durationMs,
-  flagsOf,
   FUNCTION_NAMESPACES_HELP,
+  flagsOf,
   integer,
   list,
   namespaceLabels,
@@ -113,6 +113,12 @@ export const CONTROLLER_SETTINGS = {
   }),
   workflowsUrl: text({
     ...flag("workflows-url", "Address of the workflow service; empty = there is none"),
+    pattern: /^$|^http:\/\/[^/\s]+:\d{1,5}$/,
+    allowed: "http://host:port, or empty",
+    fallback: "",
+  }),
+  triggersUrl: text({
+    ...flag("triggers-url", "Address of the trigger service; empty = there is none"),
     pattern: /^$|^http:\/\/[^/\s]+:\d{1,5}$/,
     allowed: "http://host:port, or empty",
     fallback: "",

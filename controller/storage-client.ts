@@ -3,8 +3,8 @@ import { z } from "zod";
 import { PlatformError } from "../api/errors.ts";
 import { ErrorBody } from "../api/wire/error.ts";
 import { isErrorCode } from "../net/error-reply.ts";
-import type { SignedCall, SignedClient, SignedReply } from "../net/signed-client.ts";
 import { sha256Hex } from "../net/sign.ts";
+import type { SignedCall, SignedClient, SignedReply } from "../net/signed-client.ts";
 import type { Archives } from "./package/ports.ts";
 
 const TRANSFER_TIMEOUT_MS = 300_000;

@@ -1,8 +1,8 @@
 import { FINALIZER_CANARY_WEIGHTS, FINALIZER_VERSION_IN_USE } from "../api/names.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { removeFinalizer } from "../kube/finalizers.ts";
-import { KubeError } from "../kube/kube-error.ts";
 import { CANARY_CONFIGS, FUNCTION_VERSIONS } from "../kube/kinds.ts";
+import { KubeError } from "../kube/kube-error.ts";
 import type { KubeObject } from "../kube/object.ts";
 import type { ResourceType } from "../kube/resource.ts";
 

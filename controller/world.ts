@@ -3,10 +3,12 @@ import type {
   Environment,
   FunctionAlias,
   Function as FunctionObject,
+  FunctionReference,
   FunctionSpec,
   FunctionVersion,
   HTTPTrigger,
   Package,
+  TimeTrigger,
   Workflow,
   WorkflowRun,
 } from "../api/kinds/index.ts";
@@ -22,6 +24,7 @@ import {
   FUNCTIONS,
   HTTP_TRIGGERS,
   PACKAGES,
+  TIME_TRIGGERS,
   WORKFLOW_RUNS,
   WORKFLOWS,
 } from "../kube/kinds.ts";
@@ -40,6 +43,8 @@ export interface World {
   /** Without build logs, and with literal archives replaced by their digest (see `slimPackage`). */
   readonly packages: Informer<Package>;
   readonly triggers: Informer<HTTPTrigger>;
+  /** Without bodies. */
+  readonly timers: Informer<TimeTrigger>;
   readonly versions: Informer<FunctionVersion>;
   readonly aliases: Informer<FunctionAlias>;
   readonly canaries: Informer<CanaryConfig>;
@@ -88,10 +93,15 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
     triggers: open({
       type: HTTP_TRIGGERS,
       indexes: {
-        [BY_FUNCTION]: (trigger) => inNamespace(trigger, functionNames(trigger)),
+        [BY_FUNCTION]: (trigger) => inNamespace(trigger, functionNames(trigger.spec.functionref)),
         [BY_WORKFLOW]: (trigger) => inNamespace(trigger, [workflowName(trigger)]),
         [BY_CLAIM]: (trigger) => routeClaims(trigger).claims.map(claimShape),
       },
+    }),
+    timers: open({
+      type: TIME_TRIGGERS,
+      transform: withoutBody,
+      indexes: { [BY_FUNCTION]: (timer) => inNamespace(timer, functionNames(timer.spec.functionref)) },
     }),
     versions: open({ type: FUNCTION_VERSIONS, indexes: versionIndexes }),
     aliases: open({
@@ -129,12 +139,12 @@ export function openWorld(client: KubeClient, onError: (kind: string, error: unk
   };
 }
 
-/** Names of the functions that a trigger calls. */
+/** Name of the workflow whose runs a trigger starts. */
 export const workflowName = ({ spec }: HTTPTrigger): string | undefined =>
   spec.functionref.type === "workflow" ? spec.functionref.name : undefined;
 
-export function functionNames(trigger: HTTPTrigger): string[] {
-  const { type, name, functionweights } = trigger.spec.functionref;
+/** Names of the functions that a trigger calls. */
+export function functionNames({ type, name, functionweights }: FunctionReference): string[] {
   if (type === "workflow") return [];
   return type === "function-weights" ? Object.keys(functionweights ?? {}) : [name];
 }
@@ -173,6 +183,11 @@ function withoutInput(run: WorkflowRun): WorkflowRun {
   const { input, ...spec } = run.spec;
   const begun = run.status?.phase !== undefined && run.status.phase !== "Pending";
   return withoutManagedFields(begun && input !== undefined ? { ...run, spec } : run);
+}
+
+function withoutBody(timer: TimeTrigger): TimeTrigger {
+  const { body: _, ...spec } = timer.spec;
+  return withoutManagedFields(timer.spec.body === undefined ? timer : { ...timer, spec });
 }
 
 function withoutManagedFields<T extends KubeObject>(object: T): T {

@@ -2,12 +2,15 @@ import {
   type CanaryConfig,
   type Condition,
   type Environment,
-  type Function as FunctionObject,
   type FunctionAlias,
+  type Function as FunctionObject,
   type FunctionVersion,
   type HTTPTrigger,
   type KindDefinition,
+  type KubernetesWatchTrigger,
+  type MessageQueueTrigger,
   type Package,
+  type TimeTrigger,
   type Workflow,
   type WorkflowRun,
 } from "../api/kinds/index.ts";
@@ -19,6 +22,17 @@ export const FUNCTIONS = resourceType<FunctionObject>(API_GROUP_VERSION, "Functi
 export const ENVIRONMENTS = resourceType<Environment>(API_GROUP_VERSION, "Environment", "environments");
 export const PACKAGES = resourceType<Package>(API_GROUP_VERSION, "Package", "packages");
 export const HTTP_TRIGGERS = resourceType<HTTPTrigger>(API_GROUP_VERSION, "HTTPTrigger", "httptriggers");
+export const MESSAGE_QUEUE_TRIGGERS = resourceType<MessageQueueTrigger>(
+  API_GROUP_VERSION,
+  "MessageQueueTrigger",
+  "messagequeuetriggers",
+);
+export const TIME_TRIGGERS = resourceType<TimeTrigger>(API_GROUP_VERSION, "TimeTrigger", "timetriggers");
+export const KUBERNETES_WATCH_TRIGGERS = resourceType<KubernetesWatchTrigger>(
+  API_GROUP_VERSION,
+  "KubernetesWatchTrigger",
+  "kuberneteswatchtriggers",
+);
 export const CANARY_CONFIGS = resourceType<CanaryConfig>(API_GROUP_VERSION, "CanaryConfig", "canaryconfigs");
 export const FUNCTION_VERSIONS = resourceType<FunctionVersion>(
   API_GROUP_VERSION,

@@ -78,6 +78,8 @@ const COMMAND_LINES: Record<
     `http://${HOST}:${ports.executor}`,
     "--workflows-url",
     `http://${HOST}:${ports.workflows}`,
+    "--triggers-url",
+    `http://${HOST}:${ports.triggers}`,
     "--internal-key-file",
     home.internalKey,
     "--preview-domain",

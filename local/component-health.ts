@@ -11,8 +11,20 @@ export async function componentHealth(
   version: string,
   notReady: () => string | undefined,
 ): Promise<Component[]> {
-  const [router, redis] = await Promise.all([statusOf(ports.router, "/readyz"), portTaken(ports.redis)]);
+  const [router, redis, workflows, triggers] = await Promise.all([
+    statusOf(ports.router, "/readyz"),
+    portTaken(ports.redis),
+    statusOf(ports.workflows, "/readyz"),
+    statusOf(ports.triggers, "/readyz"),
+  ]);
   const waiting = notReady();
+  /** Of a part that keeps its state in Redis, by its answer. */
+  const onRedis = (name: string, answer: number): Component => {
+    if (!redis) return { name, status: "unknown", version, message: "it needs Redis, which is not running" };
+    const up = answer === 200;
+    const message = up ? "" : `GET /readyz answered ${answer || "nothing"}`;
+    return { name, status: up ? "up" : "down", version, message };
+  };
   return [
     {
       name: "router",
@@ -23,13 +35,15 @@ export async function componentHealth(
     { name: "controller", status: waiting === undefined ? "up" : "down", version, message: waiting ?? "" },
     { name: "executor", status: "up", version, message: "" },
     { name: "storage", status: "up", version, message: "" },
+    onRedis("workflows", workflows),
+    onRedis("triggers", triggers),
     {
       name: "redis",
       status: redis ? "up" : "unknown",
       version: "",
       message: redis
         ? ""
-        : "not running: queues and workflows answer 503; install redis-server and start again",
+        : "not running: events and workflows answer 503; install redis-server and start again",
     },
   ];
 }

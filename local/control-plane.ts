@@ -8,6 +8,7 @@ import { warmPods } from "../controller/canary/warm-pods.ts";
 import { createController } from "../controller/controller.ts";
 import { kubeAuthenticator } from "../controller/ops/authenticate.ts";
 import { createOpsServer } from "../controller/ops/server.ts";
+import { triggersClient } from "../controller/ops/triggers-client.ts";
 import { watchPods } from "../controller/pods.ts";
 import { definitionChecker, workflowsClient } from "../controller/workflow/workflows-client.ts";
 import { builderPods } from "../engine/builder/builder-pods.ts";
@@ -22,10 +23,15 @@ import { DEFAULT_MAX_ARCHIVE_BYTES } from "../engine/storage/archive-store.ts";
 import { listReferences } from "../engine/storage/kube-references.ts";
 import { openLocalArchiveStore } from "../engine/storage/local-archive-store.ts";
 import { archivePruner, PRUNE_DEFAULTS, pruneRegularly } from "../engine/storage/prune-archives.ts";
+import { openLocalPayloadStore, SWEEP_MS } from "../engine/storage/payload-store.ts";
+import { TRIGGERS_SETTINGS } from "../engine/triggers/settings.ts";
+import { triggerService } from "../engine/triggers/trigger-service.ts";
 import { createKubeClient } from "../kube/client.ts";
 import { drainOnSignal } from "../net/drain.ts";
 import { keyRingFromFile } from "../net/keys.ts";
 import { processLog } from "../net/log.ts";
+import { payloads } from "../net/payloads.ts";
+import { regularly } from "../net/regularly.ts";
 import { parseSettings } from "../net/settings.ts";
 import { signedClient } from "../net/signed-client.ts";
 import { localArchives } from "../workflows/definitions/definition-archives.ts";
@@ -67,6 +73,7 @@ await waitFor("localkube", KUBERNETES_READY_MS, () => kubernetesAnswers(home, po
 const client = await createKubeClient({ kubeconfig: home.kubeconfig });
 const maxArchiveBytes = DEFAULT_MAX_ARCHIVE_BYTES;
 const store = await openLocalArchiveStore({ root: home.storage, maxArchiveBytes });
+const payloadStore = await openLocalPayloadStore(home.storage);
 const stopping = new AbortController();
 
 const builder = packageBuilder({
@@ -90,6 +97,7 @@ const executorApi = signedClient({
   unavailable: "executor_unavailable",
 });
 const workflowsApi = workflowsClient(keys, `http://${HOST}:${ports.workflows}`);
+const triggersApi = triggersClient(keys, `http://${HOST}:${ports.triggers}`);
 const controller = createController({
   client,
   archives: store,
@@ -108,6 +116,17 @@ const workflows = workflowService({
   routerInternalUrl: `http://${HOST}:${ports.routerInternal}`,
   archives: localArchives(store, maxArchiveBytes),
   hosts: childHosts({ deno: denoBinary(), denoDir: join(home.root, "deno") }),
+});
+const triggers = triggerService({
+  ...parseSettings(TRIGGERS_SETTINGS, { argv: ["--internal-key-file", home.internalKey], env: {} }),
+  client,
+  keys,
+  log: processLog("triggers"),
+  redisUrl: process.env.ISOTOPE_REDIS_URL,
+  routerInternalUrl: `http://${HOST}:${ports.routerInternal}`,
+  workflowsUrl: `http://${HOST}:${ports.workflows}`,
+  executorUrl: `http://${HOST}:${ports.executor}`,
+  payloads: payloads({ ...payloadStore, put: (payload, content) => payloadStore.put(payload, [content]) }),
 });
 const executor = createExecutorProcess({
   client,
@@ -170,6 +189,7 @@ const ops = createOpsServer({
   },
   releases: { world: controller.world, live: controller.canaries, counters },
   workflows: workflowsApi,
+  triggers: triggersApi,
   log,
   archives: (scope) => archiveRoutes(scope, { store, maxArchiveBytes }),
   notReady: () => controller.notReady(),
@@ -188,6 +208,7 @@ pods.start();
 controller.start();
 await executor.start();
 await workflows.start({ host: HOST, port: ports.workflows });
+await triggers.start({ host: HOST, port: ports.triggers });
 await ops.listen({ host: HOST, port: ports.ops });
 void pods.synced.then(() => collector.start());
 void warmBuilders({
@@ -208,6 +229,11 @@ void pruneRegularly(
   log,
   stopping.signal,
 );
+void regularly(
+  { everyMs: SWEEP_MS, firstAfterMs: 0, signal: stopping.signal },
+  () => payloadStore.sweep(),
+  (error) => log.warn("Cannot look for payloads whose time has come", { error }),
+);
 // Kept now: a process that is killed keeps nothing.
 flushCompileCache();
 log.info("Control plane is ready", { ops: ports.ops, executor: ports.executor });
@@ -217,6 +243,7 @@ drainOnSignal({
   deadlineMs: DRAIN_DEADLINE_MS,
   steps: [
     { name: "operations API", stop: () => ops.close() },
+    { name: "triggers", stop: () => triggers.stop(WORKFLOW_GRACE_MS) },
     { name: "workflows", stop: () => workflows.stop(WORKFLOW_GRACE_MS) },
     { name: "executor", stop: () => executor.stop() },
     { name: "controller", stop: () => controller.stop() },
@@ -233,7 +260,8 @@ drainOnSignal({
     {
       name: "clients",
       stop: async () => {
-        await Promise.all([router.close(), counters.close(), executorApi.close(), workflowsApi.close()]);
+        const apis = [router, counters, executorApi, workflowsApi, triggersApi];
+        await Promise.all(apis.map((api) => api.close()));
       },
     },
     { name: "Kubernetes client", stop: () => client.close() },

@@ -93,7 +93,7 @@ function ready(connection: Connection, hasRedis: boolean, path: string | undefin
   say(`  kubectl      KUBECONFIG=${connection.kubeconfig}`);
   if (!hasRedis)
     say(
-      "  redis        none: queues and workflows answer 503 until redis-server is installed (apt-get or brew install redis)",
+      "  redis        none: events and workflows answer 503 until redis-server is installed (apt-get or brew install redis)",
     );
   say("");
   if (path !== undefined) say(`Try  curl ${connection.routerUrl}${path}`);

@@ -9,6 +9,7 @@ export interface Ports {
   routerMetrics: number;
   controlPlaneMetrics: number;
   workflows: number;
+  triggers: number;
 }
 
 export const DEFAULT_PORT_BASE = 8888;
@@ -24,4 +25,5 @@ export const portsFrom = (base: number): Ports => ({
   routerMetrics: base + 6,
   controlPlaneMetrics: base + 7,
   workflows: base + 8,
+  triggers: base + 9,
 });

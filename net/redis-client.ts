@@ -12,6 +12,10 @@ export interface RedisClientOptions {
   readonly maxRetriesPerRequest: number | null;
   /** Pause before an attempt to connect, which counts from 1. */
   readonly retryDelayMs: (attempt: number) => number;
+  /** 2: replies of plain commands are lists in lists. */
+  readonly protocol?: 2;
+  /** Instead of what the URL says. */
+  readonly account?: { readonly username?: string; readonly password?: string };
 }
 
 const CLUSTER = /^(rediss?)\+cluster:\/\/(?:([^@/]*)@)?([^/@]+)\/?$/;
@@ -25,10 +29,12 @@ export function redisClient(url: string, options: RedisClientOptions): RedisClie
   const common = {
     connectionName: options.name,
     maxRetriesPerRequest: options.maxRetriesPerRequest,
+    ...(options.protocol === undefined ? {} : { protocol: options.protocol }),
   };
   if (!url.includes("+cluster:"))
     return new Redis(url, {
       ...common,
+      ...options.account,
       enableOfflineQueue: options.patient,
       retryStrategy: options.retryDelayMs,
     });
@@ -38,7 +44,7 @@ export function redisClient(url: string, options: RedisClientOptions): RedisClie
     clusterRetryStrategy: options.retryDelayMs,
     // With TLS, a certificate is for a name: the cluster's answers hold addresses.
     ...(tls ? { dnsLookup: (address, done) => done(null, address) } : {}),
-    redisOptions: { ...common, ...account, ...(tls ? { tls: {} } : {}) },
+    redisOptions: { ...common, ...account, ...options.account, ...(tls ? { tls: {} } : {}) },
   });
 }
 

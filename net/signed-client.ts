@@ -22,7 +22,7 @@ export interface SignedClientOptions {
 }
 
 export interface SignedCall {
-  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD";
+  readonly method: Dispatcher.HttpMethod;
   readonly target: string;
   readonly headers?: Record<string, string>;
   readonly body?: string | Uint8Array;

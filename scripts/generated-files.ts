@@ -7,6 +7,7 @@ import { errorsReference } from "./docs/errors-reference.ts";
 import { valuesReference, valuesSchema, valuesYaml } from "./chart/chart-files.ts";
 import { functionConfigReference } from "./docs/function-config-reference.ts";
 import { kindsReference } from "./docs/kinds-reference.ts";
+import { sourceReferences } from "./docs/sources-reference.ts";
 import { settingsReference } from "./docs/settings-reference.ts";
 
 /** Path (from the root of the repository) → content of every generated file. */
@@ -28,5 +29,6 @@ export async function generatedFiles(): Promise<Map<string, string>> {
   files.set("docs/reference/function-config.md", functionConfigReference());
   files.set("docs/reference/kinds.md", kindsReference());
   files.set("docs/reference/settings.md", settingsReference());
+  for (const [path, content] of sourceReferences()) files.set(path, content);
   return files;
 }

@@ -3,13 +3,19 @@
  * Nothing here exists at run time. `Request` and `Response` are the global ones of the project (its `lib` names "DOM", or Deno's types).
  */
 export type {
+  Async,
+  AsyncDestination,
   Cors,
   Duration,
   FunctionConfig,
   HttpMethod,
   KeyReference,
   ObjectReference,
+  Queue,
+  QueueType,
   Route,
+  Timer,
+  Watch,
 } from "./function-config.ts";
 
 /** What a handler may know and do beside its request. */

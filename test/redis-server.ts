@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { findRedisServer } from "../local/redis.ts";
+import { freePortBase } from "./e2e/free-ports.ts";
 
 const READY_MS = 60_000;
 const POLL_MS = 20;
@@ -19,6 +19,8 @@ export interface RedisServer {
   readonly folder: string;
   /** Ends it as if the machine had lost its power (SIGKILL), or in order. */
   stop(signal?: NodeJS.Signals): Promise<void>;
+  /** `SIGSTOP`: it keeps its connections and says nothing, until `SIGCONT`. */
+  signal(signal: "SIGSTOP" | "SIGCONT"): void;
   /** Starts it again on the same port and files. */
   start(): Promise<void>;
   /** Ends it and removes its files. */
@@ -35,7 +37,7 @@ export async function startRedisServer(
   const binary = findRedisServer();
   if (!binary) throw new Error("No redis-server or valkey-server is installed");
   const folder = mkdtempSync(join(tmpdir(), "isotope-redis-"));
-  const port = await freePort();
+  const port = await freePortBase();
   const args = ["--bind", "127.0.0.1", "--port", String(port), "--dir", folder, "--save", ""];
   const disk = appendfsync === "no" ? [] : ["--appendonly", "yes", "--appendfsync", appendfsync];
   let child: ChildProcess | undefined;
@@ -55,6 +57,7 @@ export async function startRedisServer(
       running.kill(signal);
       await ended;
     },
+    signal: (signal) => void child?.kill(signal),
     remove: async () => {
       await server.stop("SIGKILL");
       rmSync(folder, { recursive: true, force: true });
@@ -62,17 +65,6 @@ export async function startRedisServer(
   };
   await server.start();
   return server;
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const address = probe.address();
-  probe.close();
-  await once(probe, "close");
-  if (typeof address !== "object" || !address) throw new Error("No port is free");
-  return address.port;
 }
 
 async function answering(port: number): Promise<void> {

@@ -4,12 +4,14 @@ import type { FastifyInstance } from "fastify";
 import { PlatformError } from "../api/errors.ts";
 import type { Workflow } from "../api/kinds/index.ts";
 import type { KubeClient } from "../kube/client.ts";
+import { watchFunctionWorld } from "../kube/function-world.ts";
 import { createInformer, type Informer } from "../kube/informer.ts";
 import { WORKFLOWS } from "../kube/kinds.ts";
 import type { KeyRing } from "../net/keys.ts";
 import type { Log } from "../net/log.ts";
 import { redisConnection } from "../net/redis.ts";
 import { type SignedClient, signedClient } from "../net/signed-client.ts";
+import { watchWarnings } from "../net/watch-warnings.ts";
 import type { Message, RunKey } from "./core/run-record.ts";
 import type { DefinitionArchives } from "./definitions/definition-archives.ts";
 import { type DefinitionRegister, definitionRegister } from "./definitions/definition-register.ts";
@@ -21,7 +23,6 @@ import type { StartHost } from "./host/host-process.ts";
 import type { Delivered, Journal } from "./journal/journal.ts";
 import { redisJournal } from "./journal/redis-journal.ts";
 import { redisPayloads } from "./payloads/redis-payloads.ts";
-import { watchFunctionWorld } from "./pins/function-world.ts";
 import { holdsReleaser, releaseHoldsRegularly } from "./pins/release-holds.ts";
 import { createPins } from "./pins/resolve-pins.ts";
 import { cleanRegularly, retentionPolicy } from "./retention/clean-regularly.ts";
@@ -103,10 +104,7 @@ export function workflowService(options: WorkflowServiceOptions): WorkflowServic
 }
 
 function watchObjects({ client, log }: WorkflowServiceOptions) {
-  const onError = (kind: string, error: unknown, failures: number) => {
-    if (failures === 1 || failures % 20 === 0)
-      log.warn("Cannot watch; trying again", { kind, failures, error });
-  };
+  const onError = watchWarnings(log);
   const functions = watchFunctionWorld(client, onError);
   const workflows = createInformer<Workflow>({
     client,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Resource } from "./metadata.ts";
-import { Conditions, int, int64, ObjectName, text, Time } from "./schema.ts";
+import { Conditions, int, int64, ObjectName, Time, text } from "./schema.ts";
 
 const percent = () => z.number().min(0).max(100);
 const limitMs = () => z.number().min(0).max(86_400_000);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { SOURCES } from "../sources/index.ts";
 import type { Resource } from "./metadata.ts";
 import { PodSpec } from "./pod-spec.ts";
 import {
@@ -11,7 +12,17 @@ import {
   ResourceRequirements,
   SecretReference,
 } from "./references.ts";
-import { anyJson, Conditions, int, int64, listMap, opaqueObject, text, withRules } from "./schema.ts";
+import {
+  anyJson,
+  Conditions,
+  int,
+  int64,
+  listMap,
+  opaqueObject,
+  StringMap,
+  text,
+  withRules,
+} from "./schema.ts";
 import { Serving } from "./serving.ts";
 
 /** Defaults of Function.spec where a field is absent or 0. */
@@ -62,12 +73,16 @@ const ExecutionStrategy = withRules(
   ],
 );
 
-const TopicDestination = z.object({
-  messageQueueType: z.enum(["statestore", "kafka"]),
+export const TopicDestination = z.object({
+  messageQueueType: z.enum(SOURCES.map(({ type }) => type)).describe("Kind of queue or stream"),
   topic: z
     .string()
     .max(249)
     .regex(/^[a-zA-Z0-9._-]+$/),
+  metadata: StringMap.optional().describe(
+    "Settings of the kind, such as bootstrapServers of kafka: docs/sources has a page of each",
+  ),
+  secret: text(253).optional().describe("Secret of the same namespace with the credentials for the broker"),
 });
 const Destination = withRules(
   z.object({ function: FunctionReference.optional(), topic: TopicDestination.optional() }),
@@ -79,6 +94,16 @@ export const RetryPolicy = z.object({
   backoffBase: text(32).optional().describe("Duration, e.g. 1s"),
   backoffCap: text(32).optional().describe("Duration, e.g. 5m"),
   jitter: z.boolean().optional(),
+});
+
+export const InvocationPolicySpec = z.object({
+  retry: RetryPolicy.optional(),
+  maxAge: text(32).optional(),
+  concurrency: int(1, 10_000)
+    .optional()
+    .describe("Asynchronous calls that are delivered at once; default 100"),
+  onSuccess: Destination.optional(),
+  onFailure: Destination.optional(),
 });
 
 export const FunctionSpec = withRules(
@@ -155,15 +180,7 @@ export const FunctionSpec = withRules(
       })
       .optional()
       .describe("Keyed state"),
-    invocation: z
-      .object({
-        retry: RetryPolicy.optional(),
-        maxAge: text(32).optional(),
-        onSuccess: Destination.optional(),
-        onFailure: Destination.optional(),
-      })
-      .optional()
-      .describe("Policy of asynchronous calls"),
+    invocation: InvocationPolicySpec.optional().describe("Policy of asynchronous calls"),
     provisionedConcurrency: z
       .object({
         target: int(1, 100_000),

@@ -3,6 +3,7 @@ import { CanaryConfigSpec, CanaryConfigStatus } from "./canary.ts";
 import { EnvironmentSpec, EnvironmentStatus } from "./environment.ts";
 import { FunctionSpec, FunctionStatus } from "./function.ts";
 import { HTTPTriggerSpec, HTTPTriggerStatus } from "./http-trigger.ts";
+import { KubernetesWatchTriggerSpec, KubernetesWatchTriggerStatus } from "./kubernetes-watch-trigger.ts";
 import { PackageSpec, PackageStatus } from "./package.ts";
 import {
   FissionTenantSpec,
@@ -11,24 +12,22 @@ import {
   FunctionVersionSpec,
   FunctionVersionStatus,
 } from "./releases.ts";
-import {
-  KubernetesWatchTriggerSpec,
-  MessageQueueTriggerSpec,
-  PlainStatus,
-  TimeTriggerSpec,
-} from "./triggers.ts";
+import { TimeTriggerSpec, TimeTriggerStatus } from "./time-trigger.ts";
+import { MessageQueueTriggerSpec, MessageQueueTriggerStatus, PlainStatus } from "./triggers.ts";
 import { WorkflowRunSpec, WorkflowRunStatus, WorkflowSpec, WorkflowStatus } from "./workflow.ts";
 
 export * from "./canary.ts";
 export * from "./environment.ts";
 export * from "./function.ts";
 export * from "./http-trigger.ts";
+export * from "./kubernetes-watch-trigger.ts";
 export * from "./metadata.ts";
 export * from "./package.ts";
 export * from "./references.ts";
 export * from "./releases.ts";
 export type { Condition } from "./schema.ts";
 export * from "./serving.ts";
+export * from "./time-trigger.ts";
 export * from "./triggers.ts";
 export * from "./workflow.ts";
 
@@ -150,21 +149,27 @@ export const KINDS: KindDefinition[] = [
     plural: "timetriggers",
     description: "Calls a function on a schedule",
     spec: TimeTriggerSpec,
-    status: PlainStatus,
-    available: false,
-    columns: [column("Cron", ".spec.cron"), column("Function", ".spec.functionref.name")],
+    status: TimeTriggerStatus,
+    columns: [
+      column("Cron", ".spec.cron"),
+      column("TimeZone", ".spec.timeZone", 1),
+      column("Function", ".spec.functionref.name"),
+      { name: "Suspend", type: "boolean", jsonPath: ".spec.suspend", priority: 1 },
+      { name: "Last", type: "date", jsonPath: ".status.lastScheduleTime" },
+      column("Next", ".status.nextFires[0]"),
+    ],
   }),
   define({
     kind: "MessageQueueTrigger",
     plural: "messagequeuetriggers",
     description: "Calls a function for each message of a topic",
     spec: MessageQueueTriggerSpec,
-    status: PlainStatus,
-    available: false,
+    status: MessageQueueTriggerStatus,
     columns: [
       column("Type", ".spec.messageQueueType"),
       column("Topic", ".spec.topic"),
       column("Function", ".spec.functionref.name"),
+      integer("Lag", ".status.lag"),
     ],
   }),
   define({
@@ -172,9 +177,13 @@ export const KINDS: KindDefinition[] = [
     plural: "kuberneteswatchtriggers",
     description: "Calls a function when Kubernetes objects change",
     spec: KubernetesWatchTriggerSpec,
-    status: PlainStatus,
-    available: false,
-    columns: [column("Type", ".spec.type"), column("Function", ".spec.functionref.name")],
+    status: KubernetesWatchTriggerStatus,
+    columns: [
+      column("Type", ".spec.type"),
+      column("Kind", ".spec.kind"),
+      column("Function", ".spec.functionref.name"),
+      { name: "Last", type: "date", jsonPath: ".status.lastEventTime" },
+    ],
   }),
   define({
     kind: "CanaryConfig",

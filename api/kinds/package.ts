@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Resource } from "./metadata.ts";
 import { EnvironmentReference } from "./references.ts";
-import { Conditions, int64, text, Time, withRules } from "./schema.ts";
+import { Conditions, int64, Time, text, withRules } from "./schema.ts";
 
 /** Largest archive that may be written into the Package itself. */
 export const LITERAL_MAX_BYTES = 256 * 1024;

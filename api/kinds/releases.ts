@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { FunctionSpec } from "./function.ts";
 import type { Resource } from "./metadata.ts";
-import { Conditions, int, int64, Label, ObjectName, text, Time, withRules } from "./schema.ts";
+import { Conditions, int, int64, Label, ObjectName, Time, text, withRules } from "./schema.ts";
 import { Serving } from "./serving.ts";
 
 const Digest = z

@@ -11,8 +11,8 @@ import {
   listSet,
   ObjectName,
   opaqueObject,
-  text,
   Time,
+  text,
   withRules,
 } from "./schema.ts";
 

@@ -60,6 +60,26 @@ export function planPublish(
     : { kind: "create", version };
 }
 
+/** The newest of its versions that is what the function serves now; undefined when that was not published. */
+export function versionServed(
+  fn: FunctionObject,
+  versions: readonly FunctionVersion[],
+): FunctionVersion | undefined {
+  const { serving } = fn.status ?? {};
+  if (publishProblem(fn) !== undefined || !serving) return undefined;
+  const candidates = versions.filter(
+    ({ metadata, spec }) =>
+      !metadata.deletionTimestamp &&
+      spec.functionUID === fn.metadata.uid &&
+      spec.packageDigest === (serving.package.digest === "" ? "" : `sha256:${serving.package.digest}`),
+  );
+  if (candidates.length === 0) return undefined;
+  const content = contentOf(versionOf(fn, { environment: undefined }, 0, new Date(0)));
+  return candidates
+    .toSorted((a, b) => b.spec.sequence - a.spec.sequence)
+    .find((version) => contentOf(version) === content);
+}
+
 /**
  * The FunctionVersion of what a function serves now.
  * @throws {TypeError} when its newest state does not serve yet (see `publishProblem`)

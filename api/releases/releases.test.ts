@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Function as FunctionObject, FunctionAlias, FunctionVersion, Serving } from "../kinds/index.ts";
 import { ANNOTATION_HOLD_PREFIX } from "../names.ts";
 import { aliasTargets, previousVersion, versionOfDigest } from "./alias.ts";
-import { planPublish, publishProblem, versionOf } from "./publish.ts";
+import { planPublish, publishProblem, versionOf, versionServed } from "./publish.ts";
 import { type ReferringObject, versionsToRemove, versionUses } from "./retention.ts";
 
 const NOW = new Date("2026-02-03T04:05:06.789Z");
@@ -96,6 +96,17 @@ test("the same state is published once, whatever the policy; another state makes
     expect(next.kind).toBe("create");
     expect(next.version.metadata.name).toBe("hello-v2");
   }
+});
+
+test("of the versions, the newest that is what the function serves now counts, if any is", () => {
+  const [one, two] = [version(1), version(2)];
+  const other = { ...version(3), spec: { ...version(3).spec, packageDigest: `sha256:${"b".repeat(64)}` } };
+  expect(versionServed(fn(), [one, two, other])).toBe(two);
+  expect(versionServed(fn(), [other])).toBeUndefined();
+  expect(versionServed(fn({ functionTimeout: 3 }), [one, two])).toBeUndefined();
+  expect(versionServed(fn({}, serving(1)), [one, two])).toBeUndefined();
+  const older = { ...one, spec: { ...one.spec, functionUID: "older" } };
+  expect(versionServed(fn(), [older])).toBeUndefined();
 });
 
 test("versions of a deleted function of the same name are not its own, but their names are taken", () => {

@@ -13,6 +13,7 @@ export const ErrorBody = z.object({
     "storage",
     "controller",
     "workflows",
+    "triggers",
   ]),
   /** Stable code from the error table (`api/errors.ts`). */
   reason: z.string(),

@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
-import type { HTTPTrigger } from "../../api/kinds/index.ts";
 import type { Release } from "../../api/wire/releases.ts";
 import { CliError, defineCommand, type FlagValues, UsageError } from "../command.ts";
 import type { CliContext } from "../context.ts";
+import { calledBy } from "../deploy/called-by.ts";
 import { checkNamespace } from "../deploy/check-namespace.ts";
 import { applyPlan, type DeployAccess, type ProjectPlan, planProject } from "../deploy/deploy-project.ts";
 import { deployReleases, type DeployReleases } from "../deploy/deploy-releases.ts";
@@ -11,6 +11,7 @@ import { watchLive } from "../deploy/live.ts";
 import type { PlannedObject } from "../deploy/plan.ts";
 import type { ReleaseWishes } from "../deploy/release-function.ts";
 import type { Progress } from "../deploy/progress.ts";
+import { takenOver } from "../deploy/taken-over.ts";
 import { type WaitOptions, waitForFunction, waitForWorkflow } from "../deploy/wait.ts";
 import { applyGates, durationText, GATE_FLAGS } from "../releases/canary-flags.ts";
 import { parseSteps, STEPS_PLACEHOLDER } from "../releases/canary-steps.ts";
@@ -28,6 +29,7 @@ function showPlan(plan: ProjectPlan, prune: boolean, context: CliContext): void 
   for (const action of changing) context.out(`${describe(action)}\n`);
   const unchanged = actions.length - changing.length;
   if (unchanged > 0) context.out(`  = ${unchanged} object${unchanged === 1 ? "" : "s"} unchanged\n`);
+  for (const line of takenOver(plan)) context.note(`  ! ${line}`);
   for (const action of plan.leftover) {
     if (prune) context.out(`${describe(action)}\n`);
     else
@@ -39,14 +41,9 @@ function showPlan(plan: ProjectPlan, prune: boolean, context: CliContext): void 
 
 type PlannedFunction = ProjectPlan["functions"][number];
 
-/** Where a function answers, for people. */
-function addresses(triggers: readonly HTTPTrigger[], routerUrl: string): string[] {
-  return triggers.map(({ spec }) => `${routerUrl}${spec.relativeurl ?? spec.prefix ?? ""}`);
-}
-
 /** Waits for one function or workflow, and says how it fared. Resolves to whether it can be used. */
 async function waitForOne(
-  { name, triggers, look }: { name: string; triggers: readonly HTTPTrigger[]; look: string },
+  { name, calls, look }: { name: string; calls: readonly string[]; look: string },
   wait: (options: WaitOptions) => Promise<Progress>,
   timeoutMs: number,
   context: CliContext,
@@ -60,9 +57,8 @@ async function waitForOne(
     },
   });
   const took = `${Math.round(performance.now() - startedAt)} ms`;
-  const routes = addresses(triggers, context.routerUrl()).join("  ") || "(no route)";
   if (progress.state === "ready")
-    context.out(`  ${name}  ${routes}  revision ${progress.revision}  ${took}\n`);
+    context.out(`  ${name}  ${calls.join("  ") || "(no route)"}  revision ${progress.revision}  ${took}\n`);
   else if (progress.state === "failed") context.note(`  ${name} failed: ${progress.why}`);
   else
     context.note(
@@ -82,12 +78,13 @@ async function waitForAll(
   const functions = plan.functions.map(async (planned) => {
     const { name, objects } = planned.prepared;
     const wait = (options: WaitOptions) => waitForFunction(access.live, objects, options);
-    const one = { name, triggers: objects.triggers, look: "fn" };
+    const one = { name, calls: calledBy(objects, context.routerUrl()), look: "fn" };
     if (await waitForOne(one, wait, timeoutMs, context)) ready.add(planned);
   });
   const workflows = plan.workflows.map(({ prepared: { name, objects } }) => {
     const wait = (options: WaitOptions) => waitForWorkflow(access.live, objects, options);
-    return waitForOne({ name, triggers: objects.triggers, look: "workflow" }, wait, timeoutMs, context);
+    const one = { name, calls: calledBy(objects, context.routerUrl()), look: "workflow" };
+    return waitForOne(one, wait, timeoutMs, context);
   });
   await Promise.all(functions);
   const usable = await Promise.all(workflows);

@@ -2,9 +2,11 @@ import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { CliError, type Command, defineCommand } from "../command.ts";
 import type { CliContext } from "../context.ts";
+import { calledBy } from "../deploy/called-by.ts";
 import { applyPlan, type DeployAccess, planProject } from "../deploy/deploy-project.ts";
 import { findProject, type FoundFunction, type Project, sourcesOf } from "../deploy/find-functions.ts";
 import { watchLive } from "../deploy/live.ts";
+import { takenOver } from "../deploy/taken-over.ts";
 import { type WaitOptions, waitForFunction, waitForWorkflow } from "../deploy/wait.ts";
 import { foldersOf, watchFolders } from "../deploy/watch-files.ts";
 import { formatLogLine } from "../log-lines.ts";
@@ -24,6 +26,7 @@ async function deployOnce(
   savedAt: number,
 ): Promise<Map<string, string[]>> {
   const plan = await planProject(project, chosen, access);
+  for (const line of takenOver(plan)) context.note(`! ${line}`);
   await applyPlan(plan, access, { prune: true });
   const routerUrl = context.routerUrl();
   const waits: WaitOptions = {
@@ -45,9 +48,7 @@ async function deployOnce(
     waiting.map(async ({ prepared, actions, wait }) => {
       if (actions.every(({ action }) => action === "unchanged") && savedAt > 0) return;
       const progress = await wait();
-      const routes = prepared.objects.triggers
-        .map(({ spec }) => `${routerUrl}${spec.relativeurl ?? spec.prefix ?? ""}`)
-        .join("  ");
+      const routes = calledBy(prepared.objects, routerUrl).join("  ");
       const took = savedAt > 0 ? ` in ${Math.round(performance.now() - savedAt)} ms` : "";
       if (progress.state === "ready") context.out(`✓ ${prepared.name}${took}  ${routes}\n`);
       else

@@ -16,6 +16,7 @@ import {
 import { checkName, generatedName, parsePairList } from "../names.ts";
 import { checkSticky, STICKY_FLAG, withSticky } from "../releases/sticky-flag.ts";
 import { createOrSave, SAVE_FLAGS } from "../save.ts";
+import { functionRef, TARGET_FLAGS, targetText } from "../target-flags.ts";
 import { checkMethods } from "./route-flags.ts";
 
 type Spec = z.infer<typeof HTTPTriggerSpec>;
@@ -30,17 +31,7 @@ const KIND: NounKind<HTTPTrigger> = {
     },
     { header: "HOST", value: ({ spec }) => spec.host || spec.routeConfig?.hostnames?.join(",") },
     { header: "PATH", value: ({ spec }) => spec.relativeurl || (spec.prefix ? `${spec.prefix}*` : "") },
-    {
-      header: "FUNCTION",
-      value: ({ spec }) =>
-        spec.functionref.functionweights
-          ? Object.entries(spec.functionref.functionweights)
-              .map(([name, weight]) => `${name}:${weight}`)
-              .join(",")
-          : [spec.functionref.name, spec.functionref.alias ?? spec.functionref.version]
-              .filter(Boolean)
-              .join(":"),
-    },
+    { header: "FUNCTION", value: ({ spec }) => targetText(spec.functionref) },
   ],
 };
 
@@ -50,9 +41,7 @@ const SHARED = {
   keepprefix: fieldFlag(HTTPTriggerSpec, "keepPrefix", { type: "boolean" }),
   method: { type: "strings", help: "Method; default GET" },
   host: fieldFlag(HTTPTriggerSpec, "host", { type: "string" }),
-  weight: { type: "integers", help: "Weight of each --function in percent", min: 0, max: 100 },
-  "function-alias": { type: "string", help: "Alias of the function" },
-  "function-version": { type: "string", help: "Version of the function" },
+  ...TARGET_FLAGS,
   sticky: STICKY_FLAG,
   preview: { type: "boolean", help: "Let testers name the version that answers them, by header or cookie" },
   "invocation-mode": fieldFlag(HTTPTriggerSpec, "invocationMode", {
@@ -74,35 +63,6 @@ const SHARED = {
   ingresstls: { type: "string", help: "Deprecated: secret with the Ingress' certificate" },
 } as const satisfies Flags;
 type Values = FlagValues<typeof SHARED>;
-
-function functionRef(names: readonly string[], flags: Values): Spec["functionref"] {
-  const [name] = names;
-  if (name === undefined) throw new UsageError("--function is required: Function to call");
-  if (flags["function-alias"] && flags["function-version"])
-    throw new UsageError("--function-alias and --function-version exclude each other");
-  if (flags.weight.length > 0 && (flags["function-alias"] || flags["function-version"]))
-    throw new UsageError(
-      "--weight splits between functions and excludes --function-alias and --function-version: `isotope alias create --weight` splits between versions",
-    );
-  if (new Set(names).size < names.length)
-    throw new UsageError(`--function must name different functions, got "${names.join('", "')}"`);
-  const qualifiers = {
-    ...(flags["function-alias"] ? { alias: flags["function-alias"] } : {}),
-    ...(flags["function-version"] ? { version: flags["function-version"] } : {}),
-  };
-  if (names.length === 1 && flags.weight.length === 0) return { type: "name", name, ...qualifiers };
-  if (names.length !== flags.weight.length)
-    throw new UsageError(
-      `--weight must be given once per --function, got ${flags.weight.length} for ${names.length}`,
-    );
-  const total = flags.weight.reduce((sum, weight) => sum + weight, 0);
-  if (total !== 100) throw new UsageError(`--weight must add up to 100, got ${total}`);
-  return {
-    type: "function-weights",
-    name,
-    functionweights: Object.fromEntries(names.map((each, at) => [each, flags.weight[at] ?? 0])),
-  };
-}
 
 function routeConfig(flags: Values): Spec["routeConfig"] | undefined {
   const config = {

@@ -5,16 +5,22 @@ import { archiveCommands } from "./archive.ts";
 import { canaryCommands } from "./canary.ts";
 import { deploy } from "./deploy.ts";
 import { dev } from "./dev.ts";
+import { dlqCommands } from "./dlq.ts";
 import { init } from "./init.ts";
 import { envCommands } from "./env.ts";
 import { fnCommands } from "./fn/index.ts";
 import { httptriggerCommands } from "./httptrigger.ts";
+import { invocationCommands } from "./invocation.ts";
+import { mqtriggerCommands } from "./mqtrigger.ts";
 import { pkgCommands } from "./pkg.ts";
 import { releaseCommands } from "./release.ts";
 import { secretCommands } from "./secret.ts";
 import { specCommands } from "./spec.ts";
 import { start, stop } from "./start.ts";
 import { check, status, version } from "./status.ts";
+import { timetriggerCommands } from "./timetrigger.ts";
+import { watchCommands } from "./watch.ts";
+import { topicCommands } from "./topic.ts";
 import { describeWorkflow } from "./workflow/describe.ts";
 import { workflowObjectCommands } from "./workflow/objects.ts";
 import { workflowRunsCommands } from "./workflow/runs.ts";
@@ -24,6 +30,28 @@ import { workflowStartCommands } from "./workflow/start.ts";
 export const NOUNS: readonly Noun[] = [
   { name: "fn", aliases: ["function", "functions"], summary: "Functions: create, change, call, watch" },
   { name: "httptrigger", aliases: ["route", "ht", "routes"], summary: "Routes from HTTP to functions" },
+  {
+    name: "timetrigger",
+    aliases: ["timer", "tt", "timers", "timetriggers"],
+    summary: "Timers: call functions on a schedule",
+  },
+  {
+    name: "watch",
+    aliases: ["w", "watches"],
+    summary: "Watches: call functions when Kubernetes objects change",
+  },
+  {
+    name: "mqtrigger",
+    aliases: ["mqt", "mqtriggers"],
+    summary: "Queues and streams: call functions for their messages",
+  },
+  { name: "topic", aliases: ["topics"], summary: "Built-in topics: publish, look into them" },
+  {
+    name: "invocation",
+    aliases: ["invocations", "inv"],
+    summary: "Asynchronous invocations: look at them, cancel them",
+  },
+  { name: "dlq", aliases: ["dead-letters"], summary: "Dead letters: list, show, deliver again, remove" },
   {
     name: "release",
     aliases: ["releases"],
@@ -68,6 +96,12 @@ export const COMMANDS: readonly Command[] = [
   stop,
   ...fnCommands,
   ...httptriggerCommands,
+  ...timetriggerCommands,
+  ...watchCommands,
+  ...mqtriggerCommands,
+  ...topicCommands,
+  ...invocationCommands,
+  ...dlqCommands,
   ...releaseCommands,
   ...aliasCommands,
   ...canaryCommands,

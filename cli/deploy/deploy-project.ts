@@ -5,7 +5,7 @@ import { CliError } from "../command.ts";
 import { applyObject, checkObject } from "./apply.ts";
 import type { Target } from "./desired-objects.ts";
 import { type FoundFunction, type Project, sourcesOf } from "./find-functions.ts";
-import { keepAliases } from "./keep-aliases.ts";
+import { keepAliases, referenceOf } from "./keep-aliases.ts";
 import type { LiveObjects } from "./live.ts";
 import { planObject, type PlannedObject } from "./plan.ts";
 import { type Prepared, prepareFunction, type PreparedWorkflow, prepareWorkflow } from "./prepare.ts";
@@ -31,7 +31,7 @@ const objectsOf = ({ objects }: Prepared): [string, PlannedObject["object"]][] =
   ["Package", objects.package],
   ["Function", objects.function],
   ...objects.triggers.map((trigger): [string, PlannedObject["object"]] => ["HTTPTrigger", trigger]),
-  ...objects.timers.map((timer): [string, PlannedObject["object"]] => ["TimeTrigger", timer]),
+  ...objects.events.map((trigger): [string, PlannedObject["object"]] => [trigger.kind, trigger]),
 ];
 
 const workflowObjectsOf = ({ objects }: PreparedWorkflow): [string, PlannedObject["object"]][] => [
@@ -95,23 +95,27 @@ export async function planProject(
   const wanted = new Set(
     planned.flatMap(({ actions }) => actions.map(({ kind, object }) => `${kind}/${object.metadata.name}`)),
   );
+  const owned = access.live
+    .owned(access.target.deployment)
+    .filter(({ kind, object }) => !wanted.has(`${kind}/${object.metadata.name}`))
+    .map(
+      ({ kind, object }): PlannedObject => ({ action: "delete", kind, object, live: object, changes: [] }),
+    );
+  for (const { prepared, actions } of functions)
+    actions.push(...owned.filter((action) => isDropped(action, prepared.name)));
+  const dropped = new Set(functions.flatMap(({ actions }) => actions));
   const whole = chosen.length === sourcesOf(project).length;
-  const leftover = whole
-    ? access.live
-        .owned(access.target.deployment)
-        .filter(({ kind, object }) => !wanted.has(`${kind}/${object.metadata.name}`))
-        .map(
-          ({ kind, object }): PlannedObject => ({
-            action: "delete",
-            kind,
-            object,
-            live: object,
-            changes: [],
-          }),
-        )
-    : [];
+  const leftover = whole ? owned.filter((action) => !dropped.has(action)) : [];
   return { functions, workflows, leftover };
 }
+
+const EVENT_KINDS = new Set(["TimeTrigger", "KubernetesWatchTrigger", "MessageQueueTrigger"]);
+
+/** Whether it is a timer, a watch or a queue of a function whose file does not ask for it any more: it would go on calling by itself. */
+const isDropped = ({ kind, object }: PlannedObject, functionName: string): boolean => {
+  const reference = EVENT_KINDS.has(kind) ? referenceOf(object) : undefined;
+  return reference?.type === "name" && reference.name === functionName;
+};
 
 /** Uploads the sources and writes what the plan says. Routes of a function go away before the function, so that nobody meets half of it. */
 export async function applyPlan(
@@ -125,9 +129,14 @@ export async function applyPlan(
       for (const action of actions) await applyObject(access.kube, action);
     }),
   );
-  if (!options.prune) return;
-  for (const action of plan.leftover.toReversed()) await applyObject(access.kube, action);
-  await untilGone(plan.leftover, access.live);
+  const deleted = plan.functions.flatMap(({ actions }) =>
+    actions.filter(({ action }) => action === "delete"),
+  );
+  if (options.prune) {
+    for (const action of plan.leftover.toReversed()) await applyObject(access.kube, action);
+    deleted.push(...plan.leftover);
+  }
+  await untilGone(deleted, access.live);
 }
 
 const GONE_TIMEOUT_MS = 5_000;

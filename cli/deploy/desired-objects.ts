@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { z } from "zod";
 import { archiveUrl } from "../../api/archive-url.ts";
-import { parseDurationMs } from "../../api/duration.ts";
+import { configDurationMs } from "../../api/config-values.ts";
 import { DEPLOY_DEFAULTS, type FunctionConfig, type Route } from "../../api/function-config.ts";
 import {
   type Function as FunctionObject,
@@ -9,8 +9,6 @@ import {
   type HTTPTrigger,
   HTTPTriggerSpec,
   type Package,
-  type TimeTrigger,
-  TimeTriggerSpec,
 } from "../../api/kinds/index.ts";
 import {
   ANNOTATION_ENTRY,
@@ -19,6 +17,8 @@ import {
   LABEL_DEPLOYMENT,
 } from "../../api/names.ts";
 import { CliError } from "../command.ts";
+import { asyncPolicy } from "./async-policy.ts";
+import { type EventTrigger, eventTriggers } from "./event-triggers.ts";
 
 type Config = z.infer<typeof FunctionConfig>;
 type RouteConfig = z.infer<typeof Route>;
@@ -27,7 +27,8 @@ export interface FunctionObjects {
   package: Package;
   function: FunctionObject;
   triggers: HTTPTrigger[];
-  timers: TimeTrigger[];
+  /** Timers, watches and triggers of queues. */
+  events: EventTrigger[];
 }
 
 export interface Target {
@@ -38,11 +39,8 @@ export interface Target {
 
 const ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
 
-const toMs = (value: number | string): number =>
-  typeof value === "number" ? value * 1000 : parseDurationMs(value);
-
 /** Whole seconds, at least 1: the API counts in seconds. */
-const seconds = (value: number | string): number => Math.max(1, Math.round(toMs(value) / 1000));
+const seconds = (value: number | string): number => Math.max(1, Math.round(configDurationMs(value) / 1000));
 
 function envOf(config: Config) {
   return Object.entries(config.env ?? {}).map(([name, value]) => {
@@ -98,6 +96,7 @@ function functionSpec(name: string, config: Config, { namespace }: Target): Func
     ...(config.onceOnly ? { onceOnly: true } : {}),
     ...(config.retainPods === undefined ? {} : { retainPods: config.retainPods }),
     ...(streaming === undefined ? {} : { streaming }),
+    ...(config.async === undefined ? {} : { invocation: asyncPolicy(config.async) }),
     ...(env.length > 0 ? { env } : {}),
     ...(envFrom.length > 0 ? { envFrom } : {}),
     ...(config.secrets?.length ? { secrets: config.secrets.map(ref) } : {}),
@@ -209,7 +208,6 @@ export function desiredObjects(
   target: Target,
 ): FunctionObjects {
   const metadata = (objectName: string) => objectMetadata(objectName, target);
-  const crons = config.cron === undefined ? [] : [config.cron].flat();
   return {
     package: packageObject(name, config, source, target),
     function: {
@@ -224,11 +222,6 @@ export function desiredObjects(
       metadata: metadata(triggerName(name, route, at === 0)),
       spec: triggerSpec({ type: "name", name }, route, config),
     })),
-    timers: crons.map((cron, at) => ({
-      apiVersion: API_GROUP_VERSION,
-      kind: "TimeTrigger",
-      metadata: metadata(at === 0 ? name : `${name}-${at + 1}`),
-      spec: TimeTriggerSpec.parse({ cron, functionref: { type: "name", name } }),
-    })),
+    events: eventTriggers(name, config, metadata),
   };
 }

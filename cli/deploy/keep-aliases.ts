@@ -2,12 +2,18 @@ import type { FunctionReference } from "../../api/kinds/index.ts";
 import type { FunctionObjects } from "./desired-objects.ts";
 import type { LiveObject, LiveObjects } from "./live.ts";
 
+/** What an object calls, if it calls anything. */
+export function referenceOf(object: LiveObject | undefined): FunctionReference | undefined {
+  const spec = object?.spec;
+  return typeof spec === "object" && spec !== null && "functionref" in spec
+    ? // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the API server checked it by its schema
+      (spec.functionref as FunctionReference)
+    : undefined;
+}
+
 /** The alias through which a live trigger calls the function, when it does. */
 export function aliasOfTrigger(live: LiveObject | undefined, functionName: string): string | undefined {
-  const spec = live?.spec;
-  if (typeof spec !== "object" || spec === null || !("functionref" in spec)) return undefined;
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the API server checked it by its schema
-  const { type, name, alias } = spec.functionref as FunctionReference;
+  const { type, name, alias } = referenceOf(live) ?? {};
   return type === "name" && name === functionName && alias ? alias : undefined;
 }
 
@@ -30,6 +36,6 @@ export function keepAliases(objects: FunctionObjects, live: Pick<LiveObjects, "f
   return {
     ...objects,
     triggers: objects.triggers.map((trigger) => throughAlias(trigger, aliasOf("HTTPTrigger", trigger))),
-    timers: objects.timers.map((timer) => throughAlias(timer, aliasOf("TimeTrigger", timer))),
+    events: objects.events.map((trigger) => throughAlias(trigger, aliasOf(trigger.kind, trigger))),
   };
 }

@@ -1,15 +1,20 @@
-import type { TimeTrigger } from "../../api/kinds/index.ts";
-import { API_GROUP_VERSION, LABEL_DEPLOYMENT } from "../../api/names.ts";
+import { LABEL_DEPLOYMENT } from "../../api/names.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { createInformer, type Informer } from "../../kube/informer.ts";
-import { FUNCTIONS, HTTP_TRIGGERS, PACKAGES, WORKFLOWS } from "../../kube/kinds.ts";
+import {
+  FUNCTIONS,
+  HTTP_TRIGGERS,
+  KUBERNETES_WATCH_TRIGGERS,
+  MESSAGE_QUEUE_TRIGGERS,
+  PACKAGES,
+  TIME_TRIGGERS,
+  WORKFLOWS,
+} from "../../kube/kinds.ts";
 import type { KubeObject } from "../../kube/object.ts";
-import { type ResourceType, resourceType } from "../../kube/resource.ts";
+import type { ResourceType } from "../../kube/resource.ts";
 import type { FunctionObjects } from "./desired-objects.ts";
 import type { LiveFunction, LiveWorkflow } from "./progress.ts";
 import type { WorkflowObjects } from "./workflow-objects.ts";
-
-const TIME_TRIGGERS = resourceType<TimeTrigger>(API_GROUP_VERSION, "TimeTrigger", "timetriggers");
 
 export type LiveObject = KubeObject & { spec?: unknown };
 
@@ -20,6 +25,8 @@ export const DEPLOYED_TYPES: readonly ResourceType<LiveObject>[] = [
   WORKFLOWS,
   HTTP_TRIGGERS,
   TIME_TRIGGERS,
+  KUBERNETES_WATCH_TRIGGERS,
+  MESSAGE_QUEUE_TRIGGERS,
 ];
 
 /** The deployed kinds of one namespace, kept current. */
@@ -45,12 +52,16 @@ export async function watchLive(kube: KubeClient, namespace: string): Promise<Li
   const workflows = watch(WORKFLOWS);
   const triggers = watch(HTTP_TRIGGERS);
   const timers = watch(TIME_TRIGGERS);
+  const watches = watch(KUBERNETES_WATCH_TRIGGERS);
+  const queues = watch(MESSAGE_QUEUE_TRIGGERS);
   const all: [string, Informer<never>][] = [
     ["Package", packages as Informer<never>],
     ["Function", functions as Informer<never>],
     ["Workflow", workflows as Informer<never>],
     ["HTTPTrigger", triggers as Informer<never>],
     ["TimeTrigger", timers as Informer<never>],
+    ["KubernetesWatchTrigger", watches as Informer<never>],
+    ["MessageQueueTrigger", queues as Informer<never>],
   ];
   // One cheap call first: it fails with a clear error where informers would retry for ever.
   await kube.list(PACKAGES, { namespace, limit: 1 });

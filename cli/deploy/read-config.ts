@@ -68,10 +68,9 @@ function readConfig<Config>(file: string, code: string, program: Program, schema
   });
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const path = (issue?.path ?? []).join(".");
+  const { path, message } = telling(result.error.issues[0]);
   throw new CliError(
-    `Cannot use config at ${place(file, code, node.start)}: ${path ? `"${path}": ` : ""}${issueText(issue)}${gotText(value, issue?.path ?? [])}`,
+    `Cannot use config at ${place(file, code, node.start)}: ${path.length > 0 ? `"${path.join(".")}": ` : ""}${message}${gotText(value, path)}`,
   );
 }
 
@@ -89,13 +88,30 @@ function gotText(value: unknown, path: readonly PropertyKey[]): string {
   return `, got ${shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…` : shown}`;
 }
 
-/** The most telling message of an issue: of a union, that of the branch that got furthest. */
-function issueText(issue: z.core.$ZodIssue | undefined): string {
-  if (issue?.code !== "invalid_union") return issue?.message ?? "is not valid";
-  const branches = issue.errors.map((errors) => errors[0]).filter((error) => error !== undefined);
-  const deepest = branches.toSorted((a, b) => b.path.length - a.path.length)[0];
-  if (deepest && deepest.path.length > 0) return `${deepest.path.join(".")}: ${deepest.message}`;
-  return [...new Set(branches.map((error) => error.message))].join("; or ");
+interface Telling {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** What an issue says: of a union, what the branch says that fits best. */
+function telling(issue: z.core.$ZodIssue | undefined): Telling {
+  if (issue?.code !== "invalid_union")
+    return { path: issue?.path ?? [], message: issue?.message ?? "is not valid" };
+  const branches = issue.errors.flatMap((errors) =>
+    errors[0] ? [{ first: errors[0], faults: errors.length, ...telling(errors[0]) }] : [],
+  );
+  const [deepest] = branches.toSorted(
+    (a, b) =>
+      Math.sign(b.path.length) - Math.sign(a.path.length) ||
+      a.faults - b.faults ||
+      b.path.length - a.path.length,
+  );
+  if (deepest && deepest.path.length > 0)
+    return { path: [...issue.path, ...deepest.path], message: deepest.message };
+  // What is of another type altogether was not meant.
+  const meant = branches.filter(({ first }) => first.code !== "invalid_type");
+  const messages = (meant.length > 0 ? meant : branches).map(({ message }) => message);
+  return { path: issue.path, message: [...new Set(messages)].join("; or ") };
 }
 
 type Refuse = (offset: number, problem: string) => never;

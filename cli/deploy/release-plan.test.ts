@@ -9,7 +9,12 @@ const TARGET = { namespace: "default", deployment: "shop" };
 const objectsOf = (digest: string): FunctionObjects =>
   desiredObjects(
     "cart",
-    { route: ["/cart", "/basket"], cron: "@hourly" },
+    {
+      route: ["/cart", "/basket"],
+      cron: "@hourly",
+      watch: { kind: "Pod" },
+      queue: { type: "redis-streams", topic: "carts" },
+    },
     { digest: digest.repeat(64), entry: "cart.ts" },
     TARGET,
   );
@@ -18,7 +23,7 @@ const all = (objects: FunctionObjects): [string, PlannedObject["object"]][] => [
   ["Package", objects.package],
   ["Function", objects.function],
   ...objects.triggers.map((trigger): [string, PlannedObject["object"]] => ["HTTPTrigger", trigger]),
-  ...objects.timers.map((timer): [string, PlannedObject["object"]] => ["TimeTrigger", timer]),
+  ...objects.events.map((trigger): [string, PlannedObject["object"]] => [trigger.kind, trigger]),
 ];
 
 /** A plan of `wanted` where `live` is what was deployed before. */
@@ -84,17 +89,31 @@ describe("routes through an alias", () => {
     expect(kept.triggers.map(({ spec }) => spec.functionref.alias)).toEqual([undefined, undefined]);
   });
 
+  it("are those of all triggers, also of timers, watches and queues", () => {
+    const through = (at: number): FunctionObjects => {
+      const { objects } = planThroughAlias(planned(objectsOf("a"), undefined), `alias-${at}`).prepared;
+      return objects;
+    };
+    const mixed = {
+      ...objectsOf("a"),
+      events: objectsOf("a").events.map((trigger, at) => through(at).events[at] ?? trigger),
+    };
+    expect(aliasesInUse(planned(objectsOf("b"), mixed))).toEqual(["alias-0", "alias-1", "alias-2"]);
+  });
+
   it("are wanted for every trigger of a function that is released, and were moved there before", () => {
     const plan = planThroughAlias(planned(objectsOf("b"), live), "cart-live");
     const { objects } = plan.prepared;
-    const aliases = [...objects.triggers, ...objects.timers].map(({ spec }) => spec.functionref.alias);
-    expect(aliases).toEqual(["cart-live", "cart-live", "cart-live"]);
+    const aliases = [...objects.triggers, ...objects.events].map(({ spec }) => spec.functionref.alias);
+    expect(aliases).toEqual(Array(5).fill("cart-live"));
     expect(plan.actions.map(({ kind, action, changes }) => [kind, action, changes])).toEqual([
       ["Package", "update", ["spec.source.url", "spec.source.checksum.sum"]],
       ["Function", "unchanged", []],
       ["HTTPTrigger", "unchanged", []],
       ["HTTPTrigger", "unchanged", []],
       ["TimeTrigger", "unchanged", []],
+      ["KubernetesWatchTrigger", "unchanged", []],
+      ["MessageQueueTrigger", "unchanged", []],
     ]);
   });
 });

@@ -7,7 +7,12 @@ import { planObject, type PlannedObject } from "./plan.ts";
 type PlannedFunction = ProjectPlan["functions"][number];
 
 const CODE_KINDS = new Set(["Package", "Function"]);
-const TRIGGER_KINDS = new Set(["HTTPTrigger", "TimeTrigger"]);
+const TRIGGER_KINDS = new Set([
+  "HTTPTrigger",
+  "TimeTrigger",
+  "KubernetesWatchTrigger",
+  "MessageQueueTrigger",
+]);
 
 /** How a deployment releases a function: `new` there is nothing to compare with, `changed` other code or settings, `same` neither. */
 export function releaseKind({ actions }: PlannedFunction): "new" | "changed" | "same" {
@@ -18,7 +23,7 @@ export function releaseKind({ actions }: PlannedFunction): "new" | "changed" | "
 
 /** The planned triggers of a function. */
 export const triggersOf = ({ actions }: PlannedFunction): PlannedObject[] =>
-  actions.filter(({ kind }) => TRIGGER_KINDS.has(kind));
+  actions.filter(({ kind, action }) => TRIGGER_KINDS.has(kind) && action !== "delete");
 
 /** The aliases that a function's live triggers go through. */
 export const aliasesInUse = (planned: PlannedFunction): string[] => [
@@ -42,19 +47,19 @@ export function planThroughAlias(planned: PlannedFunction, alias: string): Plann
   });
   const { objects } = planned.prepared;
   const triggers = objects.triggers.map(change);
-  const timers = objects.timers.map(change);
+  const events = objects.events.map(change);
   const changed = new Map<string, PlannedObject["object"]>([
     ...triggers.map((trigger): [string, PlannedObject["object"]] => [
       `HTTPTrigger/${trigger.metadata.name}`,
       trigger,
     ]),
-    ...timers.map((timer): [string, PlannedObject["object"]] => [
-      `TimeTrigger/${timer.metadata.name}`,
-      timer,
+    ...events.map((trigger): [string, PlannedObject["object"]] => [
+      `${trigger.kind}/${trigger.metadata.name}`,
+      trigger,
     ]),
   ]);
   return {
-    prepared: { ...planned.prepared, objects: { ...objects, triggers, timers } },
+    prepared: { ...planned.prepared, objects: { ...objects, triggers, events } },
     actions: planned.actions.map((action) => {
       const object = changed.get(`${action.kind}/${action.object.metadata.name}`);
       return object ? planObject(action.kind, object, movedLive(action.live, alias)) : action;

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import type { FunctionAlias, FunctionReference } from "../../api/kinds/index.ts";
+import type { FunctionAlias } from "../../api/kinds/index.ts";
 import { API_GROUP_VERSION, LABEL_DEPLOYMENT } from "../../api/names.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { FUNCTION_ALIASES, FUNCTIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
@@ -7,7 +7,8 @@ import { CliError } from "../command.ts";
 import { publishFunction } from "../releases/publish-function.ts";
 import { waitForAlias } from "../releases/wait-for-alias.ts";
 import { waitForVersion } from "../releases/wait-for-version.ts";
-import { DEPLOYED_TYPES, type LiveObject } from "./live.ts";
+import { referenceOf } from "./keep-aliases.ts";
+import { DEPLOYED_TYPES } from "./live.ts";
 import type { ProjectPlan } from "./deploy-project.ts";
 import type { Target } from "./desired-objects.ts";
 import { aliasesInUse, triggersOf } from "./release-plan.ts";
@@ -103,14 +104,6 @@ async function newAlias(functionName: string, access: ReleaseAccess): Promise<Se
 }
 
 const typeOf = (kind: string) => DEPLOYED_TYPES.find((type) => type.kind === kind);
-
-function referenceOf(live: LiveObject): FunctionReference | undefined {
-  const { spec } = live;
-  return typeof spec === "object" && spec !== null && "functionref" in spec
-    ? // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the API server checked it by its schema
-      (spec.functionref as FunctionReference)
-    : undefined;
-}
 
 async function moveTriggers(
   planned: ProjectPlan["functions"][number],

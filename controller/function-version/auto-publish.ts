@@ -99,7 +99,8 @@ export function watchReleases(world: World, enqueue: (key: string) => void): voi
     onChange: (change) => {
       const triggers = change.type === "add" ? [] : [change.previous];
       for (const trigger of triggers)
-        for (const name of functionNames(trigger)) enqueueNamed(trigger.metadata.namespace, name);
+        for (const name of functionNames(trigger.spec.functionref))
+          enqueueNamed(trigger.metadata.namespace, name);
     },
   });
 }

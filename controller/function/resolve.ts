@@ -357,7 +357,6 @@ function notesOf(spec: FunctionSpec): string[] {
     [spec.provisionedConcurrency, "provisionedConcurrency"],
     [spec.tool, "tool"],
     [spec.state, "state"],
-    [spec.invocation, "invocation"],
   ];
   return later
     .filter(([value]) => value !== undefined)

@@ -1,4 +1,5 @@
 import type { Function as FunctionObject, FunctionStatus } from "../../api/kinds/index.ts";
+import { topicAddressFault } from "../../api/sources/topic-address-fault.ts";
 import { type ConditionUpdate, setConditions } from "../../kube/conditions.ts";
 import type { Resolution } from "./resolve.ts";
 
@@ -27,7 +28,13 @@ export function nextFunctionStatus(fn: FunctionObject, resolution: Resolution, n
     serving = { ...resolution.serving, since: same && serving ? serving.since : now.toISOString() };
   }
   const ready = readyCondition(fn, resolution, serving?.revision);
-  const conditions = setConditions(before.conditions, [ready, resolution.package], { generation, now });
+  const destinations = destinationsCondition(fn);
+  const others = before.conditions?.filter(({ type }) => destinations || type !== DESTINATIONS_READY);
+  const conditions = setConditions(
+    others,
+    [ready, resolution.package, ...(destinations ? [destinations] : [])],
+    { generation, now },
+  );
   const old = before.conditions?.find((condition) => condition.type === "Ready");
   if (ready.status === "False" && (old?.reason !== ready.reason || old.message !== ready.message)) {
     events.push({ type: "Warning", reason: ready.reason, message: ready.message });
@@ -40,6 +47,34 @@ export function nextFunctionStatus(fn: FunctionObject, resolution: Resolution, n
       ...(serving ? { serving } : {}),
     },
     events,
+  };
+}
+
+const DESTINATIONS_READY = "DestinationsReady";
+
+/** Of a function whose asynchronous calls are told to topics. */
+function destinationsCondition({ spec }: FunctionObject): ConditionUpdate | undefined {
+  const topics = (["onSuccess", "onFailure"] as const).flatMap((end) => {
+    const topic = spec.invocation?.[end]?.topic;
+    return topic ? [{ end, topic }] : [];
+  });
+  if (topics.length === 0) return undefined;
+  for (const { end, topic } of topics) {
+    const fault = topicAddressFault(topic);
+    if (fault !== undefined)
+      return {
+        type: DESTINATIONS_READY,
+        status: "False",
+        reason: "InvalidDestination",
+        message: `spec.invocation.${end}.topic: ${fault}`,
+      };
+  }
+  const names = topics.map(({ topic }) => `"${topic.topic}" (${topic.messageQueueType})`).join(" and ");
+  return {
+    type: DESTINATIONS_READY,
+    status: "True",
+    reason: "Written",
+    message: `What comes of asynchronous calls goes to ${names}`,
   };
 }
 

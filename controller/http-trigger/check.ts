@@ -1,25 +1,13 @@
 import { parseDurationMs } from "../../api/duration.ts";
-import type {
-  FunctionAlias,
-  Function as FunctionObject,
-  FunctionVersion,
-  HTTPTrigger,
-  Workflow,
-} from "../../api/kinds/index.ts";
+import type { HTTPTrigger } from "../../api/kinds/index.ts";
 import { ANNOTATION_STICKY } from "../../api/names.ts";
-import { aliasTargets } from "../../api/releases/alias.ts";
 import { claimConflicts, routeClaims } from "../../api/routes.ts";
 import { parseSticky, STICKY_ALLOWED } from "../../api/sticky.ts";
-import { type ConditionUpdate, findCondition } from "../../kube/conditions.ts";
-import { functionNames, workflowName } from "../world.ts";
+import type { ConditionUpdate } from "../../kube/conditions.ts";
+import { describeTarget, type Problem, type TargetSurroundings, targetProblem } from "../trigger-target.ts";
 
 /** What a trigger's state depends on beside itself. */
-export interface TriggerSurroundings {
-  /** A function of the trigger's own namespace. */
-  readonly findFunction: (name: string) => FunctionObject | undefined;
-  readonly findAlias: (name: string) => FunctionAlias | undefined;
-  readonly findVersion: (name: string) => FunctionVersion | undefined;
-  readonly findWorkflow: (name: string) => Workflow | undefined;
+export interface TriggerSurroundings extends TargetSurroundings {
   /** Triggers that claim one of the same paths, the trigger itself among them or not. */
   readonly rivals: readonly HTTPTrigger[];
   /** Whether Ingress and Gateway objects are made here. */
@@ -35,7 +23,7 @@ export function triggerConditions(
   const admitted: ConditionUpdate = refused
     ? { type: "RouteAdmitted", status: "False", ...refused }
     : { type: "RouteAdmitted", status: "True", reason: "Admitted", message: describeRoute(trigger) };
-  const problem = refused ?? featureProblem(trigger) ?? referenceProblem(trigger, surroundings);
+  const problem = refused ?? referenceProblem(trigger, surroundings);
   const ready: ConditionUpdate = problem
     ? { type: "Ready", status: "False", ...problem }
     : {
@@ -45,11 +33,6 @@ export function triggerConditions(
         message: describeRoute(trigger) + (surroundings.exposes ? "" : ingressNote(trigger)),
       };
   return [admitted, ready];
-}
-
-interface Problem {
-  reason: string;
-  message: string;
 }
 
 function admissionProblem(trigger: HTTPTrigger, rivals: readonly HTTPTrigger[]): Problem | undefined {
@@ -154,137 +137,24 @@ function keyOfTrigger({ metadata }: HTTPTrigger): string {
   return `${metadata.namespace ?? "default"}/${metadata.name}`;
 }
 
-function featureProblem({ spec }: HTTPTrigger): Problem | undefined {
-  return spec.invocationMode === "async"
-    ? {
-        reason: "FeatureNotAvailable",
-        message: "The route answers 501: invocationMode async comes with a later release",
-      }
-    : undefined;
-}
-
 function referenceProblem(trigger: HTTPTrigger, surroundings: TriggerSurroundings): Problem | undefined {
-  const { type, alias, version, functionweights } = trigger.spec.functionref;
   const sticky = trigger.metadata.annotations?.[ANNOTATION_STICKY];
   if (sticky !== undefined && parseSticky(sticky) === undefined)
     return {
       reason: "InvalidSticky",
       message: `Annotation ${ANNOTATION_STICKY} must be one of ${STICKY_ALLOWED}, got "${sticky}"; until then nothing is sticky`,
     };
-  const weights = Object.values(functionweights ?? {});
-  if (type === "function-weights" && !weights.some((weight) => weight > 0))
-    return {
-      reason: "NoWeights",
-      message: "spec.functionref.functionweights must give at least one function a weight greater than 0",
-    };
-  const workflow = workflowName(trigger);
-  if (workflow !== undefined) return workflowProblem(trigger, workflow, surroundings.findWorkflow(workflow));
-  const problem = functionProblem(trigger, surroundings.findFunction, !alias && !version);
-  if (problem) return problem;
-  if (alias) return aliasProblem(trigger, alias, surroundings);
-  return version ? versionProblem(trigger, version, surroundings) : undefined;
-}
-
-function functionProblem(
-  trigger: HTTPTrigger,
-  findFunction: (name: string) => FunctionObject | undefined,
-  mustServe: boolean,
-): Problem | undefined {
-  const weights = trigger.spec.functionref.functionweights;
-  for (const name of functionNames(trigger)) {
-    // Nothing is sent there.
-    if (weights?.[name] === 0) continue;
-    const fn = findFunction(name);
-    if (!fn) {
-      return {
-        reason: "FunctionNotFound",
-        message: `Function "${name}" not found in namespace "${namespaceOf(trigger)}": create it, or correct spec.functionref`,
-      };
-    }
-    if (mustServe && !fn.status?.serving) {
-      const why = findCondition(fn.status?.conditions, "Ready")?.message ?? "it is being resolved";
-      return { reason: "FunctionNotReady", message: `Function "${name}" cannot serve yet: ${why}` };
-    }
-  }
-  return undefined;
-}
-
-/** One whose newest definition is faulty still starts runs of the one before it. */
-function workflowProblem(
-  trigger: HTTPTrigger,
-  name: string,
-  workflow: Workflow | undefined,
-): Problem | undefined {
-  if (!workflow)
-    return {
-      reason: "WorkflowNotFound",
-      message: `Workflow "${name}" not found in namespace "${namespaceOf(trigger)}": create it, or correct spec.functionref; until then calls are answered 404 workflow_not_found`,
-    };
-  if (workflow.status?.definition) return undefined;
-  const why = findCondition(workflow.status?.conditions, "Ready")?.message ?? "it is being checked";
-  return {
-    reason: "WorkflowNotReady",
-    message: `Workflow "${name}" cannot start runs yet: ${why}; until then calls are answered 503 workflow_not_ready`,
-  };
-}
-
-function aliasProblem(
-  trigger: HTTPTrigger,
-  name: string,
-  { findAlias, findVersion }: TriggerSurroundings,
-): Problem | undefined {
-  const alias = findAlias(name);
-  const fn = trigger.spec.functionref.name;
-  if (alias?.spec.functionName !== fn)
-    return {
-      reason: "AliasNotFound",
-      message: `Alias "${name}" of function "${fn}" not found in namespace "${namespaceOf(trigger)}": create it with isotope alias create --name ${name} --function ${fn} --version ${fn}-v1`,
-    };
-  const ofFunction = (version: string) => findVersion(version)?.spec.functionName === fn;
-  if (aliasTargets(alias, ofFunction).some(({ version }) => findVersion(version)?.status?.serving))
-    return undefined;
-  const why = findCondition(alias.status?.conditions, "Ready")?.message ?? "it is being resolved";
-  return { reason: "AliasNotReady", message: `Alias "${name}" cannot serve yet: ${why}` };
-}
-
-function versionProblem(
-  trigger: HTTPTrigger,
-  name: string,
-  { findVersion }: TriggerSurroundings,
-): Problem | undefined {
-  const version = findVersion(name);
-  const fn = trigger.spec.functionref.name;
-  if (version?.spec.functionName !== fn)
-    return {
-      reason: "VersionNotFound",
-      message: `Version "${name}" of function "${fn}" not found in namespace "${namespaceOf(trigger)}": publish it with isotope fn publish --name ${fn}, or correct spec.functionref.version`,
-    };
-  if (version.status?.serving) return undefined;
-  const why = findCondition(version.status?.conditions, "Ready")?.message ?? "it is being resolved";
-  return { reason: "VersionNotReady", message: `Version "${name}" cannot serve yet: ${why}` };
+  return targetProblem(namespaceOf(trigger), trigger.spec.functionref, surroundings);
 }
 
 function namespaceOf({ metadata }: HTTPTrigger): string {
   return metadata.namespace ?? "default";
 }
 
-function describeTarget({ functionref }: HTTPTrigger["spec"]): string {
-  const { type, name, alias, version, functionweights } = functionref;
-  if (type === "workflow") return `runs of workflow "${name}"`;
-  if (type === "function-weights") {
-    const shares = Object.entries(functionweights ?? {});
-    const all = shares.reduce((sum, [, weight]) => sum + weight, 0) || 1;
-    const parts = shares.map(([one, weight]) => `"${one}" (${Math.round((weight / all) * 100)} %)`);
-    return `functions ${parts.join(", ")}`;
-  }
-  if (alias) return `alias "${alias}" of function "${name}"`;
-  return version ? `version "${version}" of function "${name}"` : `function "${name}"`;
-}
-
 function describeRoute({ spec }: HTTPTrigger): string {
   const methods = [...(spec.methods ?? []), ...(spec.method ? [spec.method] : [])];
   const paths = [spec.relativeurl, spec.prefix ? `${spec.prefix}*` : ""].filter((path) => path);
-  return `${methods.length > 0 ? methods.join(", ") : "All methods"} on ${paths.join(" and ")} go to ${describeTarget(spec)}`;
+  return `${methods.length > 0 ? methods.join(", ") : "All methods"} on ${paths.join(" and ")} go to ${describeTarget(spec.functionref)}`;
 }
 
 function ingressNote({ spec }: HTTPTrigger): string {

@@ -12,6 +12,7 @@ import type { Change } from "../../kube/object-cache.ts";
 import { createOwnWrites } from "../../kube/own-writes.ts";
 import { done, type Reconcile } from "../../kube/reconcile.ts";
 import { type ControllerContext, writeStatus } from "../context.ts";
+import { surroundingsIn } from "../trigger-target.ts";
 import { BY_CLAIM, BY_FUNCTION, BY_WORKFLOW, type World } from "../world.ts";
 import { triggerConditions } from "./check.ts";
 import type { ExposureKeeper } from "./exposure.ts";
@@ -49,10 +50,7 @@ export function triggerReconcile(
 function conditionsOf(trigger: HTTPTrigger, world: World, exposes: boolean): ConditionUpdate[] {
   const namespace = trigger.metadata.namespace ?? "default";
   return triggerConditions(trigger, {
-    findFunction: (name) => world.functions.get(`${namespace}/${name}`),
-    findAlias: (name) => world.aliases.get(`${namespace}/${name}`),
-    findVersion: (name) => world.versions.get(`${namespace}/${name}`),
-    findWorkflow: (name) => world.workflows.get(`${namespace}/${name}`),
+    ...surroundingsIn(world, namespace),
     rivals: shapesOf(trigger).flatMap((shape) => world.triggers.byIndex(BY_CLAIM, shape)),
     exposes,
   });

@@ -42,6 +42,12 @@ export function probeComponents(
   );
 }
 
+/** Asks one component whether it is there at all. */
+export const healthCheck = (healthUrl: string) => async (): Promise<boolean> => {
+  const [found] = await probeComponents([{ name: "", healthUrl }], "");
+  return found?.status === "up";
+};
+
 function reasonOf(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return String(error);
   return error.name === "TimeoutError" ? `no answer within ${timeoutMs} ms` : error.message;

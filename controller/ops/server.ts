@@ -11,6 +11,7 @@ import { type LogReader, logsRoute } from "./logs-route.ts";
 import { type ReleaseSources, releasesRoute } from "./releases-route.ts";
 import { namespaceRoute, type NamespaceSources } from "./namespace-route.ts";
 import { type StatusSources, statusRoutes } from "./status-route.ts";
+import { isTriggersPath, triggersRoutes, type TriggersRouteDeps } from "./triggers-route.ts";
 import { isWorkflowsPath, workflowsRoutes, type WorkflowsRouteDeps } from "./workflows-route.ts";
 
 export interface OpsServerOptions {
@@ -22,6 +23,8 @@ export interface OpsServerOptions {
   readonly namespaces: NamespaceSources;
   /** The workflow service; absent: there is none. */
   readonly workflows?: WorkflowsRouteDeps["service"];
+  /** The trigger service; absent: there is none. */
+  readonly triggers?: TriggersRouteDeps["service"];
   readonly log: Log;
   /** Registers the archive store's routes in a scope of their own, behind the same authentication. */
   readonly archives: (scope: FastifyInstance) => void;
@@ -64,7 +67,7 @@ export function createOpsServer(options: OpsServerOptions): FastifyInstance {
     const caller = await authenticator.authenticate(authorizationOf(request));
     callers.set(request, caller);
     // What a call of these needs may stand in its body.
-    if (isWorkflowsPath(pathOf(request))) return;
+    if (isWorkflowsPath(pathOf(request)) || isTriggersPath(pathOf(request))) return;
     await authenticator.authorize(caller, permissionFor(request));
   });
   app.addHook("onSend", async (request, reply) => {
@@ -87,15 +90,17 @@ export function createOpsServer(options: OpsServerOptions): FastifyInstance {
     options.archives(scope);
     done();
   });
+  const authorize = async (request: FastifyRequest, permission: Permission): Promise<void> => {
+    const caller = callers.get(request);
+    if (!caller) throw new PlatformError("unauthorized");
+    await authenticator.authorize(caller, permission);
+  };
   void app.register((scope, _options, done) => {
-    workflowsRoutes(scope, {
-      service: options.workflows,
-      authorize: async (request, permission) => {
-        const caller = callers.get(request);
-        if (!caller) throw new PlatformError("unauthorized");
-        await authenticator.authorize(caller, permission);
-      },
-    });
+    workflowsRoutes(scope, { service: options.workflows, authorize });
+    done();
+  });
+  void app.register((scope, _options, done) => {
+    triggersRoutes(scope, { service: options.triggers, authorize });
     done();
   });
   return app;

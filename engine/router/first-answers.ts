@@ -103,8 +103,10 @@ const unavailable = (error: unknown): PlatformError =>
         { cause: error },
       );
 
-async function record(deps: FirstAnswersDeps, asked: Asked, response: HeldResponse): Promise<void> {
+async function record(deps: FirstAnswersDeps, asked: Asked, held: HeldResponse): Promise<void> {
   const { exchange, key, ttlS } = asked;
+  // A reply brings its own date.
+  const response = { ...held, lines: held.lines.replace(/^date:[^\r\n]*\r\n/im, "") };
   const { status, lines, body } = response;
   let result: "recorded" | "unrecorded" = "recorded";
   let earlier: Buffer | null = null;

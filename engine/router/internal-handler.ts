@@ -10,13 +10,13 @@ import { COUNTERS_PATH, type RevisionCounters } from "../../api/wire/counters.ts
 import type { ReferenceVerifier } from "../../net/reference-sign.ts";
 import { EMPTY_SHA256, sha256Hex, type Verifier } from "../../net/sign.ts";
 import { type AliasTable, chooseOfAlias } from "./alias-table.ts";
+import type { AsyncCalls } from "./async-calls.ts";
 import type { FirstAnswers } from "./first-answers.ts";
 import type { ForwardedWriter } from "./forwarded.ts";
 import type { FunctionSlot, FunctionTable } from "./function-table.ts";
 import { BodyError } from "./http/body-error.ts";
 import type { Exchange, Handler } from "./http/types.ts";
 import type { Invoker } from "./invoke.ts";
-import { asyncRefusal } from "./public-handler.ts";
 import { requestIdOf, traceparentOf } from "./request-identity.ts";
 import { requestLines } from "./request-lines.ts";
 import { PLAN_INTERNAL } from "./serving-plan.ts";
@@ -28,6 +28,7 @@ export interface InternalHandlerDeps {
   readonly counters: (uids: readonly string[] | undefined) => RevisionCounters;
   readonly invoker: Invoker;
   readonly firstAnswers: FirstAnswers;
+  readonly async: AsyncCalls;
   readonly forwarded: ForwardedWriter;
   readonly verifier: Verifier;
   readonly reference: ReferenceVerifier;
@@ -57,16 +58,22 @@ export function internalHandler(deps: InternalHandlerDeps): Handler {
       const check = checkHead(deps, exchange);
       if (typeof check === "string") return refuse(deps, exchange, check);
       if (exchange.bodyLength === 0) {
-        const reason = check(EMPTY_SHA256);
-        return reason === undefined ? answer(deps, exchange) : refuse(deps, exchange, reason);
+        const caller = check(EMPTY_SHA256);
+        return typeof caller === "string" ? refuse(deps, exchange, caller) : answer(deps, exchange, caller);
       }
       void checkBody(deps, exchange, check);
     },
   };
 }
 
-/** Whether the body's digest is right; the reason when it is not. */
-type BodyCheck = (bodySha256: string) => string | undefined;
+/** Who calls: the platform itself, or who has the key of one namespace and reaches that one's functions only. */
+interface Caller {
+  readonly namespace: string | undefined;
+}
+const PLATFORM: Caller = { namespace: undefined };
+
+/** Who calls, if the body's digest is right; the reason when it is not. */
+type BodyCheck = (bodySha256: string) => Caller | string;
 
 function checkHead({ verifier, reference }: InternalHandlerDeps, exchange: Exchange): BodyCheck | string {
   const target = exchange.path + exchange.query;
@@ -75,22 +82,22 @@ function checkHead({ verifier, reference }: InternalHandlerDeps, exchange: Excha
   if (!verifier.claims(header) && reference.claims(header)) {
     return (bodySha256) => {
       const result = reference.verify({ method, target, bodySha256 }, header);
-      return result.ok ? undefined : result.reason;
+      return result.ok ? result : result.reason;
     };
   }
   const result = verifier.verify(method, target, header);
   if (!result.ok) return result.reason;
   return (bodySha256) =>
-    bodySha256 === result.bodySha256 ? undefined : "the body is not the one that was signed";
+    bodySha256 === result.bodySha256 ? PLATFORM : "the body is not the one that was signed";
 }
 
 async function checkBody(deps: InternalHandlerDeps, exchange: Exchange, check: BodyCheck): Promise<void> {
   try {
     const body = await exchange.readBody(deps.maxBodyBytes);
     if (exchange.state !== "open") return;
-    const reason = check(sha256Hex(body));
-    if (reason === undefined) answer(deps, exchange);
-    else refuse(deps, exchange, reason);
+    const caller = check(sha256Hex(body));
+    if (typeof caller === "string") refuse(deps, exchange, caller);
+    else answer(deps, exchange, caller, body);
   } catch (error) {
     if (exchange.state !== "open") return;
     const known =
@@ -108,29 +115,60 @@ function refuse({ invoker }: InternalHandlerDeps, exchange: Exchange, reason: st
   invoker.refuse(exchange, new PlatformError("unauthorized", `Cannot accept the call: ${reason}`));
 }
 
-function answer(deps: InternalHandlerDeps, exchange: Exchange): void {
-  if (exchange.path !== COUNTERS_PATH || exchange.method !== "GET") return callFunction(deps, exchange);
+function answer(deps: InternalHandlerDeps, exchange: Exchange, caller: Caller, read?: Buffer): void {
+  if (caller.namespace !== undefined) return callFunction(deps, exchange, read, caller.namespace);
+  if (exchange.path !== COUNTERS_PATH || exchange.method !== "GET") {
+    if (!deps.async.passOn(exchange, read)) callFunction(deps, exchange, read);
+    return;
+  }
   const uids = new URLSearchParams(exchange.query).getAll("uid");
   const body = JSON.stringify(deps.counters(uids.length === 0 ? undefined : uids));
   exchange.reply(200, "content-type: application/json\r\n", body);
 }
 
-function callFunction(deps: InternalHandlerDeps, exchange: Exchange): void {
+/** @param only the namespace whose functions may be called; undefined = any */
+function callFunction(
+  deps: InternalHandlerDeps,
+  exchange: Exchange,
+  read: Buffer | undefined,
+  only?: string,
+): void {
   const found = findFunction(deps, exchange);
+  const namespace = found instanceof PlatformError ? undefined : found.slot.namespace;
+  // Whether a function of another namespace exists is not told either.
+  if (only !== undefined && namespace !== only)
+    return deps.invoker.refuse(
+      exchange,
+      new PlatformError(
+        "forbidden",
+        `Cannot call "${exchange.path}": the key of namespace "${only}" reaches that namespace's functions only`,
+      ),
+    );
   if (found instanceof PlatformError)
     return deps.invoker.refuse(exchange, found, `${HEADER_ROUTE_MISS}: 1\r\n`);
-  if (exchange.header("x-fission-invoke-mode") === "async")
-    return deps.invoker.refuse(exchange, asyncRefusal());
   const requestId = requestIdOf(exchange.header(HEADER_REQUEST_ID));
   const traceparent = traceparentOf(exchange.header("traceparent"), requestId);
   const target = found.rest + exchange.query;
   const { slot } = found;
+  const lines = requestLines(exchange, requestId, traceparent) + deps.forwarded(exchange);
+  if (deps.async.wanted(exchange)) {
+    const body = read ?? Buffer.alloc(0);
+    return deps.async.accept(exchange, {
+      slot,
+      chosen: found.chosen,
+      target,
+      source: "http",
+      lines,
+      corsLines: undefined,
+      body,
+    });
+  }
   const call = () =>
     deps.invoker.call(slot, {
       exchange,
       requestId,
       traceparent,
-      lines: requestLines(exchange, requestId, traceparent) + deps.forwarded(exchange),
+      lines,
       directTarget: target,
       referenceTarget: target,
       corsLines: undefined,
@@ -151,6 +189,13 @@ function callFunction(deps: InternalHandlerDeps, exchange: Exchange): void {
   deps.firstAnswers.answer(exchange, { slot, key, ttlS, call });
 }
 
+interface FoundFunction {
+  readonly slot: FunctionSlot;
+  readonly rest: string;
+  /** The slot's version is what an alias came to. */
+  readonly chosen: boolean;
+}
+
 /**
  * The function that a path names and the rest of the path. `/fission-function/a/b` is function "b" of namespace "a" if there is one,
  * else path "/b" of function "a" in the default namespace. `b:c` is alias "c" of function "b", or else its version "c".
@@ -158,7 +203,7 @@ function callFunction(deps: InternalHandlerDeps, exchange: Exchange): void {
 function findFunction(
   deps: Pick<InternalHandlerDeps, "functions" | "aliases">,
   exchange: Exchange,
-): { slot: FunctionSlot; rest: string } | PlatformError {
+): FoundFunction | PlatformError {
   const { path } = exchange;
   if (!path.startsWith(RESERVED_PREFIX)) return new PlatformError("route_miss");
   const [first = "", second = "", ...more] = path.slice(RESERVED_PREFIX.length).split("/");
@@ -166,7 +211,8 @@ function findFunction(
   const named = deps.functions.get(first, qualified.name);
   if (named?.uid !== undefined) {
     const slot = qualifiedSlot(deps, exchange, named, qualified.qualifier);
-    return slot instanceof PlatformError ? slot : { slot, rest: `/${more.join("/")}` };
+    if (slot instanceof PlatformError) return slot;
+    return { slot, rest: `/${more.join("/")}`, chosen: slot.version !== qualified.qualifier };
   }
   const { name, qualifier } = qualifiedName(first);
   const inDefault = deps.functions.get(DEFAULT_NAMESPACE, name);
@@ -174,7 +220,7 @@ function findFunction(
     return new PlatformError("function_not_found", `Function of path "${path}" does not exist`);
   const slot = qualifiedSlot(deps, exchange, inDefault, qualifier);
   const rest = path.slice(RESERVED_PREFIX.length + first.length) || "/";
-  return slot instanceof PlatformError ? slot : { slot, rest };
+  return slot instanceof PlatformError ? slot : { slot, rest, chosen: slot.version !== qualifier };
 }
 
 /** Splits `name:qualifier`, whose colon may be percent-encoded. */

@@ -38,7 +38,7 @@ export function previewHosts(
       wholePath: false,
       cors: null,
       workflow: null,
-      refusal: null,
+      async: false,
       paramPrefixes: null,
     },
   };

@@ -1,5 +1,6 @@
 import { PlatformError } from "../../api/errors.ts";
 import { HEADER_REQUEST_ID, HEADER_ROUTE_MISS } from "../../api/headers.ts";
+import type { AsyncCalls } from "./async-calls.ts";
 import type { ForwardedWriter } from "./forwarded.ts";
 import type { FunctionSlot } from "./function-table.ts";
 import type { Exchange, Handler, RouteTable } from "./http/types.ts";
@@ -18,6 +19,7 @@ export interface PublicHandlerDeps {
   readonly ownPaths: OwnPaths;
   readonly preview: PreviewHosts | null;
   readonly workflows: WorkflowCalls;
+  readonly async: AsyncCalls;
   readonly forwarded: ForwardedWriter;
 }
 
@@ -30,7 +32,7 @@ export function publicHandler(deps: PublicHandlerDeps): Handler {
       if (preview !== null && preview.claims(exchange.hostname))
         return callRoute(deps, exchange, preview.target, [], []);
       if (exchange.path.startsWith(OWN_PREFIX)) {
-        if (!workflows.answer(exchange)) routeMiss(invoker, exchange);
+        if (!workflows.answer(exchange) && !deps.async.answer(exchange)) routeMiss(invoker, exchange);
         return;
       }
       if (exchange.method === "OPTIONS" && answerPreflight(deps, exchange)) return;
@@ -64,11 +66,8 @@ function callRoute(
   const requestId = requestIdOf(exchange.header(HEADER_REQUEST_ID));
   const traceparent = traceparentOf(exchange.header("traceparent"), requestId);
   const corsLines = target.cors === null ? undefined : target.cors.response(exchange.header("origin"));
-  if (target.refusal !== null) return deps.invoker.refuse(exchange, target.refusal, corsLines);
   if (target.workflow !== null)
     return deps.workflows.start(exchange, target.workflow, variables(names, params), corsLines ?? "");
-  if (exchange.header("x-fission-invoke-mode") === "async")
-    return deps.invoker.refuse(exchange, asyncRefusal(), corsLines);
   let lines = requestLines(exchange, requestId, traceparent) + deps.forwarded(exchange);
   if (params.length > 0) {
     target.paramPrefixes ??= paramPrefixes(names);
@@ -78,6 +77,15 @@ function callRoute(
   const directTarget = exchange.query === "" ? path : path + exchange.query;
   const slot = target.slot ?? chosenSlot(deps, exchange, target, corsLines);
   if (slot === undefined) return;
+  if (target.async || deps.async.wanted(exchange))
+    return deps.async.accept(exchange, {
+      slot,
+      chosen: target.slot === null,
+      target: directTarget,
+      source: target.trigger === "" ? "http" : `http/${target.trigger}`,
+      lines,
+      corsLines,
+    });
   deps.invoker.call(slot, {
     exchange,
     requestId,
@@ -113,13 +121,6 @@ function chosenSlot(
   invoker.refuse(exchange, chosen, corsLines);
   return undefined;
 }
-
-/** The answer to calls that ask for asynchronous delivery. */
-export const asyncRefusal = () =>
-  new PlatformError(
-    "not_implemented",
-    'Cannot call asynchronously: X-Fission-Invoke-Mode "async" is not supported yet',
-  );
 
 /**
  * Answers a CORS preflight for a route with a corsConfig. One for a route without goes to the function if the route takes OPTIONS: it

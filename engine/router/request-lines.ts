@@ -47,7 +47,7 @@ export const INTERNAL_REQUEST_RULE: HeaderRule = {
     HEADER_AUTH_SIGNATURE,
     HEADER_AUTH_TIMESTAMP,
   ],
-  stripPrefixes: ["x-isotope-", "x-fission-auth-", HEADER_PARAMS_PREFIX],
+  stripPrefixes: ["x-isotope-", "x-fission-auth-"],
   keep: [HEADER_ATTEMPT, HEADER_RUN, HEADER_CALLBACK_TOKEN],
 };
 

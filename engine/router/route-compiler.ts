@@ -1,4 +1,3 @@
-import { PlatformError } from "../../api/errors.ts";
 import { ANNOTATION_PREVIEW, ANNOTATION_WORKFLOW_WAIT } from "../../api/names.ts";
 import { type RouteClaim, routeClaims, type RoutedTrigger } from "../../api/routes.ts";
 import type { Cors } from "./cors.ts";
@@ -23,24 +22,14 @@ export interface RouteTarget {
   readonly cors: Cors | null;
   /** The workflow that a call starts a run of, instead of a function. */
   readonly workflow: WorkflowTarget | null;
-  /** Set when calls of this route cannot be served, whatever the function's state. */
-  readonly refusal: PlatformError | null;
+  /** Calls are kept and delivered later, whether they ask for it or not. */
+  readonly async: boolean;
   /** `x-fission-params-<name>: ` for each variable, filled at the first match. */
   paramPrefixes: readonly string[] | null;
 }
 
 /** Path segments of `/a/b/` = 2. */
 const segmentCount = (path: string): number => path.split("/").filter((segment) => segment !== "").length;
-
-/** Why a trigger's calls cannot be served by this version of the platform, or null. */
-function featureRefusal(trigger: RoutedTrigger): PlatformError | null {
-  const { invocationMode } = trigger.spec;
-  const name = `${trigger.metadata.namespace ?? "default"}/${trigger.metadata.name}`;
-  const refuse = (what: string) =>
-    new PlatformError("not_implemented", `Cannot serve HTTPTrigger "${name}": ${what}`);
-  if (invocationMode === "async") return refuse('invocationMode "async" is not supported yet, allowed is ""');
-  return null;
-}
 
 export interface RouteCompilerDeps {
   readonly table: RouteTable<RouteTarget>;
@@ -136,7 +125,7 @@ export class RouteCompiler {
         wholePath: !claim.prefix,
         cors: this.#cors(claim, trigger),
         workflow: this.#workflow(claim.trigger, trigger),
-        refusal: featureRefusal(trigger),
+        async: trigger.spec.invocationMode === "async",
         paramPrefixes: null,
       },
     };

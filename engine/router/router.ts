@@ -1,20 +1,24 @@
 import { PlatformError } from "../../api/errors.ts";
+import { NO_TRIGGER_SERVICE } from "../../api/event-errors.ts";
 import { NO_WORKFLOW_SERVICE } from "../../api/workflow-errors.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import type { KeyRing } from "../../net/keys.ts";
 import type { Log } from "../../net/log.ts";
 import type { MetricsRegistry } from "../../net/metrics.ts";
+import { TRIGGERS_AUDIENCE } from "../../api/wire/invocations.ts";
 import { WORKFLOWS_AUDIENCE } from "../../api/wire/workflows.ts";
 import { redisConnection } from "../../net/redis.ts";
 import { signedClient } from "../../net/signed-client.ts";
 import { referenceVerifier } from "../../net/reference-sign.ts";
 import { verifier } from "../../net/sign.ts";
+import { type AsyncCalls, asyncCalls, type AsyncCallsDeps } from "./async-calls.ts";
 import { accessLog } from "./access-log.ts";
 import { coreErrorReply } from "./core-errors.ts";
 import { firstAnswers } from "./first-answers.ts";
 import { forwardedWriter } from "./forwarded.ts";
 import { createListener } from "./http/listener.ts";
 import type { ListenerOptions } from "./http/types.ts";
+import { invocationAddresses } from "./invocation-address.ts";
 import { internalHandler } from "./internal-handler.ts";
 import { createInvoker } from "./invoke.ts";
 import { ownPaths } from "./own-paths.ts";
@@ -73,13 +77,11 @@ export function createRouter(deps: RouterDeps): Router {
   const redis = redisConnection({ url: settings.redisUrl, log, name: "router" });
   const forwarded = forwardedWriter(settings.trustedProxies);
   const preview = previewHosts(settings.previewDomain, state.functions);
-  const workflows = workflowsOf(deps, (exchange, error, lines) => invoker.refuse(exchange, error, lines));
+  const refuse: AsyncCallsDeps["refuse"] = (exchange, error, lines) => invoker.refuse(exchange, error, lines);
+  const workflows = workflowsOf(deps, refuse);
+  const async = asyncOf(deps, refuse);
   const own = ownPaths({ version: deps.version, notReady });
-  const options = (maxConnectionsPerClient: number): ListenerOptions => ({
-    upstreams: state.upstreams,
-    errorReply: coreErrorReply,
-    limits: { maxConnections: settings.maxConnections, maxConnectionsPerClient },
-  });
+  const options = listenerOptions(settings, state.upstreams);
   const publicListener = createListener(
     publicHandler({
       table: state.table,
@@ -88,6 +90,7 @@ export function createRouter(deps: RouterDeps): Router {
       ownPaths: own,
       preview,
       workflows: workflows.calls,
+      async: async.calls,
     }),
     options(settings.maxConnectionsPerClient),
   );
@@ -97,13 +100,14 @@ export function createRouter(deps: RouterDeps): Router {
       aliases: state.aliases,
       counters: (uids) => state.counters(uids),
       invoker,
+      async: async.calls,
       firstAnswers: firstAnswers({
         redis,
         metrics: state.metrics,
         log,
         maxBytes: settings.firstAnswerBytes,
         maxTtlS: settings.firstAnswerTtlMs / 1_000,
-        refuse: (exchange, error) => invoker.refuse(exchange, error),
+        refuse,
       }),
       forwarded,
       verifier: verifier(keys, ROUTER_AUDIENCE),
@@ -139,9 +143,42 @@ export function createRouter(deps: RouterDeps): Router {
     },
     stop: async () => {
       await state.stop();
-      await Promise.all([redis.close(), workflows.close()]);
+      await Promise.all([redis.close(), workflows.close(), async.close()]);
     },
   };
+}
+
+const listenerOptions =
+  ({ maxConnections }: RouterSettings, upstreams: ListenerOptions["upstreams"]) =>
+  (maxConnectionsPerClient: number): ListenerOptions => ({
+    upstreams,
+    errorReply: coreErrorReply,
+    limits: { maxConnections, maxConnectionsPerClient },
+  });
+
+function asyncOf(
+  { keys, settings }: RouterDeps,
+  refuse: AsyncCallsDeps["refuse"],
+): { calls: AsyncCalls; close: () => Promise<void> } {
+  const client =
+    settings.triggersUrl === ""
+      ? undefined
+      : signedClient({
+          keys,
+          origin: settings.triggersUrl,
+          audience: TRIGGERS_AUDIENCE,
+          unavailable: "triggers_unavailable",
+        });
+  const none = async () => {
+    throw new PlatformError("triggers_unavailable", NO_TRIGGER_SERVICE);
+  };
+  const calls = asyncCalls({
+    client: client ?? { send: none },
+    addresses: invocationAddresses(keys),
+    maxBodyBytes: settings.asyncBodyBytes,
+    refuse,
+  });
+  return { calls, close: async () => client?.close() };
 }
 
 function workflowsOf(

@@ -130,6 +130,21 @@ export const ROUTER_SETTINGS = {
     allowed: "http://host:port, or empty",
     fallback: "http://127.0.0.1:8896",
   }),
+  triggersUrl: text({
+    ...flag(
+      "triggers-url",
+      "Address of the trigger service, which keeps asynchronous calls; empty = there is none",
+    ),
+    pattern: /^$|^http:\/\/[^/\s]+:\d{1,5}$/,
+    allowed: "http://host:port, or empty",
+    fallback: "http://127.0.0.1:8897",
+  }),
+  asyncBodyBytes: bytes({
+    ...flag("async-max-body", "Largest body of an asynchronous call"),
+    fallback: 50 * 2 ** 20,
+    min: 1,
+    max: 50 * 2 ** 20,
+  }),
   workflowBodyBytes: bytes({
     ...flag("workflow-max-body", "Largest input of a run, and largest result of a callback"),
     fallback: 50 * 2 ** 20,

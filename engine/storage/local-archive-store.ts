@@ -21,7 +21,8 @@ import {
   type PutOptions,
   type StoredArchive,
 } from "./archive-store.ts";
-import { type ContentSource, verifiedContent } from "./verified-content.ts";
+import { type ContentSource, damagedArchive, verifiedContent } from "./verified-content.ts";
+import { syncFolder, unless } from "./sync-folder.ts";
 import { archiveNotFound, diskError, errno, writeUpload } from "./write-upload.ts";
 
 /*
@@ -117,23 +118,6 @@ async function commit(context: PutContext, temporary: string, digest: string): P
   }
 }
 
-/** A rejection handler that turns one errno into a value. */
-const unless =
-  <T>(code: string, value: T) =>
-  (error: unknown): T => {
-    if (errno(error) === code) return value;
-    throw error;
-  };
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
-
 async function find(folders: Folders, digest: string): Promise<StoredArchive | undefined> {
   const info = await stat(pathOf(folders, digest)).catch(unless("ENOENT", undefined));
   return info && { digest, sizeBytes: info.size, uploadedAtMs: info.mtimeMs };
@@ -144,13 +128,14 @@ async function openArchive(folders: Folders, digest: string, range?: ByteRange):
   const file = await open(path, "r").catch((error: unknown) => {
     throw errno(error) === "ENOENT" ? archiveNotFound(digest) : diskError(error);
   });
-  const onCorrupt = async (): Promise<void> => {
+  const corrupt = async (): Promise<Error> => {
     // Out of the way, so that an upload of the right content heals it.
     await rename(path, join(folders.corrupt, `${digest}-${randomUUID()}`)).catch(unless("ENOENT", undefined));
+    return damagedArchive(digest);
   };
   try {
     const { size } = await file.stat();
-    return Readable.from(verifiedContent(fileSource(file, size), digest, range, onCorrupt), {
+    return Readable.from(verifiedContent(fileSource(file, size), digest, range, corrupt), {
       objectMode: false,
     });
   } catch (error) {

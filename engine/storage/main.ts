@@ -7,16 +7,18 @@ import { keyRingFromFile } from "../../net/keys.ts";
 import { processLog } from "../../net/log.ts";
 import { addProcessMetrics, metricsRegistry } from "../../net/metrics.ts";
 import { serveMetrics } from "../../net/metrics-server.ts";
+import { regularly } from "../../net/regularly.ts";
 import { startWith } from "../../net/settings.ts";
 import { listReferences } from "./kube-references.ts";
 import { openStore } from "./open-store.ts";
+import { SWEEP_MS } from "./payload-store.ts";
 import { archivePruner, pruneRegularly } from "./prune-archives.ts";
 import { STORAGE_SETTINGS, type StorageSettings } from "./settings.ts";
 import { createStorageServer } from "./storage-server.ts";
 
 const DRAIN_DEADLINE_MS = 60_000;
 
-/** The storage process: archives for the platform's other processes, and the removal of those that nothing names. */
+/** The storage process: archives and payloads for the platform's other processes, and the removal of those that nothing names and whose time has come. */
 async function start(settings: StorageSettings): Promise<void> {
   const log = processLog("storage");
   const keys = keyRingFromFile(settings.internalKeyFile);
@@ -28,9 +30,14 @@ async function start(settings: StorageSettings): Promise<void> {
     name: "isotope_storage_pruned_total",
     help: "Archives deleted because nothing named them",
   });
-  const { store, notReady } = opened;
+  const { store, payloads, notReady } = opened;
+  registry.gaugeOf(
+    { name: "isotope_storage_payload_bytes", help: "Bytes of large bodies and results" },
+    () => payloads.use().bytes,
+  );
   const app = createStorageServer({
     store,
+    payloads,
     keys,
     registry,
     notReady,
@@ -59,6 +66,13 @@ async function start(settings: StorageSettings): Promise<void> {
     onError: (error) => log.warn("Cannot renew the Lease", { error }),
     onLeading: (lost) => void pruneRegularly(counted, settings.pruneIntervalMs, log, lost),
   });
+  const stopping = new AbortController();
+  // Each of several processes: what is gone already is no error.
+  void regularly(
+    { everyMs: SWEEP_MS, firstAfterMs: 0, spread: true, signal: stopping.signal },
+    () => payloads.sweep(),
+    (error) => log.warn("Cannot look for payloads whose time has come", { error }),
+  );
   const metrics = await serveMetrics({
     host: settings.metricsHost,
     port: settings.metricsPort,
@@ -71,9 +85,15 @@ async function start(settings: StorageSettings): Promise<void> {
     log,
     deadlineMs: DRAIN_DEADLINE_MS,
     steps: [
-      { name: "archive API", stop: () => app.close() },
+      { name: "API", stop: () => app.close() },
       { name: "lease", stop: () => leader.stop() },
-      { name: "archive store", stop: () => opened.close() },
+      {
+        name: "store",
+        stop: () => {
+          stopping.abort();
+          opened.close();
+        },
+      },
       { name: "Kubernetes client", stop: () => client.close() },
       { name: "metrics", stop: () => metrics.close() },
     ],

@@ -11,12 +11,12 @@ export interface NewObject {
   /** Of the content, hex: the bucket refuses what arrives otherwise. */
   readonly sha256: string;
   readonly sizeBytes: number;
-  /** The content from its start; asked again when the first sending failed. */
-  readonly content: () => Readable;
+  /** A whole, synced file with the content; a bucket of the same disk may take it away. */
+  readonly file: string;
 }
 
 /**
- * What an archive store needs of an S3-compatible bucket. Keys are below the bucket's prefix. Errors are `PlatformError`s:
+ * What stores of archives and payloads need of an S3-compatible bucket, or of a folder used like one. Keys are below the bucket's prefix. Errors are `PlatformError`s:
  * archive_unavailable (it cannot be reached, or refuses), storage_full.
  */
 export interface ObjectBucket {
@@ -28,6 +28,8 @@ export interface ObjectBucket {
   list(prefix: string): AsyncIterable<ObjectFacts>;
   /** Deletes objects; those that are not there are no error. */
   delete(keys: readonly string[]): Promise<void>;
+  /** Both are there from then on. Returns false when there is no such object. */
+  copy(from: string, to: string): Promise<boolean>;
   move(from: string, to: string): Promise<void>;
   /** Throws when the bucket cannot be used. */
   probe(): Promise<void>;

@@ -4,13 +4,15 @@ import { SettingsError } from "../../net/settings.ts";
 import type { ArchiveStore } from "./archive-store.ts";
 import { openLocalArchiveStore } from "./local-archive-store.ts";
 import type { ObjectBucket } from "./object-bucket.ts";
+import { openLocalPayloadStore, openPayloadStore, type PayloadStore } from "./payload-store.ts";
 import { openS3ArchiveStore } from "./s3-archive-store.ts";
 import { openS3Bucket } from "./s3-bucket.ts";
 import type { StorageSettings } from "./settings.ts";
 
 export interface OpenedStore {
   readonly store: ArchiveStore;
-  /** Why archives cannot be served now. */
+  readonly payloads: PayloadStore;
+  /** Why contents cannot be served now. */
   notReady: () => string | undefined;
   close(): void;
 }
@@ -18,18 +20,25 @@ export interface OpenedStore {
 const PROBE_MS = 10_000;
 const FIRST_PROBES_MS = 1_000;
 
-/** The archive store that the settings ask for. Throws `SettingsError` when they do not go together. */
+/** The stores that the settings ask for. Throws `SettingsError` when they do not go together. */
 export async function openStore(settings: StorageSettings, log: Log): Promise<OpenedStore> {
-  const { maxArchiveBytes } = settings;
+  const { maxArchiveBytes, payloadBytes } = settings;
   if (settings.backend === "local") {
     const store = await openLocalArchiveStore({ root: settings.folder, maxArchiveBytes });
-    return { store, notReady: () => undefined, close: () => undefined };
+    const payloads = await openLocalPayloadStore(settings.folder, payloadBytes);
+    return { store, payloads, notReady: () => undefined, close: () => undefined };
   }
   const bucket = await openS3Bucket(s3Options(settings));
   const store = await openS3ArchiveStore({ bucket, spoolFolder: settings.spoolFolder, maxArchiveBytes });
+  const payloads = await openPayloadStore({
+    bucket,
+    spoolFolder: settings.spoolFolder,
+    maxBytes: payloadBytes,
+  });
   const watch = watchBucket(bucket, log);
   return {
     store,
+    payloads,
     notReady: watch.notReady,
     close: () => {
       watch.stop();

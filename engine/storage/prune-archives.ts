@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Log } from "../../net/log.ts";
+import { regularly } from "../../net/regularly.ts";
 import { type ReferencingObjects, referencedDigests } from "./archive-references.ts";
 import type { ArchiveStore } from "./archive-store.ts";
 
@@ -59,17 +59,14 @@ export function archivePruner(options: PrunerOptions): Pruner {
 }
 
 /** Prunes again and again until `signal` is aborted. A failing pass is logged and changes nothing. */
-export async function pruneRegularly(
+export const pruneRegularly = (
   pruner: Pruner,
   intervalMs: number,
   log: Log,
   signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    await sleep(intervalMs, undefined, { signal, ref: false }).catch(() => {});
-    if (signal.aborted) return;
-    await pruner
-      .prune()
-      .catch((error: unknown) => log.warn("cannot look for archives that nothing names", { error }));
-  }
-}
+): Promise<void> =>
+  regularly(
+    { everyMs: intervalMs, signal },
+    () => pruner.prune(),
+    (error) => log.warn("cannot look for archives that nothing names", { error }),
+  );

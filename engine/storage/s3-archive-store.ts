@@ -1,9 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { PlatformError } from "../../api/errors.ts";
 import {
   type ArchiveStore,
   type ByteRange,
@@ -13,7 +11,8 @@ import {
   type StoredArchive,
 } from "./archive-store.ts";
 import type { ObjectBucket, ObjectFacts } from "./object-bucket.ts";
-import { type ContentSource, verifiedContent } from "./verified-content.ts";
+import { objectSource } from "./object-source.ts";
+import { damagedArchive, verifiedContent } from "./verified-content.ts";
 import { archiveNotFound, diskError, writeUpload } from "./write-upload.ts";
 
 /*
@@ -118,7 +117,7 @@ async function put(
         key: `${FOLDER}${written.digest}.${time}-${randomBytes(6).toString("hex")}`,
         sha256: written.digest,
         sizeBytes: written.sizeBytes,
-        content: () => createReadStream(file),
+        file,
       });
       // Left behind, they cost room until the next upload or removal, no more.
       await context.bucket.delete(before.map(({ key }) => key)).catch(() => undefined);
@@ -157,46 +156,18 @@ async function openArchive(context: Context, digest: string, range?: ByteRange):
       if (attempt < READ_ATTEMPTS) continue;
       throw archiveNotFound(digest);
     }
-    const setAside = (): Promise<void> => context.bucket.move(key, `${CORRUPT_FOLDER}${key}`);
+    const corrupt = async (): Promise<Error> => {
+      await context.bucket.move(key, `${CORRUPT_FOLDER}${key}`);
+      return damagedArchive(digest);
+    };
     const content = verifiedContent(
       objectSource(context.bucket, key, archive.sizeBytes, first),
       digest,
       range,
-      setAside,
+      corrupt,
     );
     return Readable.from(content, { objectMode: false });
   }
-}
-
-/** The object's bytes; a whole reading uses the answer that is there already. */
-function objectSource(
-  bucket: ObjectBucket,
-  key: string,
-  sizeBytes: number,
-  first: Readable | undefined,
-): ContentSource {
-  let whole = first;
-  let part: Readable | undefined;
-  return {
-    sizeBytes,
-    bytes: async function* (start, end) {
-      if (start >= end) return;
-      if (start === 0 && end === sizeBytes && whole) {
-        const content = whole;
-        whole = undefined;
-        part = content;
-        yield* content;
-        return;
-      }
-      part = await bucket.read(key, { start, end: end - 1 });
-      if (!part) throw new PlatformError("archive_unavailable", "The archive was removed while it was read");
-      yield* part;
-    },
-    close: async () => {
-      whole?.destroy();
-      part?.destroy();
-    },
-  };
 }
 
 async function list(context: Context): Promise<StoredArchive[]> {

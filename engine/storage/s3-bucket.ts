@@ -1,3 +1,4 @@
+import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
@@ -40,6 +41,16 @@ export async function openS3Bucket(options: S3BucketOptions): Promise<ObjectBuck
   const keyOf = (key: string): string => options.prefix + key;
   const remove = async (key: string): Promise<void> => {
     await client.send(new sdk.DeleteObjectCommand({ Bucket, Key: keyOf(key) }));
+  };
+  const copy = async (from: string, to: string): Promise<boolean> => {
+    try {
+      const CopySource = `${Bucket}/${encodeURI(keyOf(from))}`;
+      await client.send(new sdk.CopyObjectCommand({ Bucket, Key: keyOf(to), CopySource }));
+      return true;
+    } catch (error) {
+      if (isMissingObject(error)) return false;
+      throw bucketError(error, Bucket);
+    }
   };
   return {
     name: options.bucket,
@@ -87,11 +98,10 @@ export async function openS3Bucket(options: S3BucketOptions): Promise<ObjectBuck
         });
       }
     },
+    copy,
     move: async (from, to) => {
       try {
-        const CopySource = `${Bucket}/${encodeURI(keyOf(from))}`;
-        await client.send(new sdk.CopyObjectCommand({ Bucket, Key: keyOf(to), CopySource }));
-        await remove(from);
+        if (await copy(from, to)) await remove(from);
       } catch (error) {
         if (!isMissingObject(error)) throw bucketError(error, Bucket);
       }
@@ -121,7 +131,7 @@ async function putObject(
   Key: string,
   object: NewObject,
 ): Promise<void> {
-  const Body = object.content();
+  const Body = createReadStream(object.file);
   const command = new sdk.PutObjectCommand({ Bucket, Key, Body, ContentLength: object.sizeBytes });
   // The digest is known: it is signed, so the server refuses another content, and the file is not read twice.
   command.middlewareStack.add(

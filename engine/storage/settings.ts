@@ -10,6 +10,7 @@ import {
   toggle,
 } from "../../net/settings.ts";
 import { DEFAULT_MAX_ARCHIVE_BYTES } from "./archive-store.ts";
+import { DEFAULT_PAYLOAD_BYTES } from "./payload-store.ts";
 import { PRUNE_DEFAULTS } from "./prune-archives.ts";
 
 const flag = flagsOf("STORAGE");
@@ -18,8 +19,8 @@ const hour = 3_600_000;
 
 /** Settings of the storage process. Environment variables: `ISOTOPE_STORAGE_` and the flag in upper case with underscores. */
 export const STORAGE_SETTINGS = {
-  host: text({ ...flag("host", "Address that the archive API binds"), fallback: "0.0.0.0" }),
-  port: port({ ...flag("port", "Port of the archive API (signed calls); 0 = a free one"), fallback: 8894 }),
+  host: text({ ...flag("host", "Address that the API binds"), fallback: "0.0.0.0" }),
+  port: port({ ...flag("port", "Port of the API (signed calls); 0 = a free one"), fallback: 8894 }),
   metricsHost: text({
     ...flag("metrics-host", "Address for /metrics, /healthz, /readyz"),
     fallback: "0.0.0.0",
@@ -39,12 +40,12 @@ export const STORAGE_SETTINGS = {
     flag("internal-key-file", "File with the master key(s) of internal calls, one a line"),
   ),
   backend: oneOf({
-    ...flag("backend", "Where archives are: a folder of this pod, or an S3-compatible bucket"),
+    ...flag("backend", "Where contents are: a folder of this pod, or an S3-compatible bucket"),
     words: ["local", "s3"],
     fallback: "local",
   }),
   folder: text({
-    ...flag("folder", "Folder of archives (backend local)"),
+    ...flag("folder", "Folder of archives and payloads (backend local)"),
     fallback: "/var/lib/isotope/storage",
   }),
   spoolFolder: text({
@@ -77,6 +78,15 @@ export const STORAGE_SETTINGS = {
     fallback: DEFAULT_MAX_ARCHIVE_BYTES,
     min: 1024,
     max: 2 ** 32,
+  }),
+  payloadBytes: bytes({
+    ...flag(
+      "payload-bytes",
+      "Bytes of bodies and results over 256 KiB of asynchronous calls, all together; one namespace has half of them at most",
+    ),
+    fallback: DEFAULT_PAYLOAD_BYTES,
+    min: 100 * 2 ** 20,
+    max: 2 ** 50,
   }),
   pruneIntervalMs: durationMs({
     ...flag("prune-interval", "Pause between two looks for archives that nothing names"),

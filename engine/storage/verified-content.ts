@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { PlatformError } from "../../api/errors.ts";
 import { archiveId, type ByteRange } from "./archive-store.ts";
 
-/** Archives up to this size are read whole and verified before the first byte leaves. */
+/** Contents up to this size are read whole and verified before the first byte leaves. */
 export const VERIFY_FIRST_BYTES = 8 * 2 ** 20;
 
-/** Where a stored archive's bytes are read from. */
+/** Where a stored content's bytes are read from. */
 export interface ContentSource {
   readonly sizeBytes: number;
   /** Bytes from `start` up to, not including, `end`. */
@@ -14,20 +14,21 @@ export interface ContentSource {
 }
 
 /**
- * Streams an archive and closes its source. A content that does not have its digest ends in `archive_unavailable` before the last
- * chunk (large) or before any (small), after `onCorrupt` ran.
+ * Streams a content and closes its source. One that does not have its digest ends before the last chunk (large) or before any (small) in the error that
+ * `corrupt` resolves with.
  */
 export async function* verifiedContent(
   source: ContentSource,
   digest: string,
   range: ByteRange | undefined,
-  onCorrupt: () => Promise<void>,
+  corrupt: () => Promise<Error>,
+  verifyFirstBytes = VERIFY_FIRST_BYTES,
 ): AsyncGenerator<Uint8Array> {
   const { sizeBytes } = source;
   try {
-    if (sizeBytes <= VERIFY_FIRST_BYTES) {
+    if (sizeBytes <= verifyFirstBytes) {
       const whole = await readWhole(source);
-      if (createHash("sha256").update(whole).digest("hex") !== digest) throw await corrupt(digest, onCorrupt);
+      if (createHash("sha256").update(whole).digest("hex") !== digest) throw await corrupt();
       yield range ? whole.subarray(range.start, range.end + 1) : whole;
       return;
     }
@@ -42,7 +43,7 @@ export async function* verifiedContent(
       hash.update(chunk);
       held = chunk;
     }
-    if (hash.digest("hex") !== digest) throw await corrupt(digest, onCorrupt);
+    if (hash.digest("hex") !== digest) throw await corrupt();
     if (held) yield held;
   } finally {
     await source.close();
@@ -55,10 +56,8 @@ async function readWhole(source: ContentSource): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-async function corrupt(digest: string, onCorrupt: () => Promise<void>): Promise<PlatformError> {
-  await onCorrupt();
-  return new PlatformError(
+export const damagedArchive = (digest: string): PlatformError =>
+  new PlatformError(
     "archive_unavailable",
     `Archive "${archiveId(digest)}" is damaged: its content no longer has this digest`,
   );
-}

@@ -13,23 +13,34 @@ export interface UploadTarget {
   readonly maxBytes: number;
   /** Opens files for writing; tests put a full disk here. */
   readonly openFile: typeof open;
+  /** Default `archive`. */
+  readonly what?: UploadKind;
 }
 
-/** Writes an upload to a file of its own, synced, counted and digested. Throws `archive_too_large` and `archive_invalid`. */
+type UploadKind = "archive" | "payload";
+
+const TOO_LARGE = { archive: "archive_too_large", payload: "body_too_large" } as const;
+const INVALID = { archive: "archive_invalid", payload: "bad_request" } as const;
+
+/**
+ * Writes an upload to a file of its own, synced, counted and digested.
+ * @throws {PlatformError} archive_too_large and archive_invalid; of a payload body_too_large and bad_request
+ */
 export async function writeUpload(
   target: UploadTarget,
   path: string,
-  content: AsyncIterable<Uint8Array>,
+  content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   expected: PutOptions,
 ): Promise<WrittenUpload> {
-  if ((expected.sizeBytes ?? 0) > target.maxBytes) throw tooLarge(target.maxBytes);
+  const { maxBytes, what = "archive" } = target;
+  if ((expected.sizeBytes ?? 0) > maxBytes) throw tooLarge(what, maxBytes);
   const hash = createHash("sha256");
   let sizeBytes = 0;
   const file = await target.openFile(path, "wx", 0o600);
   try {
     for await (const chunk of content) {
       sizeBytes += chunk.byteLength;
-      if (sizeBytes > target.maxBytes) throw tooLarge(target.maxBytes);
+      if (sizeBytes > maxBytes) throw tooLarge(what, maxBytes);
       hash.update(chunk);
       await writeAll(file, chunk);
     }
@@ -38,7 +49,7 @@ export async function writeUpload(
     await file.close();
   }
   const written = { digest: hash.digest("hex"), sizeBytes };
-  checkExpected(written, expected);
+  checkExpected(what, written, expected);
   return written;
 }
 
@@ -49,23 +60,23 @@ async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
   }
 }
 
-function checkExpected(written: WrittenUpload, expected: PutOptions): void {
+function checkExpected(what: UploadKind, written: WrittenUpload, expected: PutOptions): void {
   if (expected.sizeBytes !== undefined && expected.sizeBytes !== written.sizeBytes) {
     throw new PlatformError(
-      "archive_invalid",
-      `Cannot store the archive: ${expected.sizeBytes} bytes were announced, ${written.sizeBytes} arrived`,
+      INVALID[what],
+      `Cannot store the ${what}: ${expected.sizeBytes} bytes were announced, ${written.sizeBytes} arrived`,
     );
   }
   if (expected.sha256 !== undefined && expected.sha256 !== written.digest) {
     throw new PlatformError(
-      "archive_invalid",
-      `Cannot store the archive: its sha256 is ${written.digest}, announced was ${expected.sha256}`,
+      INVALID[what],
+      `Cannot store the ${what}: its sha256 is ${written.digest}, announced was ${expected.sha256}`,
     );
   }
 }
 
-const tooLarge = (maxBytes: number): PlatformError =>
-  new PlatformError("archive_too_large", `Cannot store the archive: at most ${maxBytes} bytes are allowed`);
+const tooLarge = (what: UploadKind, maxBytes: number): PlatformError =>
+  new PlatformError(TOO_LARGE[what], `Cannot store the ${what}: at most ${maxBytes} bytes are allowed`);
 
 export const errno = (error: unknown): unknown =>
   error instanceof Error && "code" in error ? error.code : undefined;

@@ -5,6 +5,7 @@ import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
 import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
 import { WORKFLOWS_SETTINGS } from "../../workflows/settings.ts";
 import { CIDR, OWNED, persistence, pods, replicated, service, settings } from "./component-forms.ts";
+import { triggers } from "./trigger-values.ts";
 import { anyList, anyObject, count, image, resources, strings, text, toggle } from "./value-forms.ts";
 
 /**
@@ -85,6 +86,9 @@ const networkPolicy = z
       })
       .describe("Policies of builder pods")
       .prefault({}),
+    brokers: anyList(
+      "Egress rules of the trigger service to the brokers that message queue triggers name; by default any address on the usual ports of Kafka, NATS, Azure (https) and Redis",
+    ).default([{ ports: [9092, 9093, 9094, 4222, 443, 6379, 6380].map((port) => ({ port })) }]),
   })
   .describe("Walls between pods; they need a network plugin that enforces them")
   .prefault({});
@@ -120,12 +124,21 @@ const functionNamespaces = z
 const redis = z
   .strictObject({
     enabled: toggle(
-      "Run a Redis (or Valkey), or use the one of url; without any there are no workflows",
+      "Run a Redis (or Valkey), or use the one of url; without any there are no workflows and no events",
     ).default(true),
     url: text(
       "Use this Redis instead, e.g. rediss://user:password@host:6379 or rediss+cluster://user:password@host:6379,host:6379; wins over the bundled one",
     ).default(""),
     existingSecret: text("Secret with the key `url`, instead of url").default(""),
+    caSecret: text(
+      "Secret with the key `ca.crt`: the authority that signed the certificate of such a Redis (rediss://), where it is none of those that everybody knows",
+    ).default(""),
+    ports: z
+      .array(count(1, 65_535, "Port"))
+      .describe(
+        "Ports of such a Redis that network policies let through besides those that url names, e.g. of a cluster's other servers; with existingSecret and none here 6379 and 6380",
+      )
+      .default([]),
     image: z
       .strictObject({
         registry: text("Registry").default("docker.io"),
@@ -148,7 +161,7 @@ const redis = z
     resources: resources({ cpu: "50m", memory: "64Mi" }, { memory: "512Mi" }),
     ...pods,
   })
-  .describe("Redis: workflows need it")
+  .describe("Redis: workflows and events need it")
   .prefault({});
 
 const storage = z
@@ -210,6 +223,7 @@ const router = z
       "internal-port",
       "executor-url",
       "workflows-url",
+      "triggers-url",
       "redis-url",
       "preview-domain",
       "drain-delay",
@@ -293,6 +307,7 @@ const controller = z
       "default-gateway",
       "log-store-url",
       "workflows-url",
+      "triggers-url",
       "log-folder",
       "pod-logs",
       "max-log-bytes",
@@ -374,6 +389,7 @@ export const ChartValues = z.strictObject({
   storage,
   logs,
   workflows,
+  triggers,
   redis,
   gatewayApi: z
     .strictObject({

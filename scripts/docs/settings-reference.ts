@@ -5,6 +5,7 @@ import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
 import { LOG_COLLECTOR_SETTINGS, LOG_STORE_SETTINGS } from "../../engine/logs/settings.ts";
 import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
 import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
+import { TRIGGERS_SETTINGS } from "../../engine/triggers/settings.ts";
 import { SETTINGS as LOCAL_SETTINGS } from "../../local/settings.ts";
 import type { Setting } from "../../net/settings.ts";
 import { DEFINITION_HOST_SETTINGS } from "../../workflows/host/settings.ts";
@@ -61,6 +62,10 @@ export function settingsReference(): string {
     "## Workflows",
     "",
     ...table(WORKFLOWS_SETTINGS),
+    "",
+    "## Trigger service",
+    "",
+    ...table(TRIGGERS_SETTINGS),
     "",
     "## Definition host",
     "",

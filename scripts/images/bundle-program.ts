@@ -3,6 +3,7 @@ import { dirname, join, relative } from "node:path";
 import { build } from "esbuild";
 import { z } from "zod";
 import { ROOT } from "./image-table.ts";
+import { keepPlaces, PLACES } from "./keep-places.ts";
 
 export interface NpmPackage {
   readonly name: string;
@@ -41,7 +42,9 @@ export async function bundleProgram(options: BundleOptions): Promise<NpmPackage[
     mainFields: ["module", "main"],
     target: options.platform === "node" ? "node26" : "esnext",
     external: [...(options.external ?? []), ...(options.platform === "deno" ? ["node:*"] : [])],
-    ...(options.platform === "node" ? { banner: { js: REQUIRE } } : {}),
+    ...(options.platform === "node"
+      ? { banner: { js: `${REQUIRE}\n${PLACES}` }, plugins: [keepPlaces()] }
+      : {}),
     legalComments: "eof",
     logLevel: "error",
     metafile: true,

@@ -61,6 +61,7 @@ const STAGES: Readonly<Record<ImageName, Stage>> = {
       external: ["@kubernetes/client-node", "esbuild"],
       platform: "node",
     });
+    stageScripts(join(context, "app"));
     const workflows = await stageWorkflows(context, cache);
     return [...bundled, ...workflows, await stageNode(context, cache)].toSorted(byName);
   },
@@ -104,11 +105,15 @@ const STAGES: Readonly<Record<ImageName, Stage>> = {
   },
 };
 
-/** What the workflow service reads beside its code: the scripts of its store, the definition host with Deno, which runs it, and the bundler. */
+/** Scripts of the store, at their places. */
+export function stageScripts(app: string): void {
+  for (const path of globSync("{engine,workflows}/**/*.lua", { cwd: ROOT }))
+    cpSync(join(ROOT, path), join(app, path), { recursive: true });
+}
+
+/** What the workflow service reads beside its code: the definition host with Deno, which runs it, and the bundler. */
 async function stageWorkflows(context: string, cache: string): Promise<NpmPackage[]> {
   const target = join(context, "app", "workflows");
-  // Its modules are one file there, beside which they look for these.
-  cpSync(join(ROOT, "workflows", "journal", "lua"), join(target, "lua"), { recursive: true });
   const host = await bundleProgram({
     entries: ["workflows/host/program.ts"],
     target: join(context, "app"),

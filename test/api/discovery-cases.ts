@@ -112,5 +112,27 @@ export function discoveryCases(connect: () => Target): void {
       });
       expect(review.status.authenticated ?? false).toBe(false);
     });
+
+    test.each([
+      ["secrets of its own namespace", { verb: "get", resource: "secrets" }],
+      ["whatever there is", { verb: "list", resource: "*" }],
+      ["what another namespace holds", { verb: "list", resource: "pods", namespace: "kube-system" }],
+      ["what lies in no namespace", { verb: "list", resource: "namespaces", namespace: "" }],
+      ["roles", { verb: "list", group: "rbac.authorization.k8s.io", resource: "roles" }],
+    ])("a service account that nobody gave a right does not read %s, nor write", async (_what, asked) => {
+      const attributes = { namespace: suite.namespace, ...asked };
+      for (const verb of [attributes.verb, "create"]) {
+        const review = await suite.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", {
+          apiVersion: "authorization.k8s.io/v1",
+          kind: "SubjectAccessReview",
+          spec: {
+            user: `system:serviceaccount:${suite.namespace}:default`,
+            groups: ["system:serviceaccounts", "system:authenticated"],
+            resourceAttributes: { ...attributes, verb },
+          },
+        });
+        expect(review.status.allowed).toBe(false);
+      }
+    });
   });
 }

@@ -28,6 +28,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   "many-objects": { what: "2,000 functions and 200 environments without a pool", onCluster: [] },
   releases: { what: "how soon a worse version is seen and taken back; what a split costs", onCluster: false },
   workflows: { what: "durable workflows: commits, steps, maps, timers, recovery", onCluster: false },
+  events: { what: "asynchronous calls, timers, messages of queues", onCluster: false },
   footprint: { what: "memory of the idle platform and of warm functions", onCluster: [] },
 };
 

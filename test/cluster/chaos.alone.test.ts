@@ -13,6 +13,7 @@ import { killEach } from "../kill-each.ts";
 import { procEntry } from "../proc-entry.ts";
 import { type Cluster, currentCluster } from "./cluster.ts";
 import { podProcesses } from "./pod-processes.ts";
+import { deploySteadyEvents, type EventsPace, startEvents } from "./steady-events.ts";
 import { deploySteadyRuns, startRuns } from "./steady-runs.ts";
 import {
   get,
@@ -25,8 +26,8 @@ import {
 /**
  * Parts of the platform go away while functions are called all the time. Warm: called at a fixed rate by a keep-alive client (what it
  * tries again is said in `steady-traffic.ts`); none may fail. Cold: every few seconds a function that does not run is called; it answers,
- * or says that the platform cannot now (502, 503, 504) and when to come again, and none hangs. Runs of a workflow are begun all the time (`steady-runs.ts`):
- * all end well.
+ * or says that the platform cannot now (502, 503, 504) and when to come again, and none hangs. Runs of a workflow are begun all the time (`steady-runs.ts`),
+ * asynchronous calls are made all the time (`steady-events.ts`): all end well.
  */
 const PER_SECOND = 50;
 const SETTLE_MS = 1_500;
@@ -34,12 +35,23 @@ const COLD_FUNCTIONS = 24;
 const COLD_EVERY_MS = 4_000;
 const COLD_LIMIT_MS = 90_000;
 const RUN_EVERY_MS = 700;
+const EVENTS: EventsPace = { everyMs: 500, waitMs: 50 };
+/** Many are being delivered at any moment. */
+const DENSE_EVENTS: EventsPace = { everyMs: 100, waitMs: 2_000 };
 const READY_MS = 180_000;
 const OUTAGE_MS = 30_000;
 const TEST_MS = 600_000;
 const POLL_MS = 250;
 const WARM = ["warm-auto", "warm-pool"] as const;
-const COMPONENTS = ["router", "executor", "controller", "storage", "log-store", "workflows"] as const;
+const COMPONENTS = [
+  "router",
+  "executor",
+  "controller",
+  "storage",
+  "log-store",
+  "workflows",
+  "triggers",
+] as const;
 type FunctionSpec = FunctionObject["spec"];
 type TriggerSpec = HTTPTrigger["spec"];
 type Component = (typeof COMPONENTS)[number];
@@ -65,9 +77,10 @@ let platform: TestPlatform;
 let kube: KubeClient;
 let home = "";
 let cold: string[] = [];
-/** Whether there is a Redis, and so a workflow service. */
-let withRuns = false;
-const components = (): Component[] => COMPONENTS.filter((name) => name !== "workflows" || withRuns);
+/** Whether there is a Redis, and so a workflow service and a trigger service. */
+let withRedis = false;
+const NEED_REDIS: readonly Component[] = ["workflows", "triggers"];
+const components = (): Component[] => COMPONENTS.filter((name) => withRedis || !NEED_REDIS.includes(name));
 
 const source = (name: string, executor: string, text: string) => `
 export const config = { route: "/${platform.namespace}/${name}", executor: "${executor}", idleTimeout: ${name === "cold" ? 15 : 120} };
@@ -93,8 +106,11 @@ beforeAll(async () => {
   kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
   await deploy(platform, { ...warm("first"), "cold.ts": source("cold", "auto", "cold") });
   cold = await copies("cold", COLD_FUNCTIONS);
-  withRuns = (await podsOf("workflows")).length > 0;
-  if (withRuns) await deploySteadyRuns(platform);
+  withRedis = (await podsOf("workflows")).length > 0;
+  if (withRedis) {
+    await deploySteadyRuns(platform);
+    await deploySteadyEvents(platform);
+  }
   for (const name of WARM) await eventually(() => call(name), isFirst);
 }, READY_MS * 2);
 afterAll(async () => {
@@ -174,6 +190,7 @@ function callColdOnes(retryRefused: boolean): () => Promise<ColdCall[]> {
 async function underTraffic(
   work: () => Promise<void>,
   options: Partial<TrafficOptions> = {},
+  pace: EventsPace = EVENTS,
 ): Promise<TrafficReport> {
   const traffic = startTraffic({
     origin: platform.connection.routerUrl,
@@ -182,7 +199,8 @@ async function underTraffic(
     ...options,
   });
   const stopCold = callColdOnes(options.retryRefused === true);
-  const stopRuns = withRuns ? startRuns(platform, RUN_EVERY_MS) : undefined;
+  const stopRuns = withRedis ? startRuns(platform, RUN_EVERY_MS) : undefined;
+  const stopEvents = withRedis ? startEvents(platform, pace) : undefined;
   try {
     await sleep(SETTLE_MS);
     await work();
@@ -193,12 +211,14 @@ async function underTraffic(
   const report = await traffic.stop();
   const coldCalls = await stopCold();
   const runs = await stopRuns?.();
+  const events = await stopEvents?.();
   const answered = coldCalls.filter(({ outcome }) => outcome.startsWith("200")).length;
   process.stderr.write(
-    `${expect.getState().currentTestName}: ${report.calls} warm calls, ${report.failures.length} failed, ${report.retried} sent again, slowest ${report.slowestMs} ms; ${coldCalls.length} cold calls, ${answered} answered${runs ? `; ${runs.runs} runs, ${runs.sentAgain} starts sent again, slowest ${runs.slowestMs} ms` : ""}\n`,
+    `${expect.getState().currentTestName}: ${report.calls} warm calls, ${report.failures.length} failed, ${report.retried} sent again, slowest ${report.slowestMs} ms; ${coldCalls.length} cold calls, ${answered} answered${runs ? `; ${runs.runs} runs, ${runs.sentAgain} starts sent again, slowest ${runs.slowestMs} ms` : ""}${events ? `; ${events.accepted} asynchronous calls, ${events.sentAgain} sent again, ${events.repeated} delivered again` : ""}\n`,
   );
   for (const [why, times] of reasonsOf(report.failures)) process.stderr.write(`  ${times} failed: ${why}\n`);
   expect(runs?.faults ?? []).toEqual([]);
+  expect(events?.faults ?? []).toEqual([]);
   expect(coldCalls.length).toBeGreaterThan(0);
   // Where a router dies, what it held is cut off, as with warm calls.
   const allowed = options.retryRefused
@@ -279,7 +299,7 @@ const upgrade = (values: readonly string[]) =>
   ]);
 
 it("an upgrade that replaces every pod of the platform fails no call", { timeout: TEST_MS }, async () => {
-  const parts = ["router", "executor", "controller", "storage", "logs", "redis", "workflows"];
+  const parts = ["router", "executor", "controller", "storage", "logs", "redis", "workflows", "triggers"];
   const before = new Set(
     (await Promise.all(components().map(podsOf))).flat().map(({ metadata }) => metadata.uid),
   );
@@ -310,12 +330,19 @@ it("a new revision of a function takes over without a failed call", { timeout: T
 describe("the end of a pod in order (SIGTERM) fails no call", () => {
   it.each(COMPONENTS)("of %s", { timeout: TEST_MS }, async (component) => {
     if (!components().includes(component)) return;
-    const { failures } = await underTraffic(async () => {
-      const [pod] = await podsOf(component);
-      if (!pod) throw new Error(`No pod of "${component}"`);
-      await kube.delete(PODS, { namespace: home, name: pod.metadata.name });
-      await settled(component);
-    });
+    const { failures } = await underTraffic(
+      async () => {
+        // Of trigger pods all: what they deliver is given back, and waits for those that come.
+        const pods = (await podsOf(component)).slice(0, component === "triggers" ? undefined : 1);
+        expect(pods).not.toEqual([]);
+        await Promise.all(
+          pods.map(({ metadata }) => kube.delete(PODS, { namespace: home, name: metadata.name })),
+        );
+        await settled(component);
+      },
+      {},
+      component === "triggers" ? DENSE_EVENTS : EVENTS,
+    );
     expect(failures).toEqual([]);
   });
 });
@@ -388,7 +415,7 @@ describe.skipIf(!currentCluster().own)("without notice", () => {
   });
 
   it("all workflow pods die (SIGKILL): every run goes on", { timeout: TEST_MS }, async ({ skip }) => {
-    skip(!withRuns, NO_REDIS);
+    skip(!withRedis, NO_REDIS);
     const pods = await podsOf("workflows");
     const { failures } = await underTraffic(async () => {
       await sleep(SETTLE_MS);
@@ -397,10 +424,26 @@ describe.skipIf(!currentCluster().own)("without notice", () => {
     expect(failures).toEqual([]);
   });
 
+  it("all trigger pods die (SIGKILL): every asynchronous call is delivered", {
+    timeout: TEST_MS,
+  }, async ({ skip }) => {
+    skip(!withRedis, NO_REDIS);
+    const pods = await podsOf("triggers");
+    const { failures } = await underTraffic(
+      async () => {
+        await sleep(SETTLE_MS);
+        await killed("triggers", pods);
+      },
+      {},
+      DENSE_EVENTS,
+    );
+    expect(failures).toEqual([]);
+  });
+
   it("definition hosts die, and what starts them (SIGKILL): every run goes on", { timeout: TEST_MS }, async ({
     skip,
   }) => {
-    skip(!withRuns, NO_REDIS);
+    skip(!withRedis, NO_REDIS);
     const { failures } = await underTraffic(async () => {
       await eventually(() => hostProcesses("deno"), killAll);
       await sleep(SETTLE_MS);

@@ -9,11 +9,13 @@ import { EXECUTOR_SETTINGS } from "../../engine/executor/settings.ts";
 import { LOG_COLLECTOR_SETTINGS, LOG_STORE_SETTINGS } from "../../engine/logs/settings.ts";
 import { ROUTER_SETTINGS } from "../../engine/router/settings.ts";
 import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
+import { TRIGGERS_SETTINGS } from "../../engine/triggers/settings.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import { parseSettings, type Setting } from "../../net/settings.ts";
 import { DEFINITION_HOST_SETTINGS } from "../../workflows/host/settings.ts";
 import { WORKFLOWS_SETTINGS } from "../../workflows/settings.ts";
+import { CHART_COMBINATIONS } from "./chart-combinations.ts";
 import { currentCluster } from "./cluster.ts";
 import { lintChart, type Rendered, renderChart } from "./render-chart.ts";
 
@@ -37,118 +39,11 @@ afterAll(async () => {
   await kube.close();
 });
 
-const S3 = [
-  "storage.s3.enabled=true",
-  "storage.s3.endpoint=https://s3.example.com:9000",
-  "storage.s3.bucket=b",
-  "storage.s3.existingSecret=s3",
-];
-/** Every toggle at least once on and off, and what goes together. */
-const COMBINATIONS: readonly (readonly [string, readonly string[]])[] = [
-  ["defaults", []],
-  [
-    "a single replica of everything",
-    ["router.replicas=1", "executor.replicas=1", "controller.replicas=1", "workflows.replicas=1"],
-  ],
-  ["an S3 store with replicas", [...S3, "storage.replicas=3"]],
-  ["no volumes", ["storage.persistence.enabled=false", "logs.persistence.enabled=false"]],
-  [
-    "claims that exist",
-    [
-      "storage.persistence.existingClaim=a",
-      "logs.persistence.existingClaim=b",
-      "storage.persistence.keep=false",
-    ],
-  ],
-  ["no logs", ["logs.enabled=false"]],
-  ["a collector namespace that exists", ["logs.collectorNamespace=chart-templates-logs"]],
-  ["no Redis, and so no workflows", ["redis.enabled=false"]],
-  ["Redis without workflows", ["workflows.enabled=false"]],
-  ["Redis for functions too", ["redis.functions.enabled=true"]],
-  ["Redis without a volume", ["redis.persistence.enabled=false"]],
-  ["Redis on a claim", ["redis.persistence.existingClaim=r"]],
-  ["another Redis", ["redis.url=rediss://u:p@redis.example.com:6380"]],
-  [
-    "another Redis, and none of the chart's own",
-    ["redis.enabled=false", "redis.url=redis://redis.example.com:6379"],
-  ],
-  [
-    "a Redis Cluster",
-    ["redis.url=rediss+cluster://u:p@a.example.com:6380\\,b.example.com:6381\\,c.example.com"],
-  ],
-  ["a Redis of a secret", ["redis.existingSecret=r"]],
-  ["no network policies", ["networkPolicy.enabled=false"]],
-  [
-    "strict network policies",
-    [
-      "networkPolicy.functions.internet=false",
-      "networkPolicy.builders.internet=false",
-      'networkPolicy.dnsCidrs=["169.254.20.10/32"]',
-      'networkPolicy.apiServerCidrs=["203.0.113.1/32"]',
-      'networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"name":"monitoring"}}}]',
-      'networkPolicy.routerFrom=[{"ipBlock":{"cidr":"198.51.100.0/24"}}]',
-      'networkPolicy.functions.extraEgress=[{"ports":[{"port":5432}]}]',
-      'networkPolicy.functions.extraIngress=[{"ports":[{"port":9000}]}]',
-      'networkPolicy.builders.extraEgress=[{"ports":[{"port":4873}]}]',
-    ],
-  ],
-  ["no CRDs", ["crds.install=false"]],
-  ["CRDs that go with the release", ["crds.keep=false"]],
-  ["a key that exists", ["signingKey.existingSecret=own-key"]],
-  ["no environment", ["functionNamespaces.environment.create=false"]],
-  ["other function namespaces", ['functionNamespaces.labels=["kubernetes.io/metadata.name=default"]']],
-  [
-    "Gateway API and an ingress class",
-    ["gatewayApi.enabled=true", "gatewayApi.defaultParent=edge/public", "ingress.className=nginx"],
-  ],
-  ["no cleanup", ["cleanup.enabled=false"]],
-  [
-    "load balancers",
-    [
-      "router.service.type=LoadBalancer",
-      'router.service.loadBalancerSourceRanges=["198.51.100.0/24"]',
-      "controller.service.type=LoadBalancer",
-      'controller.service.loadBalancerSourceRanges=["198.51.100.0/24"]',
-      "router.service.port=8080",
-    ],
-  ],
-  [
-    "scheduling and names",
-    [
-      "fullnameOverride=fns",
-      "image.registry=registry.example.com:5000",
-      "image.tag=v9",
-      "environmentImage.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-      'imagePullSecrets=[{"name":"pull"}]',
-      'commonLabels={"team":"a"}',
-      ...["router", "executor", "controller", "storage", "logs", "workflows", "redis"].flatMap((part) => [
-        `${part}.priorityClassName=system-cluster-critical`,
-        `${part}.nodeSelector={"disk":"ssd"}`,
-        `${part}.tolerations=[{"key":"a","operator":"Exists"}]`,
-        `${part}.podAnnotations={"a":"b"}`,
-        `${part}.podLabels={"c":"d"}`,
-      ]),
-      'router.affinity={"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"a","operator":"Exists"}]}]}}}',
-      "executor.topologySpreadConstraints=[]",
-      "router.podDisruptionBudget.maxUnavailable=25%",
-      "executor.podDisruptionBudget.enabled=false",
-    ],
-  ],
-  [
-    "settings of processes",
-    [
-      'router.settings={"queue-length":500,"access-log":"all","debug-errors":true}',
-      'executor.settings={"lease":"10s"}',
-      'controller.settings={"builds-at-once":2}',
-    ],
-  ],
-];
-
 test("helm lint has nothing to say", async () => {
   expect(await lintChart(cluster)).toContain("0 chart(s) failed");
 });
 
-describe.each(COMBINATIONS)("with %s", (_title, values) => {
+describe.each(CHART_COMBINATIONS)("with %s", (_title, values) => {
   let objects: Rendered[];
   beforeAll(async () => {
     objects = await renderChart(cluster, values, "isotope", NAMESPACE);
@@ -216,6 +111,24 @@ describe.each(COMBINATIONS)("with %s", (_title, values) => {
     expect(problems).toEqual([]);
   });
 
+  test("every address that a process is given is that of a Service of the chart, and of a port of it", () => {
+    const served = objects
+      .filter(({ kind }) => kind === "Service")
+      .flatMap((object) => {
+        const { spec } = Ports.parse(object);
+        const host = `${object.metadata.name}.${object.metadata.namespace ?? NAMESPACE}.svc.cluster.local`;
+        return spec.ports.map(({ port }) => `http://${host}:${port}`);
+      });
+    const given = objects
+      .map(podOf)
+      .filter((pod) => pod !== undefined)
+      .flatMap(({ spec }) => spec.containers)
+      .flatMap(({ env = [] }) => env.map(({ value = "" }) => value))
+      .filter((value) => /^http:.*\.svc\./.test(value));
+    expect(given.length).toBeGreaterThan(3);
+    expect(given.filter((url) => !served.includes(url))).toEqual([]);
+  });
+
   test("no right is a wildcard, nobody is an administrator, routers read no secret", () => {
     for (const object of objects.filter(({ kind }) => kind === "Role" || kind === "ClusterRole")) {
       const { rules } = Role.parse(object);
@@ -275,6 +188,11 @@ test.each([
   ["a replica count that is none", ["router.replicas=0"], "replicas"],
   ["an unknown setting of a process", ['router.settings={"queue-lenght":5}'], "queue-lenght"],
   ["a CIDR that is none", ['networkPolicy.dnsCidrs=["10.0.0.1"]'], "dnsCidrs"],
+  [
+    "a wildcard of what may be watched",
+    ['triggers.watchable=[{"apiGroups":[""],"resources":["*"]}]'],
+    "watchable",
+  ],
   ["a label that is none", ['functionNamespaces.labels=["enabled"]'], "labels"],
   [
     "more than one storage without S3",
@@ -298,12 +216,71 @@ test("what differs between components shows in their environment", async () => {
   expect(container?.env).toContainEqual({ name: "ISOTOPE_ROUTER_QUEUE_LENGTH", value: "500" });
 });
 
+/** Ports of which only Redis can be meant. */
+const redisPorts = (objects: readonly Rendered[], component: string): string[] => {
+  const name = `isotope-${component}`;
+  const policy = objects.find(({ kind, metadata }) => kind === "NetworkPolicy" && metadata.name === name);
+  const { spec } = Egress.parse(policy);
+  return spec.egress
+    .flatMap(({ ports = [] }) => ports.map(({ port }) => String(port)))
+    .filter((port) => /^(63|70)\d\d$/.test(port));
+};
+const redisEnv = (objects: readonly Rendered[], component: string) => {
+  const pod = objects.map(podOf).find((one) => one?.name === `Deployment isotope-${component}`);
+  const [container] = pod?.spec.containers ?? [];
+  return container?.env?.filter(({ name }) => /REDIS|CA_CERTS/.test(name));
+};
+
+test("functions get an account on the chart's own Redis only", async () => {
+  const kit = async (...values: string[]) =>
+    kitOf(await renderChart(cluster, ["redis.functions.enabled=true", ...values])).map(({ name }) => name);
+  expect(await kit()).toContain("redis");
+  expect(await kit("redis.url=redis://elsewhere")).not.toContain("redis");
+});
+
+describe.each(["router", "workflows"])("another Redis than the chart's: %s", (component) => {
+  const variable = `ISOTOPE_${component.toUpperCase()}_REDIS_URL`;
+
+  test("whose address is a value is named by a Secret, by another one for another address", async () => {
+    const url = "rediss+cluster://u:p@a.example.com:7000\\,b.example.com:7001";
+    const objects = await renderChart(cluster, [`redis.url=${url}`, "redis.ports=[7002]"]);
+    const secrets = objects.filter(
+      ({ kind, metadata }) => kind === "Secret" && /-redis-/.test(metadata.name),
+    );
+    expect(secrets).toMatchObject([{ stringData: { url: url.replace("\\", "") } }]);
+    expect(redisEnv(objects, component)).toEqual([
+      { name: variable, valueFrom: { secretKeyRef: { name: secrets[0]?.metadata.name, key: "url" } } },
+    ]);
+    expect(JSON.stringify(objects.filter(({ kind }) => kind !== "Secret"))).not.toContain("u:p@");
+    expect(redisPorts(objects, component)).toEqual(["7002", "7000", "7001"]);
+    const other = await renderChart(cluster, ["redis.url=redis://elsewhere"]);
+    expect(redisEnv(other, component)).not.toEqual(redisEnv(objects, component));
+    expect(redisPorts(other, component)).toEqual(["6379"]);
+  });
+
+  test("of a Secret, with an authority of its own", async () => {
+    const objects = await renderChart(cluster, ["redis.existingSecret=mine", "redis.caSecret=authority"]);
+    expect(redisEnv(objects, component)).toEqual([
+      { name: variable, valueFrom: { secretKeyRef: { name: "mine", key: "url" } } },
+      { name: "NODE_EXTRA_CA_CERTS", value: "/etc/isotope/redis-ca/ca.crt" },
+    ]);
+    expect(redisPorts(objects, component)).toEqual(["6379", "6380"]);
+    expect(objects.filter(({ metadata }) => /-redis/.test(metadata.name))).toEqual([]);
+  });
+});
+
+const Egress = z.looseObject({
+  spec: z.looseObject({
+    egress: z.array(z.looseObject({ ports: z.array(z.looseObject({ port: z.unknown() })).optional() })),
+  }),
+});
 const SETTINGS: Readonly<Record<ComponentName, Readonly<Record<string, Setting<unknown>>>>> = {
   router: ROUTER_SETTINGS,
   executor: EXECUTOR_SETTINGS,
   controller: CONTROLLER_SETTINGS,
   storage: STORAGE_SETTINGS,
   workflows: WORKFLOWS_SETTINGS,
+  triggers: TRIGGERS_SETTINGS,
   "definition-host": DEFINITION_HOST_SETTINGS,
   "log-store": LOG_STORE_SETTINGS,
   "log-collector": LOG_COLLECTOR_SETTINGS,
@@ -357,6 +334,9 @@ const Role = z.looseObject({
       resourceNames: z.array(z.string()).optional(),
     }),
   ),
+});
+const Ports = z.looseObject({
+  spec: z.looseObject({ ports: z.array(z.looseObject({ port: z.number() })) }),
 });
 const Rendered = z.looseObject({
   apiVersion: z.string(),

@@ -4,7 +4,7 @@ import { binariesFolder, buildBinaries } from "./binaries.ts";
 import { daemonPid, restartDaemon, stopDaemons } from "./daemons.ts";
 import { importArchive, nodeImages } from "./images.ts";
 import { clusterLayout, type Layout } from "./layout.ts";
-import { withMachineLock } from "./lock.ts";
+import { withMachineLock } from "../machine-lock.ts";
 import { ensurePrerequisites } from "./prerequisites.ts";
 import { isHealthy, startCluster } from "./start-cluster.ts";
 import { hasRemains, stopCluster } from "./stop-cluster.ts";

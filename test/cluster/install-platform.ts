@@ -28,6 +28,7 @@ const SMALL = [
   "redis",
   "workflows",
   "workflows.definitionHost",
+  "triggers",
 ].map((part) => `${part}.resources.requests.cpu=10m`);
 
 const Services = z.looseObject({

@@ -6,17 +6,18 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { PODS, SECRETS } from "../../kube/core.ts";
-import { FUNCTIONS } from "../../kube/kinds.ts";
+import { FUNCTIONS, TIME_TRIGGERS } from "../../kube/kinds.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import { eventually } from "../controller/platform.ts";
 import type { InstalledPlatform } from "../e2e/installed-platform.ts";
 import { runCli } from "../e2e/run-cli.ts";
 import { currentCluster } from "./cluster.ts";
 import { helm, installPlatform, uninstallPlatform } from "./install-platform.ts";
+import { type OutsideRedis, outsideRedis } from "./outside-redis.ts";
 import { platformImages } from "./platform-images.ts";
 import { redisValues } from "./redis-image.ts";
 
-/** A whole life of a release of its own beside the shared platform: install without Redis, upgrade to one, rotation of the key, uninstall. */
+/** A whole life of a release of its own beside the shared platform: install without Redis, upgrade to one, to another outside, rotation of the key, uninstall. */
 const PLATFORM = "chart-life";
 const FUNCTION_NAMESPACE = "chart-life-functions";
 const LABEL = { "chart.test/life": "yes" };
@@ -37,6 +38,7 @@ let kube: KubeClient;
 let installed: InstalledPlatform;
 let images: Awaited<ReturnType<typeof platformImages>>;
 let redis: string[] = [];
+let outside: OutsideRedis | undefined;
 const folder = mkdtempSync(join(tmpdir(), "isotope-chart-"));
 
 beforeAll(async () => {
@@ -48,6 +50,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await uninstallPlatform(cluster, kube, PLATFORM, [FUNCTION_NAMESPACE]);
   await kube.close();
+  outside?.stop();
   rmSync(folder, { recursive: true });
 });
 
@@ -65,6 +68,8 @@ const hello = async (): Promise<string> => {
   });
   return `${reply.status} ${await reply.text()}`;
 };
+const later = () =>
+  fetch(`${installed.routerUrl}/hello/Ada`, { headers: { "x-fission-invoke-mode": "async" } });
 const install = (values: readonly string[] = []) =>
   installPlatform(cluster, { images, namespace: PLATFORM, values: [...VALUES, ...values] });
 const keys = async (): Promise<string[]> => {
@@ -94,6 +99,15 @@ test("without Redis workflows are checked as objects, and everything about runs 
   const { code, err } = await cli(["workflow", "run", "greet", "--input", "{}"]);
   expect(code).not.toBe(0);
   expect(err).toMatch(/no workflow service/i);
+});
+
+test("without Redis an asynchronous call and a question about one say what is missing, and timers wait", async () => {
+  const reply = await later();
+  expect([reply.status, await reply.text()]).toEqual([503, expect.stringContaining("triggers_unavailable")]);
+  expect((await cli(["invocation", "list"])).err).toMatch(/no trigger service/i);
+  const timer = ["timer", "create", "--name", "tick", "--function", "hello", "--cron", "@every 2s"];
+  const { code, err } = await cli(timer);
+  expect(code, err).toBe(0);
 });
 
 test("an upgrade changes what it is told and loses nothing", { timeout: 300_000 }, async () => {
@@ -132,6 +146,64 @@ test("an upgrade that brings Redis brings workflows, those that were there befor
   expect(JSON.parse(out)).toMatchObject({ status: "succeeded", output: expect.stringContaining("Hello") });
 });
 
+test("an upgrade that brings Redis brings events, and timers that were there before fire", async ({
+  skip,
+}) => {
+  skip(redis.includes("redis.enabled=false"), "no Redis is installed on this machine");
+  const accepted = await eventually(later, ({ status }) => status === 202, 90_000);
+  const address = `${installed.routerUrl}${accepted.headers.get("location")}`;
+  const asked = async () => (await fetch(address)).text();
+  expect(await eventually(asked, (text) => text.includes('"succeeded"'), 60_000)).toContain("Hello Ada");
+  const timer = () => kube.get(TIME_TRIGGERS, { namespace: FUNCTION_NAMESPACE, name: "tick" });
+  await eventually(timer, ({ status }) => status?.lastScheduleTime !== undefined, 90_000);
+  expect((await cli(["timer", "delete", "tick"])).code).toBe(0);
+});
+
+test("an upgrade to a Redis Cluster outside, by TLS of an authority of its own and with a password, brings both there", {
+  timeout: 300_000,
+}, async ({ skip }) => {
+  skip(!cluster.own || redis.includes("redis.enabled=false"), "no Redis is reached by pods");
+  outside = await outsideRedis(3);
+  const secrets = { outside: { url: outside.url }, "outside-ca": { "ca.crt": outside.ca } };
+  for (const [name, stringData] of Object.entries(secrets))
+    await kube.create(SECRETS, { metadata: { namespace: PLATFORM, name }, stringData });
+  await install([
+    "redis.existingSecret=outside",
+    "redis.caSecret=outside-ca",
+    `redis.ports={${outside.ports.join(",")}}`,
+  ]);
+  const run = ["workflow", "run", "greet", "--input", "{}", "--wait", "--timeout", "60s", "-o", "json"];
+  const { out } = await eventually(
+    () => cli(run),
+    ({ code }) => code === 0,
+    90_000,
+  );
+  expect(JSON.parse(out)).toMatchObject({ status: "succeeded" });
+  const accepted = await eventually(later, ({ status }) => status === 202, 90_000);
+  const address = `${installed.routerUrl}${accepted.headers.get("location")}`;
+  const asked = async () => (await fetch(address)).text();
+  expect(await eventually(asked, (text) => text.includes('"succeeded"'), 60_000)).toContain("Hello Ada");
+  const source = ["--mqtype", "redis-streams", "--topic", "orders", "--resptopic", "answers"];
+  const trigger = await cli(["mqt", "create", "--name", "orders", "--function", "hello", ...source]);
+  expect(trigger.code, trigger.err).toBe(0);
+  const publish = ["topic", "publish", "--topic", "orders", "--data", "{}"];
+  expect(
+    (
+      await eventually(
+        () => cli(publish),
+        ({ code }) => code === 0,
+        60_000,
+      )
+    ).code,
+  ).toBe(0);
+  const peek = () => cli(["topic", "peek", "--topic", "answers"]);
+  expect((await eventually(peek, ({ out: said }) => said.includes("Hello"), 90_000)).out).toContain("Hello");
+  expect((await cli(["mqt", "delete", "orders"])).code).toBe(0);
+  expect(await outside.keys()).toBeGreaterThan(5);
+  // The account that functions had on the Redis that is gone: what the kit has no longer is not looked for in namespaces.
+  await kube.delete(SECRETS, { namespace: FUNCTION_NAMESPACE, name: "redis" });
+});
+
 test("the signing key is rotated step by step, and no step can be jumped", { timeout: 300_000 }, async () => {
   const [old] = await keys();
   const chart = join(import.meta.dirname, "..", "..", "charts", "isotope");
@@ -166,7 +238,7 @@ test("uninstall leaves nothing but what the values ask to keep", { timeout: 300_
     (await everything())
       .filter(({ text }) => text.includes("chartlife") || text.includes(`"${PLATFORM}"`))
       .map(({ id }) => id)
-      .filter((id) => !/ chart-life\/(default|kube-root-ca\.crt)$/.test(id))
+      .filter((id) => !/ chart-life\/(default|kube-root-ca\.crt|outside(-ca)?)$/.test(id))
       .toSorted();
   // What they owned goes a little later than Deployments and Services.
   const kept = ["chartlife-log-store", "chartlife-storage"];

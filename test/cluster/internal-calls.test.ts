@@ -89,6 +89,7 @@ const RECEIVERS: readonly (readonly [string, string, string, "POST" | "PUT", str
   ["storage", "api", "/v1/archive?id=sha256:0", "PUT", `/v1/archive?sha256=${sha256Hex(CHANGED)}`],
   ["log-store", "api", "/v1/positions?node=none", "POST", "/v1/pods"],
   ["workflows", "api", "/v1/runs?namespace=nowhere", "POST", "/v1/runs"],
+  ["triggers", "api", "/v1/invocations?namespace=nowhere", "POST", "/v1/dlq/purge"],
 ];
 
 describe.each(RECEIVERS)("5. %s", (name, portName, target, method, writeTarget) => {

@@ -12,6 +12,7 @@ import { PAUSE_IMAGE } from "./layout.ts";
 /**
  * The walls of function and builder pods, seen from inside: pods with their labels try to connect. They live in a namespace that the
  * platform does not mind (it would remove pods that it does not know), under the policies that it puts into those that it does.
+ * Those of the platform's own parts are tried in its namespace, by pods that are never ready, so that nobody takes them for the part.
  */
 const NAMESPACE = "network-policy";
 const LABELS = { "app.kubernetes.io/managed-by": "isotope" };
@@ -21,7 +22,11 @@ interface Service extends KubeObject {
 const SERVICES = resourceType<Service>("v1", "Service", "services");
 let kube: KubeClient;
 let platform: string;
-let targets: Record<string, readonly [string, number]>;
+type Targets = Record<string, readonly [string, number]>;
+let targets: Targets;
+/** What parts of the platform have besides. */
+let inside: Targets;
+const probes: string[] = [];
 
 beforeAll(async () => {
   const installed = requireInstalledPlatform();
@@ -50,9 +55,17 @@ beforeAll(async () => {
     "router's internal listener": [await service(platform, "isotope-router-internal"), 8889],
     "log store": [await service(platform, "isotope-log-store"), 8895],
     "workflow service": [await service(platform, "isotope-workflows"), 8896],
+    "trigger service": [await service(platform, "isotope-triggers"), 8897],
+  };
+  const broker = await serve("broker", {}, [4222, 4229]);
+  inside = {
+    "a broker": [broker, 4222],
+    "another port of its machine": [broker, 4229],
+    Redis: [await service(platform, "isotope-redis"), 6379],
   };
 }, 120_000);
 afterAll(async () => {
+  for (const name of probes) await kube.delete(PODS, { namespace: platform, name });
   await kube.delete(NAMESPACES, { name: NAMESPACE });
   await kube.close();
 });
@@ -61,21 +74,34 @@ const SECURITY = {
   securityContext: { runAsNonRoot: true, runAsUser: 65_532, seccompProfile: { type: "RuntimeDefault" } },
   automountServiceAccountToken: false,
 };
-function pod(name: string, labels: Record<string, string>, script: string): Pod {
+const RESTRICTED = {
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities: { drop: ["ALL"] },
+};
+function pod(name: string, labels: Record<string, string>, script: string, namespace = NAMESPACE): Pod {
+  const command = ["/bin/busybox", "sh", "-c", script];
+  const asPart =
+    namespace === NAMESPACE
+      ? {}
+      : { securityContext: RESTRICTED, readinessProbe: { exec: { command: ["/bin/busybox", "false"] } } };
   return {
-    metadata: { namespace: NAMESPACE, name, labels },
+    metadata: { namespace, name, labels },
     spec: {
       restartPolicy: "Never",
       ...SECURITY,
       terminationGracePeriodSeconds: 0,
-      containers: [{ name: "c", image: PAUSE_IMAGE, command: ["/bin/busybox", "sh", "-c", script] }],
+      containers: [{ name: "c", image: PAUSE_IMAGE, command, ...asPart }],
     },
   };
 }
 
-/** A pod that accepts connections on port 8080; its address. */
-async function serve(name: string, labels: Record<string, string>): Promise<string> {
-  await kube.create(PODS, pod(name, labels, "busybox nc -ll -p 8080 -e /bin/busybox true"));
+/** A pod that accepts connections; its address. */
+async function serve(name: string, labels: Record<string, string>, ports = [8080]): Promise<string> {
+  const script = [...ports.map((port) => `busybox nc -ll -p ${port} -e /bin/busybox true &`), "wait"].join(
+    "\n",
+  );
+  await kube.create(PODS, pod(name, labels, script));
   const running = await eventually(
     () => kube.get(PODS, { namespace: NAMESPACE, name }),
     ({ status }) => status?.phase === "Running" && status.podIP !== undefined,
@@ -85,9 +111,13 @@ async function serve(name: string, labels: Record<string, string>): Promise<stri
 }
 
 /** Which of the targets a pod with these labels reaches, and whether it can look names up. */
-async function reached(name: string, labels: Record<string, string>): Promise<Record<string, string>> {
+async function reached(
+  name: string,
+  labels: Record<string, string>,
+  where = { namespace: NAMESPACE, targets },
+): Promise<Record<string, string>> {
   // 1: no connection came about in time; anything else: it did, whatever the other side then did with it.
-  const tries = Object.entries(targets).map(
+  const tries = Object.entries(where.targets).map(
     ([title, [address, port]]) =>
       `(echo | busybox timeout 8 busybox nc -w 5 ${address} ${port} >/dev/null 2>&1; [ $? = 1 ] && echo "${title}=closed" || echo "${title}=open") &`,
   );
@@ -103,9 +133,9 @@ async function reached(name: string, labels: Record<string, string>): Promise<Re
     '(busybox nslookup kubernetes.default.svc.cluster.local >/dev/null 2>&1 && echo "names=open" || echo "names=closed") &',
     "wait; } > /dev/termination-log",
   ].join("\n");
-  await kube.create(PODS, pod(name, labels, script));
+  await kube.create(PODS, pod(name, labels, script, where.namespace));
   const ended = await eventually(
-    () => kube.get(PODS, { namespace: NAMESPACE, name }),
+    () => kube.get(PODS, { namespace: where.namespace, name }),
     ({ status }) => status?.phase === "Succeeded" || status?.phase === "Failed",
     110_000,
   );
@@ -119,7 +149,7 @@ async function reached(name: string, labels: Record<string, string>): Promise<Re
 }
 const each = (state: string) => Object.fromEntries(Object.keys(targets).map((title) => [title, state]));
 
-test("a pod without the platform's labels reaches the API server and other pods: nothing but the policies is in the way", async () => {
+test.concurrent("a pod without the platform's labels reaches the API server and other pods: nothing but the policies is in the way", async () => {
   const found = await reached("plain", {});
   expect(found).toMatchObject({
     "API server": "open",
@@ -134,19 +164,59 @@ test("a pod without the platform's labels reaches the API server and other pods:
     "router's internal listener": "closed",
     "log store": "closed",
     "workflow service": "closed",
+    "trigger service": "closed",
   });
 });
 
-test("a function reaches names and nothing inside: no API server, metadata, other function, other pod, control plane", async () => {
+test.concurrent("a function reaches names and nothing inside: no API server, metadata, other function, other pod, control plane", async () => {
   expect(await reached("function", { ...LABELS, "app.kubernetes.io/component": "executor" })).toEqual({
     ...each("closed"),
     names: "open",
   });
 });
 
-test("neither does a build", async () => {
+test.concurrent("neither does a build", async () => {
   expect(await reached("builder", { ...LABELS, "app.kubernetes.io/component": "builder" })).toEqual({
     ...each("closed"),
     names: "open",
   });
+});
+
+/** What a part of the platform reaches. */
+async function reachedBy(component: string): Promise<Record<string, string>> {
+  const name = `probe-${component}`;
+  probes.push(name);
+  const labels = {
+    "app.kubernetes.io/name": "isotope",
+    "app.kubernetes.io/instance": "isotope",
+    "app.kubernetes.io/component": component,
+  };
+  return reached(name, labels, { namespace: platform, targets: { ...targets, ...inside } });
+}
+
+test.concurrent("the trigger service reaches what it calls, the API server, Redis, and brokers on their ports; nothing else", async () => {
+  expect(await reachedBy("triggers")).toEqual({
+    ...each("closed"),
+    "API server": "open",
+    "API server's Service": "open",
+    "router's internal listener": "open",
+    executor: "open",
+    storage: "open",
+    "workflow service": "open",
+    "a broker": "open",
+    "another port of its machine": "closed",
+    Redis: "open",
+    names: "open",
+  });
+});
+
+test.concurrent("a part of the platform that has no business with the trigger service does not reach it", async () => {
+  const [workflows, storage] = await Promise.all([reachedBy("workflows"), reachedBy("storage")]);
+  expect(workflows).toMatchObject({
+    storage: "open",
+    Redis: "open",
+    "trigger service": "closed",
+    "a broker": "closed",
+  });
+  expect(storage).toMatchObject({ "API server": "open", "trigger service": "closed", Redis: "closed" });
 });

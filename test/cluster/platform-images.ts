@@ -5,7 +5,7 @@ import { findEngine } from "../../scripts/images/container-engine.ts";
 import { IMAGES, ROOT } from "../../scripts/images/image-table.ts";
 import type { Cluster } from "./cluster.ts";
 import { clusterLayout } from "./layout.ts";
-import { withMachineLock } from "./lock.ts";
+import { withMachineLock } from "../machine-lock.ts";
 
 const OUT = join(ROOT, ".cache", "images");
 

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { installPackages } from "../install-packages.ts";
 
 /** What the cluster needs of the system: a file, or a program on PATH, and the Debian package that has it. */
 const DEBIAN_PACKAGES: Readonly<Record<string, string>> = {
@@ -34,16 +35,6 @@ const present = (what: string): boolean =>
 export function missingPackages(): string[] {
   const missing = Object.entries(DEBIAN_PACKAGES).filter(([what]) => !present(what));
   return [...new Set(missing.map(([, name]) => name))];
-}
-
-/** Installs Debian packages; services that come with them are not started. */
-function installPackages(names: readonly string[]): void {
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
-  const apt = (...args: string[]): boolean =>
-    spawnSync("apt-get", ["-qq", ...args], { stdio: ["ignore", "ignore", "inherit"], env }).status === 0;
-  const install = (): boolean => apt("install", "-y", "--no-install-recommends", ...names);
-  if (!install() && !(apt("update") && install()))
-    throw new Error(`Cannot install ${names.join(" ")}: apt-get failed; its message is above`);
 }
 
 /** Why this machine cannot run the cluster, each as one sentence; empty when it can. */

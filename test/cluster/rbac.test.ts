@@ -91,6 +91,7 @@ describe.each([
   "controller",
   "storage",
   "workflows",
+  "triggers",
   "log-store",
   "log-collector",
   "cli",
@@ -158,6 +159,63 @@ test("the workflow service holds versions where functions live, and touches noth
       ].map((what) => [what, where] as const),
     ),
     ...["", OTHER_NAMESPACE].map((where) => ["patch functionversions.fission.io", where] as const),
+  ];
+  expect(await answers(account, denied)).toEqual(all(denied, false));
+});
+
+test("the trigger service reads triggers and what they may watch, and a Secret where functions live by its name", async () => {
+  const account = `${platform}:isotope-triggers`;
+  const allowed = [
+    ["watch functions.fission.io", ""],
+    ["watch timetriggers.fission.io", ""],
+    ["watch messagequeuetriggers.fission.io", ""],
+    ["watch kuberneteswatchtriggers.fission.io", ""],
+    ["watch namespaces", ""],
+    ["create subjectaccessreviews.authorization.k8s.io", ""],
+    ["patch timetriggers.fission.io/status", FUNCTIONS_NAMESPACE],
+    ["patch messagequeuetriggers.fission.io/status", FUNCTIONS_NAMESPACE],
+    ["patch kuberneteswatchtriggers.fission.io/status", FUNCTIONS_NAMESPACE],
+    ["patch functionversions.fission.io", FUNCTIONS_NAMESPACE],
+    ["get secrets", FUNCTIONS_NAMESPACE],
+    ["watch pods", FUNCTIONS_NAMESPACE],
+    ["list jobs.batch", FUNCTIONS_NAMESPACE],
+    ["watch deployments.apps", FUNCTIONS_NAMESPACE],
+    ["watch events", FUNCTIONS_NAMESPACE],
+    ["list environments.fission.io", FUNCTIONS_NAMESPACE],
+  ] as const;
+  const wanted = all(allowed, true);
+  const found = () => answers(account, allowed);
+  await eventually(found, (said) => JSON.stringify(said) === JSON.stringify(wanted), 60_000);
+  expect(await found()).toEqual(wanted);
+  const denied = [
+    ...["", FUNCTIONS_NAMESPACE, OTHER_NAMESPACE, platform, "kube-system"].flatMap((where) =>
+      [
+        "list secrets",
+        "watch secrets",
+        "patch secrets",
+        "get configmaps",
+        "list configmaps",
+        "get pods/log",
+        "create pods",
+        "delete pods",
+        "create serviceaccounts/token",
+        "list roles.rbac.authorization.k8s.io",
+        "create rolebindings.rbac.authorization.k8s.io",
+        "create tokenreviews.authentication.k8s.io",
+        "patch functions.fission.io",
+        "create functionversions.fission.io",
+        "delete functionversions.fission.io",
+        "patch timetriggers.fission.io",
+        "patch messagequeuetriggers.fission.io",
+        "patch kuberneteswatchtriggers.fission.io",
+        "delete kuberneteswatchtriggers.fission.io",
+      ].map((what) => [what, where] as const),
+    ),
+    ...["", OTHER_NAMESPACE, platform, "kube-system"].flatMap((where) =>
+      ["get secrets", "watch pods", "list events", "patch timetriggers.fission.io/status"].map(
+        (what) => [what, where] as const,
+      ),
+    ),
   ];
   expect(await answers(account, denied)).toEqual(all(denied, false));
 });

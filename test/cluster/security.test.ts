@@ -6,6 +6,7 @@ import { outsideCases } from "./security/outside-cases.ts";
 import { podCases } from "./security/pod-cases.ts";
 import { rightsCases } from "./security/rights-cases.ts";
 import { startTenant, type Tenant } from "./security/tenant.ts";
+import { watchCases } from "./security/watch-cases.ts";
 
 /**
  * What keeps tenants apart, on a real cluster: a test for each line of what the platform must have. What each component may ask of the
@@ -28,3 +29,4 @@ podCases(tenant);
 networkCases(tenant);
 outsideCases(tenant);
 definitionCases(tenant);
+watchCases(tenant);

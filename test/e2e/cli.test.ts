@@ -88,12 +88,22 @@ describe("usage", () => {
     ["canary create c --trigger t --newfn b --oldfn a --steps 50,5", "must name growing weights"],
     ["route create --url /x --function a --sticky cookie", "--sticky must be header:NAME"],
     ["pkg delete", "either --name or --orphan is required"],
+    ["topic tial orders", "Run `isotope topic --help` for usage"],
+    ["topic publish a/b --data x", '--topic must be 1..249 characters of A-Z a-z 0-9 . _ -, got "a/b"'],
+    ["topic publish orders", "--data is required"],
+    ["topic publish orders --data @no-such-file", "--data names a file that cannot be read"],
+    [
+      "topic publish orders --data x --header nothing",
+      '--header must be name=value or "Name: value", got "nothing"',
+    ],
+    ["dlq redrive", "Say which dead letters to redrive"],
+    ["dlq purge 7f0 --all", "ids exclude --function, --workflow, --source and --all"],
+    ["invocation get", "--id is required: Id of the invocation"],
   ])("isotope %s is wrong usage", async (args, text) => {
     expect(await fails(args, 2)).toContain(text);
   });
 
   it.each([
-    ["topic list", "comes in a later release"],
     ["fn tools", "comes in a later release"],
     ["fn rollback none", 'Function "none" not found in namespace "NAMESPACE"'],
     ["release promote none", 'No release found in namespace "NAMESPACE"'],
@@ -374,8 +384,12 @@ describe("env, pkg, archive, route", () => {
     expect(await ok("route get r")).toContain("/under*");
     expect(await ok("route list --function other -o name")).toBe("");
     expect(await ok("routes list --function routed -o name")).toBe("httptriggers/r\n");
+    await ok("route create --name kept --url /kept --function routed");
     await ok("route delete r");
-    await ok("fn delete routed");
+    expect((await cli("fn delete routed")).err).toContain(
+      'waiting for a function "routed": httptrigger/kept\n',
+    );
+    await ok("route delete kept");
   }, 120_000);
 });
 
@@ -440,11 +454,39 @@ describe("deploy, init, status", () => {
     );
     expect(await ok("deploy --dry-run", inApp)).toMatch(/\+ function\/extra[\s\S]*\+ function\/hello/);
     expect((await platform.get("/extra")).status).toBe(404);
-    expect(await ok("deploy", inApp)).toMatch(/extra {2}http\S+\/extra {2}revision [0-9a-f]+/);
+    expect(await ok("deploy", inApp)).toMatch(
+      /extra {2}http\S+\/extra {2}timer "0 3 \* \* \*" {2}revision [0-9a-f]+/,
+    );
     expect(await answer("/extra")).toBe("extra");
     expect(await answer("/hello/Ada")).toBe("Hello Ada\n");
     expect(await ok("deploy", inApp)).toMatch(/^ {2}= \d objects unchanged\n/);
     expect((await cli("deploy --only nothing", inApp)).err).toContain('the folder holds "extra", "hello"');
+    const timers = async (): Promise<string[]> => {
+      const listed = z.object({ items: z.array(Named) }).parse(jsonOf(await ok("timer list -o json")));
+      return listed.items.map(({ metadata }) => metadata.name).filter((name) => name.startsWith("extra"));
+    };
+    expect(await timers()).toEqual(["extra"]);
+    file(
+      "project/functions/extra.ts",
+      `export const config = {
+        route: "/extra",
+        cron: [{ schedule: "0 3 * * *", timeZone: "Asia/Kolkata" }, { name: "yearly", schedule: "@yearly", catchUp: "none" }],
+        queue: { type: "redis-streams", topic: "extras", settings: { window: 8 } },
+        async: { maxAttempts: 2 },
+      };\nexport default () => "extra";\n`,
+    );
+    expect(await ok("deploy", inApp)).toMatch(/~ timetrigger\/extra [\s\S]*\+ timetrigger\/extra-yearly/);
+    expect(await timers()).toEqual(["extra", "extra-yearly"]);
+    expect(jsonOf(await ok("mqt get extra -o json"))).toMatchObject({ spec: { metadata: { window: "8" } } });
+    expect(await ok("deploy", inApp)).toMatch(/^ {2}= \d objects unchanged\n/);
+    file(
+      "project/functions/extra.ts",
+      'export const config = { route: "/extra", cron: { name: "yearly", schedule: "@yearly" } };\nexport default () => "extra";\n',
+    );
+    // What the file does not ask for any more would go on calling by itself.
+    expect(await ok("deploy", inApp)).toMatch(/- timetrigger\/extra\n[\s\S]*- messagequeuetrigger\/extra\n/);
+    expect(await timers()).toEqual(["extra-yearly"]);
+    expect((await cli("mqt get extra")).code).toBe(1);
     rmSync(join(app, "functions", "extra.ts"));
     expect((await cli("deploy", inApp)).err).toContain("--prune deletes it");
     expect(await answer("/extra")).toBe("extra");

@@ -306,6 +306,56 @@ describe("examples", () => {
     });
   });
 
+  describe.skipIf(!hasRedis)("events", () => {
+    const isotope = async (...args: string[]): Promise<string> => {
+      const { code, out, err } = await platform.cli(args);
+      expect({ args, code }, out + err).toEqual({ args, code: 0 });
+      return out;
+    };
+    const publish = async (topic: string, message: object): Promise<void> => {
+      const path = `/v1/topics/${platform.namespace}/${topic}`;
+      expect(await platform.ops(path, { data: JSON.stringify(message) })).toMatchObject({ status: 202 });
+    };
+
+    it("an image pipeline: queue, thumbnail, topic; what is no image is put aside", async () => {
+      const topics = ["--topic", "images", "--resptopic", "thumbnails"];
+      const call = ["--name", "images", "--function", "thumbnail", "--mqtype", "redis-streams"];
+      await isotope("mqt", "create", ...call, ...topics);
+      const large = await (await platform.get("/qr?text=hello&size=256")).arrayBuffer();
+      await publish("images", { name: "hello", png: Buffer.from(large).toString("base64"), width: 64 });
+      await publish("images", { name: "broken", png: "AAAA" });
+      await expect
+        .poll(async () => JSON.parse(await isotope("topic", "peek", "--topic", "thumbnails", "-o", "json")), {
+          timeout: 60_000,
+        })
+        .toHaveLength(1);
+      const [{ data }] = JSON.parse(await isotope("topic", "peek", "--topic", "thumbnails", "-o", "json"));
+      const small: { name: string; width: number; height: number; png: string } = JSON.parse(data);
+      expect(small).toMatchObject({ name: "hello", width: 64, height: 64 });
+      const png = Buffer.from(small.png, "base64");
+      // Width and height stand in the header of a PNG.
+      expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([64, 64]);
+      await expect
+        .poll(() => isotope("dlq", "list", "--source", "mqt/images"), { timeout: 60_000 })
+        .toContain("thumbnail");
+    }, 120_000);
+
+    it("an order event starts the workflow", async () => {
+      const source = ["--mqtype", "redis-streams", "--topic", "orders"];
+      await isotope("mqt", "create", "--name", "orders", "--workflow", "order", ...source);
+      await publish("orders", {
+        order: "by-event",
+        items: ["lamp"],
+        amount: 40,
+        card: "4242424242424242",
+        country: "Portugal",
+      });
+      await expect
+        .poll(async () => isotope("workflow", "runs", "list", "--workflow", "order"), { timeout: 60_000 })
+        .toMatch(/event-\S+ .*succeeded/i);
+    }, 120_000);
+  });
+
   it("deploying again changes nothing", async () => {
     const again = await platform.cli(["deploy", EXAMPLES]);
     expect(again.err).toBe("");

@@ -18,6 +18,7 @@ export const onCluster = installedPlatform() !== undefined;
 
 const ROOT = resolve(import.meta.dirname, "..", "..");
 const START_TIMEOUT_MS = 120_000;
+
 const exited = (child: ChildProcess): Promise<void> =>
   child.exitCode !== null || child.signalCode !== null
     ? Promise.resolve()

@@ -49,11 +49,13 @@ describe("a workflow of two functions and a timer", () => {
   beforeAll(async () => {
     await deploy(platform, {
       "double.ts": `
+export const config = { route: false };
 export default async (request: Request) => {
   const { n } = await request.json();
   return Response.json({ n: n * 2, key: request.headers.get("idempotency-key"), attempt: request.headers.get("x-isotope-attempt") });
 };`,
-      "add-one.ts": `export default async (request: Request) => Response.json({ n: (await request.json()).n + 1 });`,
+      "add-one.ts": `export const config = { route: false };
+export default async (request: Request) => Response.json({ n: (await request.json()).n + 1 });`,
     });
     await kube.create(WORKFLOWS, {
       apiVersion: API_GROUP_VERSION,
@@ -230,13 +232,14 @@ export default defineWorkflow({
 
 describe("a workflow in TypeScript", () => {
   const wrap = (said: string) =>
-    `export default async (request: Request) => Response.json({ parcel: "${said} " + (await request.json()).to });`;
+    `export const config = { route: false };
+export default async (request: Request) => Response.json({ parcel: "${said} " + (await request.json()).to });`;
   let asked: string | undefined;
 
   beforeAll(async () => {
     await deploy(platform, {
       "tag.ts": `
-export const config = { requestsPerPod: 20 };
+export const config = { route: false, requestsPerPod: 20 };
 export default async (request: Request) => Response.json({ tag: "t" + (await request.json()) });`,
       // Tells whoever looks the token by which it is answered.
       "ask.ts": `

@@ -172,6 +172,23 @@ describe("the internal listener", () => {
     expect((await call(internalUrl, "/fission-function/hello?x=1", { body: "abc" }, by)).status).toBe(200);
   });
 
+  test("the key of a namespace reaches that one's functions, and nothing else", async () => {
+    const { internalUrl } = await world.router();
+    const by = referenceSigner(keys, "router-internal", { namespace: "default" });
+    const other = referenceSigner(keys, "router-internal", { namespace: "team" });
+    expect((await call(internalUrl, "/fission-function/hello", { body: "abc" }, by)).status).toBe(200);
+    for (const [target, signed] of [
+      ["/fission-function/hello", other],
+      ["/fission-function/default/hello", other],
+      ["/fission-function/team/hello", by],
+      ["/v2/counters", by],
+      ["/v1/async/dlq/list", by],
+    ] as const) {
+      const reply = await call(internalUrl, target, {}, signed);
+      expect([target, reply.status, await reason(reply)]).toEqual([target, 403, "forbidden"]);
+    }
+  });
+
   test("unsigned, replayed, foreign and tampered calls are 401 and reach nothing", async () => {
     const { internalUrl } = await world.router();
     const [pod] = world.executor.pods.get("uid-hello/r1") ?? [];

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, renameSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -22,11 +22,14 @@ function findServer(): string | undefined {
   if (existsSync(BUILT)) return BUILT;
   if (process.env["ISOTOPE_CLUSTER_TESTS"] !== "true") return undefined;
   const tool = `github.com/versity/versitygw/cmd/${NAME}`;
-  execFileSync("go", ["build", "-trimpath", "-ldflags", "-s -w", "-o", BUILT, tool], {
+  // Another test process may look for it at the same moment: it is there when it is whole.
+  const own = `${BUILT}.${process.pid}`;
+  execFileSync("go", ["build", "-trimpath", "-ldflags", "-s -w", "-o", own, tool], {
     cwd: join(import.meta.dirname, "s3-server"),
     env: { ...process.env, CGO_ENABLED: "0" },
     stdio: ["ignore", "ignore", "inherit"],
   });
+  renameSync(own, BUILT);
   return BUILT;
 }
 

@@ -7,12 +7,14 @@ import { buffer } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { PlatformError } from "../../api/errors.ts";
 import { API_GROUP_VERSION } from "../../api/names.ts";
+import { PAYLOADS_AUDIENCE } from "../../api/wire/payloads.ts";
 import { storageArchives as controllerArchives, storageUse } from "../../controller/storage-client.ts";
 import { storageArchives as executorArchives } from "../../engine/executor/archive-client.ts";
 import { PACKAGES } from "../../kube/kinds.ts";
 import { openStore } from "../../engine/storage/open-store.ts";
 import { STORAGE_SETTINGS } from "../../engine/storage/settings.ts";
 import { keyRingFromFile } from "../../net/keys.ts";
+import { payloads, storageKeeper } from "../../net/payloads.ts";
 import { processLog } from "../../net/log.ts";
 import { parseSettings } from "../../net/settings.ts";
 import { signer } from "../../net/sign.ts";
@@ -95,6 +97,35 @@ async function keepsArchives({ client, process }: Running): Promise<void> {
   expect(await storageUse(client)).toEqual({ count: 1, bytes: bytes.length });
 }
 
+async function keepsPayloads({ url, process, metricsUrl }: Running): Promise<void> {
+  const caller = signedClient({
+    keys: keyRingFromFile(join(home, "key")),
+    origin: url,
+    audience: PAYLOADS_AUDIENCE,
+    unavailable: "storage_unavailable",
+  });
+  clients.push(caller);
+  const kept = payloads(storageKeeper(caller));
+  const bytes = randomBytes(400_000);
+  const ref = await kept.put("default", bytes, 60_000);
+  await process.kill();
+  expect(await codeOf(kept.read(ref))).toBe("storage_unavailable");
+  await process.start();
+  expect((await kept.read(ref))?.equals(bytes)).toBe(true);
+  const longer = (await kept.keep(ref, 10 * 24 * 3_600_000)) ?? "";
+  expect(longer).not.toBe(ref);
+  await kept.remove(ref);
+  expect(await kept.read(ref)).toBeUndefined();
+  expect((await kept.read(longer))?.equals(bytes)).toBe(true);
+  // Counted by the look at its start.
+  await eventually(
+    async () => (await fetch(`${metricsUrl}/metrics`)).text(),
+    (text) => /isotope_storage_payload_bytes 400000\b/.test(text),
+    60_000,
+  );
+  await kept.remove(longer);
+}
+
 describe("the storage process on a folder", () => {
   let storage: Running;
   beforeAll(async () => {
@@ -105,6 +136,10 @@ describe("the storage process on a folder", () => {
   test("answers controller and executor, and keeps archives over kill -9", async () => {
     // Named, so that pruning leaves it.
     await keepsArchives(storage);
+  }, 120_000);
+
+  test("keeps payloads over kill -9, beside archives", async () => {
+    await keepsPayloads(storage);
   }, 120_000);
 
   test("an archive that nothing names goes; one that a Package names stays", async () => {
@@ -180,6 +215,7 @@ describe.skipIf(S3_SERVER === undefined)("the storage process on an S3-compatibl
     const storage = await startStorage(flags, "/healthz");
     const readiness = async (): Promise<number> => (await fetch(`${storage.metricsUrl}/readyz`)).status;
     await keepsArchives(storage);
+    await keepsPayloads(storage);
     await storage.process.kill();
     await server.kill();
     await storage.process.start();

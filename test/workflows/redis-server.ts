@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { type FoundServer, findRedisServer, redisServers, serverVersion } from "../../local/redis.ts";
+import { freePortBase } from "../e2e/free-ports.ts";
 
 export interface RedisServerOptions {
   readonly appendfsync?: "always" | "everysec" | "no";
@@ -56,7 +56,7 @@ export function allServers(): FoundServer[] {
 
 export async function redisServer(options: RedisServerOptions = {}): Promise<RedisServer> {
   const folder = mkdtempSync(join(tmpdir(), "isotope-redis-"));
-  const port = await freePort();
+  const port = await freePortBase();
   const settings = {
     bind: "127.0.0.1",
     port: String(port),
@@ -126,14 +126,4 @@ async function answering(port: number): Promise<void> {
   } finally {
     client.disconnect();
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("No port was given");
-  return address.port;
 }

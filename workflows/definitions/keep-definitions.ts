@@ -1,6 +1,6 @@
-import { setTimeout as pause } from "node:timers/promises";
 import type { Workflow } from "../../api/kinds/index.ts";
 import type { Log } from "../../net/log.ts";
+import { regularly } from "../../net/regularly.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { DefinitionArchives } from "./definition-archives.ts";
 import type { DefinitionRegister, RegisteredDefinition } from "./definition-register.ts";
@@ -51,19 +51,14 @@ export function definitionKeeper(deps: KeepDefinitionsDeps): KeepDefinitions {
 }
 
 /** Does so every ten minutes until the signal aborts. */
-export async function keepRegularly(
+export const keepRegularly = (
   keep: KeepDefinitions,
   log: Pick<Log, "warn">,
   signal: AbortSignal,
-): Promise<void> {
-  for (let pauseMs = FIRST_AFTER_MS; ; pauseMs = EVERY_MS) {
-    await pause(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
-    if (signal.aborted) return;
-    await keep().catch((error: unknown) =>
-      log.warn("Cannot renew the definitions of runs whose Workflow is gone; tried again later", { error }),
-    );
-  }
-}
+): Promise<void> =>
+  regularly({ everyMs: EVERY_MS, firstAfterMs: FIRST_AFTER_MS, signal }, keep, (error) =>
+    log.warn("Cannot renew the definitions of runs whose Workflow is gone; tried again later", { error }),
+  );
 
 const namedDefinitions = (workflows: readonly Workflow[]): Set<string> =>
   new Set(

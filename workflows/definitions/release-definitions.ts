@@ -1,9 +1,9 @@
-import { setTimeout as pause } from "node:timers/promises";
 import type { Workflow } from "../../api/kinds/index.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { isConflict, isNotFound } from "../../kube/kube-error.ts";
 import { WORKFLOWS } from "../../kube/kinds.ts";
 import type { Log } from "../../net/log.ts";
+import { regularly } from "../../net/regularly.ts";
 import type { Journal } from "../journal/journal.ts";
 
 export interface ReleaseDefinitionsDeps {
@@ -17,22 +17,19 @@ const PAGE = 200;
 const EVERY_MS = 600_000;
 
 /** Does so every ten minutes until the signal aborts. */
-export async function releaseRegularly(
+export const releaseRegularly = (
   deps: ReleaseDefinitionsDeps,
   log: Pick<Log, "info" | "warn">,
   signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    await pause(EVERY_MS, undefined, { signal, ref: false }).catch(() => undefined);
-    if (signal.aborted) return;
-    try {
+): Promise<void> =>
+  regularly(
+    { everyMs: EVERY_MS, signal },
+    async () => {
       const digests = await releaseDefinitions(deps);
       if (digests.length > 0) log.info("Let go of definitions that no run is made of", { digests });
-    } catch (error) {
-      log.warn("Cannot look for definitions that no run is made of", { error });
-    }
-  }
-}
+    },
+    (error) => log.warn("Cannot look for definitions that no run is made of", { error }),
+  );
 
 /**
  * Lets go of the older definitions that no run is made of any more, finished ones included: their pictures and retries need them as long as they are kept.

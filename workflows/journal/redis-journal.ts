@@ -1,4 +1,7 @@
+import { join } from "node:path";
 import { gatherWrites } from "../../net/gather-writes.ts";
+import type { RedisClient } from "../../net/redis-client.ts";
+import { redisScripts } from "../../net/redis-script.ts";
 import { nextDueAt } from "../core/next-due.ts";
 import {
   type HistoryEntry,
@@ -24,24 +27,24 @@ import { acceptsText, openText, readRecord, stateText } from "./record-text.ts";
 import { dueKey, ENDED, indexKey, keyOfMember, mapKey, runKeys } from "./redis-keys.ts";
 import { endedNamespaces, listRuns } from "./redis-list.ts";
 import { row, rows, text, texts } from "./redis-reply.ts";
-import { type RedisClient, redisScript } from "./redis-script.ts";
 
 /** Messages that a claim or a look into the inbox gives at most; the rest is found after the next commit. */
 const MAX_MESSAGES = 1_000;
 
+const script = redisScripts(join(import.meta.dirname, "lua"));
 const SCRIPTS = {
-  create: redisScript("create"),
-  load: redisScript("load"),
-  claim: redisScript("claim"),
-  renew: redisScript("renew"),
-  release: redisScript("release"),
-  commit: redisScript("commit"),
-  reopen: redisScript("reopen"),
-  deliver: redisScript("deliver"),
-  putItems: redisScript("put-items"),
-  putResult: redisScript("put-result"),
-  putItemNote: redisScript("put-item-note"),
-  remove: redisScript("remove"),
+  create: script("create"),
+  load: script("load"),
+  claim: script("claim"),
+  renew: script("renew"),
+  release: script("release"),
+  commit: script("commit"),
+  reopen: script("reopen"),
+  deliver: script("deliver"),
+  putItems: script("put-items"),
+  putResult: script("put-result"),
+  putItemNote: script("put-item-note"),
+  remove: script("remove"),
 };
 
 /**

@@ -1,8 +1,8 @@
+import type { RedisClient } from "../../net/redis-client.ts";
 import type { RunStatus } from "../core/run-record.ts";
 import type { RunFilter, RunSummary } from "./journal.ts";
 import { PARTITIONS } from "./journal.ts";
 import { endedKey, indexKey, keyOfMember, runKeys, STATUSES } from "./redis-keys.ts";
-import type { RedisClient } from "./redis-script.ts";
 
 interface Found {
   readonly id: string;

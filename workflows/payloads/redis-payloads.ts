@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { PlatformError } from "../../api/errors.ts";
+import type { RedisClient } from "../../net/redis-client.ts";
+import { redisScripts } from "../../net/redis-script.ts";
 import type { Json } from "../core/json.ts";
 import { keyOfMember, memberOf, payloadKey, runKeys } from "../journal/redis-keys.ts";
-import { type RedisClient, redisScript } from "../journal/redis-script.ts";
 import type { Payloads } from "../worker/ports.ts";
 
 /** Larger values do not lie in a record. */
@@ -13,7 +15,7 @@ export const MAX_PAYLOAD_BYTES = 50 * 1_024 * 1_024;
 /** How long the input of a run that is never created is kept. */
 const ORPHAN_MS = 3_600_000;
 
-const PUT = redisScript("put-payload");
+const PUT = redisScripts(join(import.meta.dirname, "..", "journal", "lua"))("put-payload");
 
 const zip = promisify(gzip);
 const unzip = promisify(gunzip);

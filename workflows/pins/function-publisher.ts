@@ -2,9 +2,9 @@ import { PlatformError } from "../../api/errors.ts";
 import type { Function as FunctionObject } from "../../api/kinds/index.ts";
 import { planPublish, publishProblem } from "../../api/releases/publish.ts";
 import type { KubeClient } from "../../kube/client.ts";
+import type { FunctionWorld } from "../../kube/function-world.ts";
 import { FUNCTIONS } from "../../kube/kinds.ts";
 import { NotPublishable, publishVersion } from "../../kube/publish-version.ts";
-import type { FunctionWorld } from "./function-world.ts";
 
 export interface PublisherDeps {
   readonly client: Pick<KubeClient, "list" | "create" | "find">;

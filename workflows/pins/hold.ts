@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import type { FunctionVersion } from "../../api/kinds/index.ts";
 import { ANNOTATION_HOLD_PREFIX } from "../../api/names.ts";
 import type { KubeClient } from "../../kube/client.ts";
+import type { FunctionWorld } from "../../kube/function-world.ts";
 import { FUNCTION_VERSIONS } from "../../kube/kinds.ts";
-import type { FunctionWorld } from "./function-world.ts";
 
 /** Longest name of an annotation behind its prefix. */
 const MAX_NAME = 63;

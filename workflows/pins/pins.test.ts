@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import type { Function as FunctionObject, FunctionAlias, FunctionVersion } from "../../api/kinds/index.ts";
+import type { FunctionAlias, Function as FunctionObject, FunctionVersion } from "../../api/kinds/index.ts";
+import type { FunctionWorld } from "../../kube/function-world.ts";
 import { runFacts } from "../../test/workflows/run-facts.ts";
 import { newRun } from "../core/new-run.ts";
 import { memoryJournal } from "../journal/memory-journal.ts";
-import type { FunctionWorld } from "./function-world.ts";
 import { holdAnnotation, versionHolder } from "./hold.ts";
 import { holdsReleaser } from "./release-holds.ts";
 import { createPins } from "./resolve-pins.ts";

@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { FunctionVersion } from "../../api/kinds/index.ts";
 import type { KubeClient } from "../../kube/client.ts";
+import type { FunctionWorld } from "../../kube/function-world.ts";
 import { FUNCTION_VERSIONS } from "../../kube/kinds.ts";
 import type { Log } from "../../net/log.ts";
+import { regularly } from "../../net/regularly.ts";
 import type { Journal } from "../journal/journal.ts";
-import type { FunctionWorld } from "./function-world.ts";
 import { holdAnnotation, holdersOf } from "./hold.ts";
 
 /*
@@ -119,23 +119,17 @@ async function pinnedVersions(
 }
 
 /** Looks every `everyMs`, at moments of its own, until `signal` aborts. */
-export async function releaseHoldsRegularly(
+export const releaseHoldsRegularly = (
   releaser: HoldsReleaser,
   everyMs: number,
   log: Log,
   signal: AbortSignal,
-): Promise<void> {
-  for (;;) {
-    try {
-      await sleep(everyMs * (0.5 + Math.random()), undefined, { signal, ref: false });
-    } catch {
-      return;
-    }
-    try {
+): Promise<void> =>
+  regularly(
+    { everyMs, spread: true, signal },
+    async () => {
       const released = await releaser.release();
       if (released > 0) log.info("Gave back what no run needs any more", { holds: released });
-    } catch (error) {
-      log.warn("Cannot give back what runs have needed; tried again later", { error });
-    }
-  }
-}
+    },
+    (error) => log.warn("Cannot give back what runs have needed; tried again later", { error }),
+  );

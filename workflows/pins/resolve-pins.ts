@@ -3,10 +3,10 @@ import { PlatformError } from "../../api/errors.ts";
 import type { FunctionVersion } from "../../api/kinds/index.ts";
 import { aliasTargets } from "../../api/releases/alias.ts";
 import type { KubeClient } from "../../kube/client.ts";
+import type { FunctionWorld } from "../../kube/function-world.ts";
 import type { Pin } from "../core/run-record.ts";
 import type { ActorFacts, FunctionActor, WorkflowActor } from "../definition/definition.ts";
 import { functionPublisher, notReady, type PublisherDeps } from "./function-publisher.ts";
-import type { FunctionWorld } from "./function-world.ts";
 import { versionHolder } from "./hold.ts";
 
 /*

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseDurationMs } from "../../api/duration.ts";
 import type { Log } from "../../net/log.ts";
+import { regularly } from "../../net/regularly.ts";
 import {
   DEFAULT_RETENTION,
   removeEnded,
@@ -23,24 +24,12 @@ export function retentionPolicy(
 }
 
 /** Cleans every ten minutes, at moments of its own, until `signal` aborts. */
-export async function cleanRegularly(
-  options: RetentionOptions,
-  log: Log,
-  signal: AbortSignal,
-): Promise<void> {
-  let pauseMs = FIRST_AFTER_MS;
-  while (!signal.aborted) {
-    try {
-      await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal, ref: false });
-    } catch {
-      return;
-    }
-    pauseMs = EVERY_MS;
-    try {
+export const cleanRegularly = (options: RetentionOptions, log: Log, signal: AbortSignal): Promise<void> =>
+  regularly(
+    { everyMs: EVERY_MS, firstAfterMs: FIRST_AFTER_MS, spread: true, signal },
+    async () => {
       const removed = await removeEnded({ pause: () => sleep(PAGE_PAUSE_MS), ...options });
       if (removed > 0) log.info("Removed runs that ended long ago", { removed });
-    } catch (error) {
-      log.warn("Cannot remove runs that ended long ago; tried again later", { error });
-    }
-  }
-}
+    },
+    (error) => log.warn("Cannot remove runs that ended long ago; tried again later", { error }),
+  );

@@ -324,10 +324,31 @@ spec:
 {{- $port | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end -}}
 
-{{/* Whether there is a workflow service: runs live in Redis. */}}
+{{/* Whether there is a workflow service: runs live in Redis. An upgrade that keeps the values of an older chart knows neither. */}}
 {{- define "isotope.workflows" -}}
-{{- $redis := .Values.redis -}}
-{{- and .Values.workflows.enabled (or $redis.enabled (ne $redis.url "") (ne $redis.existingSecret "")) -}}
+{{- $redis := .Values.redis | default dict -}}
+{{- and (.Values.workflows | default dict).enabled (or $redis.enabled (ne $redis.url "") (ne $redis.existingSecret "")) -}}
+{{- end -}}
+
+{{/* Whether there is a trigger service: events live in Redis. */}}
+{{- define "isotope.triggers" -}}
+{{- $redis := .Values.redis | default dict -}}
+{{- and (.Values.triggers | default dict).enabled (or $redis.enabled (ne $redis.url "") (ne $redis.existingSecret "")) -}}
+{{- end -}}
+
+{{/* Whether a component of this name is installed. Takes (dict "root" . "component" "x"). */}}
+{{- define "isotope.installed" -}}
+{{- if hasPrefix "log-" .component -}}
+{{- .root.Values.logs.enabled -}}
+{{- else if eq .component "redis" -}}
+{{- include "isotope.redisBundled" .root -}}
+{{- else if eq .component "workflows" -}}
+{{- include "isotope.workflows" .root -}}
+{{- else if eq .component "triggers" -}}
+{{- include "isotope.triggers" .root -}}
+{{- else -}}
+true
+{{- end -}}
 {{- end -}}
 
 {{- define "isotope.redisBundled" -}}
@@ -341,19 +362,20 @@ spec:
     {{- include "isotope.peer" (dict "root" . "component" "redis") | nindent 4 }}
   ports:
     - port: 6379
-{{- else if and .Values.redis.url (not .Values.redis.existingSecret) }}
+{{- else if or .Values.redis.url .Values.redis.existingSecret }}
 {{- $ports := list }}
+{{- range .Values.redis.ports }}
+{{- $ports = append $ports (toString .) }}
+{{- end }}
+{{- if not .Values.redis.existingSecret }}
 {{- range splitList "," (regexReplaceAll "^[^/]*//([^@/]*@)?([^/?]*).*$" .Values.redis.url "${2}") }}
 {{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default "6379") }}
 {{- end }}
+{{- end }}
 - ports:
-    {{- range uniq $ports }}
+    {{- range uniq $ports | default (list "6379" "6380") }}
     - port: {{ . }}
     {{- end }}
-{{- else if .Values.redis.existingSecret }}
-- ports:
-    - port: 6379
-    - port: 6380
 {{- end }}
 {{- end -}}
 
@@ -370,6 +392,35 @@ spec:
 {{- get .Values "_redisPasswords" | toJson -}}
 {{- end -}}
 
+{{/* The Secret with the address that is a value: another one for another address, so that pods are made anew. */}}
+{{- define "isotope.redisUrlSecret" -}}
+{{- printf "%s-redis-%s" (include "isotope.fullname" .) (sha256sum .Values.redis.url | trunc 8) -}}
+{{- end -}}
+
+{{/* Whether the platform's Redis is one whose authority the pods must be told. */}}
+{{- define "isotope.redisOwnCa" -}}
+{{- if and .Values.redis.caSecret (or .Values.redis.url .Values.redis.existingSecret) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "isotope.redisCaMount" -}}
+{{- if eq (include "isotope.redisOwnCa" .) "true" }}
+- name: redis-ca
+  mountPath: /etc/isotope/redis-ca
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "isotope.redisCaVolume" -}}
+{{- if eq (include "isotope.redisOwnCa" .) "true" }}
+- name: redis-ca
+  secret:
+    secretName: {{ .Values.redis.caSecret }}
+    items:
+      - key: ca.crt
+        path: ca.crt
+{{- end }}
+{{- end -}}
+
 {{/* Environment variable "name" with the address of the platform's Redis; nothing without one. (dict "root" . "name" "…") */}}
 {{- define "isotope.redisEnv" -}}
 {{- $redis := .root.Values.redis -}}
@@ -381,12 +432,19 @@ spec:
       key: url
 {{- else if $redis.url }}
 - name: {{ .name }}
-  value: {{ $redis.url | quote }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "isotope.redisUrlSecret" .root }}
+      key: url
 {{- else if $redis.enabled }}
 - name: {{ .name }}
   valueFrom:
     secretKeyRef:
       name: {{ include "isotope.fullname" .root }}-redis
       key: url
+{{- end }}
+{{- if eq (include "isotope.redisOwnCa" .root) "true" }}
+- name: NODE_EXTRA_CA_CERTS
+  value: /etc/isotope/redis-ca/ca.crt
 {{- end }}
 {{- end }}

@@ -1,5 +1,13 @@
-import type { Function as FunctionObject } from "../../../api/kinds/index.ts";
-import { FUNCTIONS } from "../../../kube/kinds.ts";
+import type { Function as FunctionObject, FunctionReference } from "../../../api/kinds/index.ts";
+import {
+  FUNCTIONS,
+  HTTP_TRIGGERS,
+  KUBERNETES_WATCH_TRIGGERS,
+  MESSAGE_QUEUE_TRIGGERS,
+  TIME_TRIGGERS,
+} from "../../../kube/kinds.ts";
+import type { KubeObject } from "../../../kube/object.ts";
+import type { ResourceType } from "../../../kube/resource.ts";
 import { type Command, defineCommand, type Flags } from "../../command.ts";
 import {
   deleteCommand,
@@ -15,6 +23,14 @@ import { describeFunction } from "./describe.ts";
 import { runContainer, updateContainer } from "./container.ts";
 import { functionLog, functionMeta, functionPods, testFunction } from "./observe.ts";
 import { versionCommands } from "./versions.ts";
+
+type Trigger = KubeObject & { spec: { functionref?: FunctionReference | undefined } };
+const TRIGGERS: readonly ResourceType<Trigger>[] = [
+  HTTP_TRIGGERS,
+  TIME_TRIGGERS,
+  MESSAGE_QUEUE_TRIGGERS,
+  KUBERNETES_WATCH_TRIGGERS,
+];
 
 const KIND: NounKind<FunctionObject> = {
   noun: "fn",
@@ -50,6 +66,26 @@ const getFunction: Command = defineCommand({
   },
 });
 
+const remove = deleteCommand(KIND);
+/** Triggers stay, as in the reference system; but who deletes a function should know of them. */
+const deleteFunction: Command = defineCommand({
+  ...remove,
+  summary: "Delete a function; its triggers stay",
+  async run(input, context) {
+    const code = await remove.run(input, context);
+    const { name } = input.flags;
+    const [kube, namespace] = [await context.kube(), await context.namespace()];
+    const left: string[] = [];
+    for (const type of TRIGGERS)
+      for (const { metadata, spec } of (await kube.list(type, { namespace })).items)
+        if (spec.functionref?.name === name && spec.functionref?.type !== "workflow")
+          left.push(`${type.kind.toLowerCase()}/${metadata.name}`);
+    if (left.length > 0)
+      context.note(`Still there, and waiting for a function "${String(name)}": ${left.join(", ")}`);
+    return code;
+  },
+});
+
 export const fnCommands: readonly Command[] = [
   createFunction,
   updateFunction,
@@ -59,7 +95,7 @@ export const fnCommands: readonly Command[] = [
   functionMeta,
   describeFunction,
   listCommand(KIND),
-  deleteCommand(KIND),
+  deleteFunction,
   functionLog,
   testFunction,
   functionPods,

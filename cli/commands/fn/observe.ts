@@ -179,6 +179,10 @@ export const testFunction: Command = defineCommand({
       last = text.at(-1) ?? last;
     }
     if (last !== "\n" && context.interactive) context.out("\n");
+    if (flags.async && reply.status === 202)
+      context.note(
+        "It is kept and will be delivered; `isotope invocation get <invocationId>` shows what came of it",
+      );
     if (reply.status < 400) return 0;
     context.note(
       `Function "${flags.name}" answered ${reply.status}; \`isotope fn logs ${flags.name} --request-id ${String(reply.headers[HEADER_REQUEST_ID] ?? "")}\` shows what it wrote`,

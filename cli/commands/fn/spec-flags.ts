@@ -2,6 +2,7 @@ import { EXECUTOR_TYPES, type FunctionSpec as Spec, FunctionSpec } from "../../.
 import { type Flags, type FlagValues, UsageError } from "../../command.ts";
 import { fieldFlag } from "../../field-flag.ts";
 import { resourcesOf, RESOURCE_FLAGS } from "../../resource-flags.ts";
+import { ASYNC_FLAGS, invocationOf } from "./async-flags.ts";
 
 const field = FunctionSpec;
 const STRATEGY = "InvokeStrategy.ExecutionStrategy";
@@ -40,6 +41,7 @@ export const SPEC_FLAGS = {
     type: "integer",
     help: "How many versions are kept; default 10",
   }),
+  ...ASYNC_FLAGS,
   ...RESOURCE_FLAGS,
 } as const satisfies Flags;
 
@@ -112,6 +114,8 @@ export function applySpecFlags(
   const streaming = streamingOf(flags, given, next.streaming);
   if (streaming) next.streaming = streaming;
   else delete next.streaming;
+  const invocation = invocationOf(flags, next.invocation);
+  if (invocation) next.invocation = invocation;
   const resources = resourcesOf(flags, next.resources);
   if (resources) next.resources = resources;
   return next;

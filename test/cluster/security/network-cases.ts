@@ -95,6 +95,7 @@ with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
         "storage",
         "log-store",
         "workflows",
+        "triggers",
       ] as const;
       const found = await Promise.all(components.map(async (name) => [name, await serviceOf(name)] as const));
       const targets: Record<string, readonly [string, number]> = {};
