@@ -169,9 +169,9 @@ describe.skipIf(!hasRedis)("watch triggers", { timeout: 180_000 }, () => {
     expect(await queue.offered()).toBe(5);
     const { status } = await eventually(
       () => get("restarted"),
-      (one) => one.status?.lastEventTime !== undefined && one.status.accepted !== 1,
+      ({ status }) => status?.lastEventTime !== undefined && status.accepted !== 1 && status.lag === 0,
     );
-    expect(status).toMatchObject({ connected: true, lag: 0 });
+    expect(status?.connected).toBe(true);
   });
 
   test("replicas follow equal shares, and whoever is left follows all, without a gap or a repetition", async () => {
