@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { text } from "node:stream/consumers";
 import { z } from "zod";
 import { PlatformError } from "../api/errors.ts";
-import { ErrorBody } from "../api/wire/error.ts";
-import { isErrorCode } from "../net/error-reply.ts";
+import { refusal } from "../net/refusal.ts";
 import { sha256Hex } from "../net/sign.ts";
 import type { SignedCall, SignedClient, SignedReply } from "../net/signed-client.ts";
 import type { Archives } from "./package/ports.ts";
@@ -14,7 +14,7 @@ export function storageArchives(storage: Pick<SignedClient, "send">): Archives {
   const send = async (call: SignedCall): Promise<SignedReply> => {
     const reply = await storage.send({ timeoutMs: TRANSFER_TIMEOUT_MS, ...call });
     if (reply.status < 300 || reply.status === 404) return reply;
-    throw await storageError(reply);
+    throw refusal(reply, await text(reply.body), "storage", "archive_unavailable");
   };
   return {
     put: async (content) => {
@@ -53,26 +53,6 @@ export async function storageUse(
   } catch {
     return { count: 0, bytes: 0 };
   }
-}
-
-async function storageError(reply: SignedReply): Promise<PlatformError> {
-  const text = await readText(reply);
-  try {
-    const { reason, message } = ErrorBody.parse(JSON.parse(text));
-    if (isErrorCode(reason)) return new PlatformError(reason, message);
-  } catch {
-    // Not an error of the table: said below.
-  }
-  return new PlatformError(
-    "archive_unavailable",
-    `The storage answered ${reply.status}: ${text.slice(0, 200)}`,
-  );
-}
-
-async function readText(reply: SignedReply): Promise<string> {
-  let text = "";
-  for await (const chunk of reply.body) text += String(chunk);
-  return text;
 }
 
 /**

@@ -2,10 +2,9 @@ import { createHash, randomUUID } from "node:crypto";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { PlatformError } from "../api/errors.ts";
-import { ErrorBody } from "../api/wire/error.ts";
 import { type Payload, PayloadKept, PAYLOADS_PATH, payloadOf, payloadRef } from "../api/wire/payloads.ts";
-import { isErrorCode } from "./error-reply.ts";
-import type { SignedCall, SignedClient, SignedReply } from "./signed-client.ts";
+import { refusal } from "./refusal.ts";
+import type { SignedCall, SignedClient } from "./signed-client.ts";
 
 /**
  * Large contents in the storage, by a reference. Every method throws `PlatformError`: storage_unavailable while the storage is away, storage_full when it
@@ -126,7 +125,7 @@ export function storageKeeper(client: Pick<SignedClient, "send">): PayloadKeeper
       ...more,
     });
     if (reply.status < 300) return reply.body;
-    throw await refusal(reply);
+    throw refusal(reply, await textOf(reply.body), "storage", "storage_unavailable");
   };
   return {
     put: async (payload, content) => {
@@ -158,20 +157,4 @@ function wasCut(error: unknown): boolean {
   return code === "UND_ERR_SOCKET" || code === "ECONNRESET" || code === "EPIPE";
 }
 
-async function refusal(reply: SignedReply): Promise<PlatformError> {
-  const text = (await buffer(reply.body)).toString("utf8", 0, 4_096);
-  const { reason, message } = errorOf(text);
-  if (reason !== undefined && isErrorCode(reason)) return new PlatformError(reason, message);
-  return unavailable(`it answered ${reply.status}: ${text.slice(0, 200)}`);
-}
-
-function errorOf(text: string): {
-  readonly reason?: string | undefined;
-  readonly message?: string | undefined;
-} {
-  try {
-    return ErrorBody.partial().safeParse(JSON.parse(text)).data ?? {};
-  } catch {
-    return {};
-  }
-}
+const textOf = async (body: Readable): Promise<string> => (await buffer(body)).toString("utf8", 0, 4_096);

@@ -2,9 +2,9 @@ import type { Readable } from "node:stream";
 import { Agent, type Dispatcher } from "undici";
 import type { z } from "zod";
 import { type ErrorCode, PlatformError } from "../api/errors.ts";
-import { ErrorBody } from "../api/wire/error.ts";
-import { isErrorCode } from "./error-reply.ts";
 import type { KeyRing } from "./keys.ts";
+import { parseJson } from "./parse-json.ts";
+import { refusal } from "./refusal.ts";
 import { EMPTY_SHA256, type Signer, sha256Hex, signer } from "./sign.ts";
 
 export interface SignedClientOptions {
@@ -79,7 +79,8 @@ export function signedClient(options: SignedClientOptions): SignedClient {
       ...(given.signal ? { signal: given.signal } : {}),
     });
     const text = await readText(reply.body, options);
-    if (reply.status < 200 || reply.status > 299) throw remoteError(reply, text, options);
+    if (reply.status < 200 || reply.status > 299)
+      throw refusal(reply, text, options.audience, options.unavailable);
     const parsed = shape.safeParse(parseJson(text));
     if (parsed.success) return parsed.data;
     throw new PlatformError(
@@ -163,28 +164,4 @@ async function readText(body: Readable, options: SignedClientOptions): Promise<s
     );
   }
   return Buffer.concat(chunks).toString("utf8");
-}
-
-function remoteError(reply: SignedReply, text: string, options: SignedClientOptions): PlatformError {
-  const parsed = ErrorBody.safeParse(parseJson(text));
-  if (parsed.success && isErrorCode(parsed.data.reason)) {
-    const seconds = Number(reply.headers["retry-after"]);
-    return new PlatformError(
-      parsed.data.reason,
-      parsed.data.message,
-      Number.isFinite(seconds) && seconds > 0 ? { retryAfterMs: seconds * 1000 } : {},
-    );
-  }
-  return new PlatformError(
-    options.unavailable,
-    `"${options.audience}" answered ${reply.status} without an error of the table: ${text.slice(0, 200)}`,
-  );
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -32,7 +32,7 @@ export const TimeTriggerSpec = z.object({
     ),
   startingDeadlineSeconds: int(0, 31_536_000)
     .optional()
-    .describe("A fire that is later than this is missed; default: none is too late"),
+    .describe("A fire that is later than so many seconds is missed; default: none is too late"),
   catchUp: z
     .enum(CATCH_UPS)
     .optional()

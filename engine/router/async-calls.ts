@@ -1,7 +1,6 @@
 import { parseDurationMs } from "../../api/duration.ts";
 import { PlatformError } from "../../api/errors.ts";
 import { HEADER_REQUEST_ID, HEADER_ROUTE_MISS } from "../../api/headers.ts";
-import { ErrorBody } from "../../api/wire/error.ts";
 import { messageHead } from "../../api/wire/frames.ts";
 import {
   INVOCATION_CONTENT_TYPE,
@@ -9,15 +8,22 @@ import {
   InvocationView,
   type NewInvocation,
 } from "../../api/wire/invocations.ts";
-import { isErrorCode } from "../../net/error-reply.ts";
-import type { SignedClient, SignedReply } from "../../net/signed-client.ts";
+import { parseJson } from "../../net/parse-json.ts";
+import type { SignedReply } from "../../net/signed-client.ts";
 import type { FunctionSlot } from "./function-table.ts";
-import { BodyError } from "./http/body-error.ts";
 import { compileHeaderFilter, isHeaderValue } from "./http/header-filter.ts";
 import type { Exchange } from "./http/types.ts";
 import type { InvocationAddresses } from "./invocation-address.ts";
 import { OWN_PREFIX } from "./own-paths.ts";
 import { INTERNAL_REQUEST_RULE, PUBLIC_REQUEST_RULE } from "./request-lines.ts";
+import {
+  bytesOf,
+  guarded,
+  JSON_LINES,
+  SAFE_LINES,
+  serviceAnswer,
+  type ServiceCallsDeps,
+} from "./service-calls.ts";
 
 /**
  * Calls that are to be delivered later: they are passed on to the trigger service, which keeps them, and answered as soon as they are durable. None of
@@ -27,7 +33,7 @@ import { INTERNAL_REQUEST_RULE, PUBLIC_REQUEST_RULE } from "./request-lines.ts";
  * A2. Who made an invocation gets its address, which nobody can guess: it is signed. With it the invocation can be read and cancelled.
  */
 export interface AsyncCalls {
-  /** Whether a caller asks for it. */
+  /** Whether a caller asks for anything but to wait for its answer; `accept` refuses what there is not. */
   wanted(exchange: Exchange): boolean;
   accept(exchange: Exchange, call: AsyncCall): void;
   /** Answers a path under `/_isotope/`. @returns whether it is an invocation's */
@@ -51,34 +57,28 @@ export interface AsyncCall {
   readonly body?: Buffer | undefined;
 }
 
-export interface AsyncCallsDeps {
-  readonly client: Pick<SignedClient, "send">;
+export interface AsyncCallsDeps extends ServiceCallsDeps {
   readonly addresses: InvocationAddresses;
-  readonly maxBodyBytes: number;
-  readonly refuse: (exchange: Exchange, error: PlatformError, lines?: string) => void;
 }
 
 const RESULT = "/result";
 const INVOCATIONS = `${OWN_PREFIX}invocations/`;
 const PASSED_ON = ["/v1/async/dlq/", "/v1/eventing/topic/"];
 const HEADER_DELAY = "x-isotope-delay";
+const HEADER_MODE = "x-fission-invoke-mode";
 const CALL_MS = 60_000;
-const SAFE_LINES = "x-content-type-options: nosniff\r\ncache-control: no-store\r\n";
-const JSON_LINES = `content-type: application/json\r\n${SAFE_LINES}`;
 const OWN_HEADERS = new Set(["connection", "content-length", "host", "transfer-encoding", "expect"]);
 const PUBLIC = compileHeaderFilter(PUBLIC_REQUEST_RULE);
 const INTERNAL = compileHeaderFilter(INTERNAL_REQUEST_RULE);
 
 export function asyncCalls(deps: AsyncCallsDeps): AsyncCalls {
-  const guarded = (exchange: Exchange, lines: string, work: () => Promise<void>): void => {
-    void work().catch((error: unknown) => {
-      if (exchange.state === "open") deps.refuse(exchange, asPlatformError(error), lines);
-    });
-  };
   return {
-    wanted: (exchange) => exchange.header("x-fission-invoke-mode") === "async",
+    wanted: (exchange) => {
+      const mode = exchange.header(HEADER_MODE);
+      return mode !== undefined && mode.toLowerCase() !== "sync";
+    },
     accept: (exchange, call) =>
-      guarded(exchange, call.corsLines ?? "", () => acceptCall(deps, exchange, call)),
+      guarded(deps, exchange, call.corsLines ?? "", () => acceptCall(deps, exchange, call)),
     answer: (exchange) => {
       const { path, method } = exchange;
       if (!path.startsWith(INVOCATIONS)) return false;
@@ -91,12 +91,14 @@ export function asyncCalls(deps: AsyncCallsDeps): AsyncCalls {
         );
         deps.refuse(exchange, error, `allow: ${allowed.join(", ")}\r\n`);
       } else
-        guarded(exchange, "", () => (ofResult ? showResult(deps, exchange) : showInvocation(deps, exchange)));
+        guarded(deps, exchange, "", () =>
+          ofResult ? showResult(deps, exchange) : showInvocation(deps, exchange),
+        );
       return true;
     },
     passOn: (exchange, body) => {
       if (!PASSED_ON.some((prefix) => exchange.path.startsWith(prefix))) return false;
-      guarded(exchange, "", () => passCallOn(deps, exchange, body));
+      guarded(deps, exchange, "", () => passCallOn(deps, exchange, body));
       return true;
     },
   };
@@ -104,6 +106,7 @@ export function asyncCalls(deps: AsyncCallsDeps): AsyncCalls {
 
 async function acceptCall(deps: AsyncCallsDeps, exchange: Exchange, call: AsyncCall): Promise<void> {
   const { slot } = call;
+  checkMode(exchange.header(HEADER_MODE));
   if (slot.uid === undefined) return deps.refuse(exchange, missing(slot), `${HEADER_ROUTE_MISS}: 1\r\n`);
   const head = newInvocation(exchange, call);
   const body = call.body ?? (await exchange.readBody(deps.maxBodyBytes));
@@ -144,6 +147,14 @@ function newInvocation(exchange: Exchange, call: AsyncCall): NewInvocation {
     ...(dedupKey === undefined ? {} : { dedupKey }),
     ...(delay === undefined ? {} : { delayMs: delayOf(delay) }),
   };
+}
+
+function checkMode(mode = "async"): void {
+  if (["async", "sync"].includes(mode.toLowerCase())) return;
+  throw new PlatformError(
+    "bad_request",
+    `Cannot accept the call: X-Fission-Invoke-Mode must be async or sync, got ${JSON.stringify(mode)}`,
+  );
 }
 
 function delayOf(text: string): number {
@@ -243,42 +254,21 @@ async function send(
   sent: Sent,
 ): Promise<unknown> {
   const { body } = await answerOf(deps, method, target, sent);
-  return jsonOf(body);
+  return body.length === 0 ? {} : parseJson(body.toString("utf8"));
 }
 
-async function answerOf(
+function answerOf(
   { client }: AsyncCallsDeps,
   method: "GET" | "POST",
   target: string,
   { type, body, requestId }: Sent,
 ): Promise<{ headers: SignedReply["headers"]; body: Buffer }> {
-  const reply = await client.send({
-    method,
-    target,
-    timeoutMs: CALL_MS,
-    headers: {
-      ...(type === undefined ? {} : { "content-type": type }),
-      ...(requestId === undefined ? {} : { [HEADER_REQUEST_ID]: requestId }),
-    },
-    ...(body === undefined ? {} : { body }),
-  });
-  const { status, headers } = reply;
-  const content = await bytesOf(reply.body);
-  if (status < 300) return { headers, body: content };
-  const { reason, message } = ErrorBody.partial().safeParse(jsonOf(content)).data ?? {};
-  const code = reason !== undefined && isErrorCode(reason) ? reason : "triggers_unavailable";
-  const seconds = Number(headers["retry-after"]);
-  throw new PlatformError(code, message, seconds > 0 ? { retryAfterMs: seconds * 1_000 } : {});
-}
-
-function jsonOf(body: Buffer): unknown {
-  return body.length === 0 ? {} : JSON.parse(body.toString("utf8"));
-}
-
-async function bytesOf(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks);
+  const headers = {
+    ...(type === undefined ? {} : { "content-type": type }),
+    ...(requestId === undefined ? {} : { [HEADER_REQUEST_ID]: requestId }),
+  };
+  const call = { method, target, timeoutMs: CALL_MS, headers, ...(body === undefined ? {} : { body }) };
+  return serviceAnswer(client, call, "triggers", "triggers_unavailable");
 }
 
 function read<T>(
@@ -291,13 +281,4 @@ function read<T>(
     "triggers_unavailable",
     `Cannot read the trigger service's answer: ${result.error.message}`,
   );
-}
-
-function asPlatformError(error: unknown): PlatformError {
-  if (error instanceof PlatformError) return error;
-  if (error instanceof BodyError && error.code === "too-large")
-    return new PlatformError("body_too_large", error.message);
-  return new PlatformError("internal", error instanceof Error ? error.message : String(error), {
-    cause: error,
-  });
 }

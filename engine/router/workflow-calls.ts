@@ -2,15 +2,13 @@ import { createHash } from "node:crypto";
 import { parseDurationMs } from "../../api/duration.ts";
 import { PlatformError } from "../../api/errors.ts";
 import { HEADER_IDEMPOTENCY_KEY, HEADER_REQUEST_ID } from "../../api/headers.ts";
-import { ErrorBody } from "../../api/wire/error.ts";
 import { RunView } from "../../api/wire/workflows.ts";
-import { isErrorCode } from "../../net/error-reply.ts";
-import type { SignedClient } from "../../net/signed-client.ts";
-import { BodyError } from "./http/body-error.ts";
+import { parseJson } from "../../net/parse-json.ts";
 import type { Exchange } from "./http/types.ts";
 import { OWN_PREFIX } from "./own-paths.ts";
 import { requestIdOf } from "./request-identity.ts";
 import type { RunAddresses } from "./run-address.ts";
+import { guarded, JSON_LINES, serviceAnswer, type ServiceCallsDeps } from "./service-calls.ts";
 
 /**
  * What the public listener passes on to the workflow service: routes that start runs, the addresses of such runs, and callbacks. None of it is on the
@@ -41,11 +39,8 @@ export interface WorkflowTarget {
   readonly waitMs: number;
 }
 
-export interface WorkflowCallsDeps {
-  readonly client: Pick<SignedClient, "send">;
+export interface WorkflowCallsDeps extends ServiceCallsDeps {
   readonly addresses: RunAddresses;
-  readonly maxBodyBytes: number;
-  readonly refuse: (exchange: Exchange, error: PlatformError, lines?: string) => void;
 }
 
 const CALLBACKS = `${OWN_PREFIX}callbacks/`;
@@ -53,28 +48,21 @@ const RUNS = `${OWN_PREFIX}runs/`;
 const TOKEN = /^[A-Za-z0-9._~-]{1,512}$/;
 const LONGEST_WAIT_MS = 600_000;
 const CALL_MS = 30_000;
-const JSON_LINES =
-  "content-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n";
 
 export function workflowCalls(deps: WorkflowCallsDeps): WorkflowCalls {
-  const guarded = (exchange: Exchange, lines: string, work: () => Promise<void>): void => {
-    void work().catch((error: unknown) => {
-      if (exchange.state === "open") deps.refuse(exchange, asPlatformError(error), lines);
-    });
-  };
   return {
     start: (exchange, target, params, lines) =>
-      guarded(exchange, lines, () => startRun(deps, exchange, target, params, lines)),
+      guarded(deps, exchange, lines, () => startRun(deps, exchange, target, params, lines)),
     answer: (exchange) => {
       const { path, method } = exchange;
       if (path.startsWith(CALLBACKS)) {
         if (method !== "POST") notAllowed(deps, exchange, "POST");
-        else guarded(exchange, "", () => passCallback(deps, exchange));
+        else guarded(deps, exchange, "", () => passCallback(deps, exchange));
         return true;
       }
       if (path.startsWith(RUNS)) {
         if (method !== "GET") notAllowed(deps, exchange, "GET");
-        else guarded(exchange, "", () => showRun(deps, exchange));
+        else guarded(deps, exchange, "", () => showRun(deps, exchange));
         return true;
       }
       return false;
@@ -200,24 +188,18 @@ async function call(
   target: string,
   { body, requestId }: { body?: unknown; requestId?: string },
 ): Promise<unknown> {
-  const { status, body: stream } = await client.send({
-    method,
-    target,
-    timeoutMs: CALL_MS,
-    headers: {
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-      ...(requestId === undefined ? {} : { [HEADER_REQUEST_ID]: requestId }),
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(Buffer.from(chunk));
-  const text = Buffer.concat(chunks).toString("utf8");
-  const answer: unknown = text === "" ? {} : JSON.parse(text);
-  if (status < 300) return answer;
-  const { reason, message } = ErrorBody.partial().safeParse(answer).data ?? {};
-  const code = reason !== undefined && isErrorCode(reason) ? reason : "workflows_unavailable";
-  throw new PlatformError(code, message);
+  const headers = {
+    ...(body === undefined ? {} : { "content-type": "application/json" }),
+    ...(requestId === undefined ? {} : { [HEADER_REQUEST_ID]: requestId }),
+  };
+  const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+  const answer = await serviceAnswer(
+    client,
+    { method, target, timeoutMs: CALL_MS, headers, ...sent },
+    "workflows",
+    "workflows_unavailable",
+  );
+  return answer.body.length === 0 ? {} : parseJson(answer.body.toString("utf8"));
 }
 
 function readRun(answer: unknown): RunView {
@@ -227,15 +209,6 @@ function readRun(answer: unknown): RunView {
     "workflows_unavailable",
     `Cannot read the workflow service's answer: ${run.error.message}`,
   );
-}
-
-function asPlatformError(error: unknown): PlatformError {
-  if (error instanceof PlatformError) return error;
-  if (error instanceof BodyError && error.code === "too-large")
-    return new PlatformError("body_too_large", error.message);
-  return new PlatformError("internal", error instanceof Error ? error.message : String(error), {
-    cause: error,
-  });
 }
 
 /** The wait that a trigger's annotation asks for. @throws TypeError for what is no duration */

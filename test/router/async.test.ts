@@ -128,6 +128,22 @@ describe("asynchronous calls", () => {
     expect(Object.keys(head?.headers ?? {})).not.toContain("x-isotope-pod");
   });
 
+  test("are what the mode asks for in any case of its letters; sync is the usual, and any other mode is refused", async () => {
+    const asked = async (mode: string) => {
+      const reply = await call("/hello/7", { "x-fission-invoke-mode": mode });
+      return { status: reply.status, text: await reply.text() };
+    };
+    expect(await asked("Async")).toMatchObject({ status: 202 });
+    expect(await asked("sync")).toMatchObject({ status: 200 });
+    const refused = await asked("asynch");
+    expect(refused.status).toBe(400);
+    expect(JSON.parse(refused.text)).toMatchObject({
+      reason: "bad_request",
+      message: expect.stringContaining('X-Fission-Invoke-Mode must be async or sync, got "asynch"'),
+    });
+    expect(service.kept.size).toBe(1);
+  });
+
   test("are what a trigger with invocationMode async makes of every call", async () => {
     const reply = await fetch(`${url}/later/a`);
     expect(reply.status).toBe(202);

@@ -9,6 +9,7 @@ import {
   HEADER_RUN,
 } from "../../api/headers.ts";
 import { ErrorBody } from "../../api/wire/error.ts";
+import { parseJson } from "../../net/parse-json.ts";
 import type { SignedCall, SignedClient, SignedReply } from "../../net/signed-client.ts";
 import type { Json } from "../core/json.ts";
 import type { RunKey } from "../core/run-record.ts";
@@ -180,7 +181,7 @@ function answered(reply: SignedReply, body: string): CallResult {
   if (body === "") return { kind: "done", output: null };
   const type = reply.headers["content-type"];
   if (typeof type !== "string" || !/[/+]json\b/i.test(type)) return { kind: "done", output: body };
-  const output = parseJson(body);
+  const output = parseJson(body) as Json | undefined;
   return output === undefined
     ? failed("Fission.PermanentError", `The function's answer says it is JSON, but is not: ${cut(body, 200)}`)
     : { kind: "done", output };
@@ -209,7 +210,7 @@ function platformRefusal(
 
 function functionFailure(reply: SignedReply, body: string): CallResult {
   const { status } = reply;
-  const said = parseJson(body);
+  const said = parseJson(body) as Json | undefined;
   const facts = failureFacts(said);
   const permanent = status >= 400 && status < 500;
   const type = facts.type ?? (permanent ? "Fission.PermanentError" : "Fission.FunctionError");
@@ -253,11 +254,3 @@ const failed = (type: string, message: string, cause?: Json): CallResult => ({
   ...(cause === undefined ? {} : { cause }),
 });
 const timedOut = (message: string): CallResult => failed("Fission.Timeout", message);
-
-function parseJson(text: string): Json | undefined {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}

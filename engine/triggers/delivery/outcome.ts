@@ -1,5 +1,6 @@
 import { HEADER_COMPONENT, HEADER_REQUEST_ID } from "../../../api/headers.ts";
 import { ErrorBody } from "../../../api/wire/error.ts";
+import { parseJson } from "../../../net/parse-json.ts";
 import type { SignedReply } from "../../../net/signed-client.ts";
 import type { Failure, Outcome } from "./event.ts";
 
@@ -27,7 +28,7 @@ export function outcomeOf(reply: Pick<SignedReply, "status" | "headers">, body: 
   // The function cannot set this header: what carries it was said by the platform, or is the runtime's word about the function.
   const component = reply.headers[HEADER_COMPONENT];
   const bySomebodyElse = typeof component === "string" && component !== "function";
-  const said = ErrorBody.partial().safeParse(parseJson(body)).data;
+  const said = ErrorBody.partial().safeParse(parseJson(body.toString("utf8"))).data;
   const reason = (bySomebodyElse && said?.reason) || "function_error";
   const text = (bySomebodyElse && said?.message) || body.toString("utf8", 0, 4 * MAX_MESSAGE);
   const message = `${text || "without a body"} (request ${requestIdOf(reply)})`;
@@ -77,11 +78,3 @@ export const overloaded = (status: number, reason: string, message: string, afte
   failure: failure(status, reason, message),
   afterMs,
 });
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString("utf8"));
-  } catch {
-    return undefined;
-  }
-}
