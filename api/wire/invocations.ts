@@ -14,6 +14,7 @@ import { z } from "zod";
  *   GET  /v1/dlq?<DeadLetterQuery>              `InvocationList` of dead letters
  *   POST /v1/dlq/redrive                        `DeadLetterSelection` → `DeadLetterCount`: they are delivered again, as if they were new
  *   POST /v1/dlq/purge                          `DeadLetterSelection` → `DeadLetterCount`: they are gone
+ *                                               (both: 404 invocation_not_found when an id is of none, and nothing is changed)
  */
 export const TRIGGERS_AUDIENCE = "triggers";
 export const INVOCATION_CONTENT_TYPE = "application/vnd.isotope.invocation";

@@ -102,10 +102,6 @@ async function change(
     ...(id.length > 0 ? { ids: [...id] } : { function: fn, workflow, source, all: whole }),
   };
   const count = nothingIn(flags.queue) ? 0 : await changeDeadLetters(context, how, selection);
-  if (count < id.length)
-    throw new CliError(
-      `${id.length - count} of ${id.length} ids name no dead letter in namespace "${selection.namespace ?? ""}": \`isotope dlq list\` shows what there is`,
-    );
   context.note(`${count} dead letter${count === 1 ? "" : "s"} ${done}`);
   return 0;
 }

@@ -198,23 +198,37 @@ async function listed(journal: InvocationRoutesDeps["journal"], query: Invocatio
   return { ...page, items: page.items.map((invocation) => invocationView(invocation)) };
 }
 
-/** Ids of the dead letters that are meant, all of the namespace. */
+/**
+ * Ids of the dead letters that are meant, all of the namespace.
+ * @throws {PlatformError} invocation_not_found for ids of none: nothing is changed then
+ */
 async function selected(
   journal: InvocationRoutesDeps["journal"],
   selection: DeadLetterSelection,
 ): Promise<{ ids: string[]; continue?: string }> {
   const { namespace, ids, source, continue: after } = selection;
   if (ids) {
-    const found = await Promise.all(ids.map((id) => journal.get(id)));
-    return {
-      ids: found
-        .filter((invocation) => invocation?.namespace === namespace)
-        .flatMap((invocation) => invocation?.id ?? []),
-    };
+    const asked = [...new Set(ids)];
+    const found = await Promise.all(asked.map((id) => journal.get(id)));
+    const unknown = asked.filter(
+      (_, at) => found[at]?.namespace !== namespace || found[at].status !== "dead",
+    );
+    if (unknown.length === 0) return { ids: asked };
+    throw new PlatformError(
+      "invocation_not_found",
+      `${named(unknown)} no dead letter of namespace "${namespace}"; nothing was changed`,
+    );
   }
   const query = { namespace, queue: queueIn(selection), source, limit: SELECTED_AT_ONCE, continue: after };
   const { items, ...more } = await journal.list({ ...query, status: "dead" });
   return { ids: items.map(({ id }) => id), ...more };
+}
+
+const NAMED = 5;
+function named(ids: readonly string[]): string {
+  const shown = ids.slice(0, NAMED).map((id) => `"${id}"`);
+  const more = ids.length > NAMED ? ` and ${ids.length - NAMED} more` : "";
+  return `${shown.join(", ")}${more} ${ids.length === 1 ? "is" : "are"}`;
 }
 
 const bodyOf = async ({ body, spill }: Invocation, spills: Spills): Promise<Uint8Array | undefined> =>

@@ -145,6 +145,31 @@ describe.skipIf(!hasRedis)("dead letters over HTTP", () => {
     expect(await on.journal.count("default/b")).toMatchObject({ waiting: 0, dead: 1_200 });
   });
 
+  it("are named by their ids all or none: a misspelt one, or one of elsewhere, changes nothing", async () => {
+    await clear();
+    const [a = "", b = ""] = await bury(2, "default/a");
+    const [elsewhere = ""] = await bury(1, "other/a");
+    for (const how of ["redrive", "purge"])
+      for (const wrong of [elsewhere, "0".repeat(27), "misspelt"])
+        expect(
+          await call("POST", `/v1/dlq/${how}`, { namespace: "default", ids: [a, wrong, b] }),
+        ).toMatchObject({
+          status: 404,
+          body: {
+            reason: "invocation_not_found",
+            message: `"${wrong}" is no dead letter of namespace "default"; nothing was changed`,
+          },
+        });
+    expect(await on.journal.count("default/a")).toEqual({ waiting: 0, running: 0, dead: 2 });
+    const twice = await call("POST", "/v1/dlq/redrive", { namespace: "default", ids: [a, a] });
+    expect(twice).toMatchObject({ status: 200, body: { count: 1 } });
+    expect(await on.journal.count("default/a")).toEqual({ waiting: 1, running: 0, dead: 1 });
+    // It waits for its delivery: nobody may remove it as a dead letter.
+    expect(await call("POST", "/v1/dlq/purge", { namespace: "default", ids: [a] })).toMatchObject({
+      status: 404,
+    });
+  });
+
   it("have the reference system's routes", async () => {
     await clear();
     const [id = ""] = await bury(1, "default/a");
