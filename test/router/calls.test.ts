@@ -79,7 +79,7 @@ describe("a call", () => {
       "x-fission-function-uid": "uid-hello",
       "x-fission-function-resourceversion": slot?.metadata.resourceVersion,
       "x-isotope-revision": "r1",
-      "x-isotope-timeout-ms": "5000",
+      "x-isotope-timeout-ms": "60000",
       "x-fission-params-id": "a b",
       "x-fission-params-rest": "x/y",
       "x-fission-full-url": "/users/a%20b/x/y?q=1",
@@ -304,6 +304,16 @@ describe("a call", () => {
     let served: Promise<number> | undefined;
     await world.until(async () => {
       served = fetch(`${url}/hello`).then((reply) => reply.status);
+      const patience = new AbortController();
+      const next = fetch(`${url}/hello`, { signal: patience.signal }).then(
+        (reply) => reply.status,
+        () => 0,
+      );
+      // The next one is refused while this one waits: the place is its own.
+      const refused = await Promise.race([next, served.then(() => 0)]);
+      patience.abort();
+      await next;
+      if (refused !== 503) return false;
       return (await Promise.race([served, new Promise((go) => setTimeout(go, 1_000))])) === undefined;
     }, "the place to be free");
     world.deploy();

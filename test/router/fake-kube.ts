@@ -42,7 +42,8 @@ interface Event {
   object: FakeObject;
 }
 
-export async function startFakeKube(): Promise<FakeKube> {
+/** @param ownPort one that nobody takes while it is down; 0 = any */
+export async function startFakeKube(ownPort = 0): Promise<FakeKube> {
   const objects = new Map<string, Map<string, FakeObject>>();
   let events: Event[] = [];
   let oldest = 0;
@@ -97,7 +98,7 @@ export async function startFakeKube(): Promise<FakeKube> {
       server.once("error", reject);
       server.listen(port, "127.0.0.1", () => resolve((server.address() as AddressInfo).port));
     });
-  const port = await listen(0);
+  const port = await listen(ownPort);
   const down = () =>
     new Promise<void>((resolve) => {
       server.close(() => resolve());

@@ -60,7 +60,7 @@ async function serve(revision: string): Promise<void> {
     requestsPerPod: 10,
     concurrency: 1,
     onceOnly: false,
-    timeoutMs: 5_000,
+    timeoutMs: 60_000,
     maxBodyBytes: 1_000_000,
   });
   await kube.patchStatus(FUNCTIONS, { namespace: "default", name: "hello" }, status);

@@ -80,7 +80,7 @@ describe("routes that start workflows", () => {
     world.trigger(
       "quick",
       { relativeurl: "/quick", methods: ["GET", "POST"], functionref: { type: "workflow", name: "order" } },
-      { annotations: { "isotope.dev/workflow-wait": "5s" } },
+      { annotations: { "isotope.dev/workflow-wait": "60s" } },
     );
     ({ url } = await world.router({ workflowsUrl: service.url }));
   });
@@ -143,7 +143,7 @@ describe("routes that start workflows", () => {
     await world.until(() => service.runs.size === 1);
     service.end("made-1", { status: "succeeded", output: 42 });
     expect([(await waiting).status, await (await waiting).json()]).toEqual([200, 42]);
-    const failing = post("/orders/1", 1, { prefer: "respond-async, wait=5" });
+    const failing = post("/orders/1", 1, { prefer: "respond-async, wait=60" });
     await world.until(() => service.runs.size === 2);
     service.end("made-2", { status: "failed", error: { type: "OutOfStock", message: "none left" } });
     expect([(await failing).status, await (await failing).json()]).toEqual([

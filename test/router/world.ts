@@ -21,6 +21,7 @@ import { metricsRegistry } from "../../net/metrics.ts";
 import { parseSettings } from "../../net/settings.ts";
 import { verifier } from "../../net/sign.ts";
 import { requireSignedCalls } from "../../net/signed-hook.ts";
+import { freePortBase } from "../e2e/free-ports.ts";
 import { type FakeKube, startFakeKube } from "./fake-kube.ts";
 import { type FakePod, startFakePod } from "./fake-pod.ts";
 
@@ -93,16 +94,19 @@ const defaults = (options: FunctionOptions) => {
     requestsPerPod: 100,
     concurrency: 10,
     onceOnly: false,
-    timeoutMs: 5_000,
+    // Patience costs nothing: what is to run out in time says so itself.
+    timeoutMs: 60_000,
     maxBodyBytes: 1_000_000,
     ...options,
   };
 };
 
 export async function createWorld(): Promise<World> {
-  const kube = await startFakeKube();
+  // Both go away and come back on their ports, which nobody else may have taken meanwhile.
+  const ports = await freePortBase();
+  const kube = await startFakeKube(ports);
   const functions = new Map<string, ReturnType<typeof defaults>>();
-  const executor = await fakeExecutor(kube, functions);
+  const executor = await fakeExecutor(kube, functions, ports + 1);
   const log: string[] = [];
   const routers: RunningRouter[] = [];
   const folder = mkdtempSync(join(tmpdir(), "isotope-router-"));
@@ -190,6 +194,8 @@ export async function startRouter(
       argv: ["--port=0", "--internal-port=0", "--internal-key-file=unused", `--executor-url=${executorUrl}`],
       env: {},
     }),
+    connectTimeoutMs: 30_000,
+    queueWaitMs: 60_000,
     ...overrides,
   };
   const registry = metricsRegistry();
@@ -315,6 +321,7 @@ function publishSlice(
 async function fakeExecutor(
   kube: FakeKube,
   functions: Map<string, ReturnType<typeof defaults>>,
+  port: number,
 ): Promise<FakeExecutor> {
   let app = Fastify();
   const build = () => {
@@ -333,8 +340,7 @@ async function fakeExecutor(
     });
   };
   build();
-  const origin = await app.listen({ host: "127.0.0.1", port: 0 });
-  const port = Number(new URL(origin).port);
+  const origin = await app.listen({ host: "127.0.0.1", port });
   const executor: FakeExecutor = {
     origin,
     acquires: [],
