@@ -167,7 +167,7 @@ describe("slow and silent clients", () => {
   });
 
   it("ends connections that say nothing, and heads that drip on a kept connection", async () => {
-    const core = await echoing({ limits: { headerTimeoutMs: 80 } });
+    const core = await echoing({ limits: { headerTimeoutMs: 1_000 } });
     const silent = client(core);
     const second = client(core);
     second.send(GET);
@@ -621,7 +621,7 @@ describe("refusals", () => {
     );
     const raw = client(core);
     raw.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`, body);
-    expect(await raw.until(() => raw.text.endsWith("done"), 5000)).toBe(true);
+    expect(await raw.until(() => raw.text.endsWith("done"))).toBe(true);
   });
 
   it("passes a 429 on that is no refusal", async () => {
@@ -877,7 +877,7 @@ describe("pressure", () => {
           else raw.send(part);
         }
         if (index % 3 === 0) raw.send("0\r\n\r\n");
-        await raw.until(() => raw.statuses().length === 1, 25_000);
+        await raw.until(() => raw.statuses().length === 1, 100_000);
         return raw.text.slice(raw.text.indexOf("\r\n\r\n") + 4).match(/[0-9a-f]{64}/)?.[0];
       }),
     );
@@ -917,7 +917,7 @@ describe("pools", () => {
           order.push(/ (\/\d)/.exec(data.toString())?.[1] ?? "");
           answer = () => socket.write(ok("a"));
         }),
-      { pool: { maxConnections: 1, maxWaiting: 2 }, plan: { connectTimeoutMs: 500 } },
+      { pool: { maxConnections: 1, maxWaiting: 2 }, plan: { connectTimeoutMs: 3_000 } },
     );
     const raws = [0, 1, 2].map(() => client(core));
     for (const [index, raw] of raws.entries()) {
@@ -939,7 +939,7 @@ describe("pools", () => {
   });
 
   it("closes idle connections after their time, sooner when the upstream says so", async () => {
-    const core = await scripted(answering(ok("a")), { pool: { idleTimeoutMs: 60 } });
+    const core = await scripted(answering(ok("a")), { pool: { idleTimeoutMs: 1_000 } });
     const raw = client(core);
     raw.send(GET);
     await raw.until(() => raw.statuses().length === 1);
@@ -953,8 +953,9 @@ describe("pools", () => {
   });
 
   it("gives waiting requests back when an address is given up, and lets running ones finish", async () => {
+    let answer: (() => unknown) | undefined;
     const { server, port } = await startScript((socket) =>
-      socket.on("data", () => setTimeout(() => socket.write(ok("a")), 80)),
+      socket.on("data", () => (answer = () => socket.write(ok("a")))),
     );
     closers.push(() => server.close());
     const core = await coreOf((exchange, { at }) => exchange.relay(at(port), "/", "", PLAN), {
@@ -964,9 +965,10 @@ describe("pools", () => {
     one.send(GET);
     await until(() => core.upstreams.counters.requests === 1);
     two.send(GET);
-    await until(() => core.at(port).waiting === 1);
+    await until(() => core.at(port).waiting === 1 && answer !== undefined);
     expect(core.at(port).active).toBe(2);
     core.at(port).close();
+    answer?.();
     await Promise.all([one, two].map((raw) => raw.until(() => raw.statuses().length === 1)));
     expect([one.statuses(), two.statuses(), core.failures]).toEqual([[200], [502], ["closed"]]);
     expect(await until(() => core.upstreams.counters.open === 0)).toBe(true);
@@ -1080,16 +1082,16 @@ describe("tunnels", () => {
 
 describe("drain", () => {
   it("finishes what runs, tells clients to go, accepts nothing new", async () => {
-    const core = await scripted((socket) =>
-      socket.on("data", () => setTimeout(() => socket.write(ok("a")), 80)),
-    );
+    let answer: (() => unknown) | undefined;
+    const core = await scripted((socket) => socket.on("data", () => (answer = () => socket.write(ok("a")))));
     const [busy, idle] = [client(core), client(core)];
     busy.send(GET);
-    await until(() => core.listener.counters.inFlight === 1 && core.listener.counters.connectionsOpen === 2);
-    const closed = core.listener.close(2000);
+    await until(() => answer !== undefined && core.listener.counters.connectionsOpen === 2);
+    const closed = core.listener.close(60_000);
     expect(await idle.until(() => idle.closed)).toBe(true);
     const late = client(core);
     expect(await late.until(() => late.closed)).toBe(true);
+    answer?.();
     expect(await closed).toBe(0);
     expect(busy.statuses()).toEqual([200]);
     expect(busy.text).toContain("connection: close");

@@ -152,7 +152,7 @@ describe(`fuzz, seed ${seed}`, () => {
         { seed, numRuns: 600 * scale },
       );
     },
-    30_000 * scale,
+    120_000 * scale,
   );
 
   it("never throws on rubbish", () => {
@@ -260,6 +260,6 @@ describe(`fuzz, seed ${seed}`, () => {
         }
       }
     },
-    40_000 * scale,
+    120_000 * scale,
   );
 });
