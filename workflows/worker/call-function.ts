@@ -181,7 +181,7 @@ function answered(reply: SignedReply, body: string): CallResult {
   if (body === "") return { kind: "done", output: null };
   const type = reply.headers["content-type"];
   if (typeof type !== "string" || !/[/+]json\b/i.test(type)) return { kind: "done", output: body };
-  const output = parseJson(body) as Json | undefined;
+  const output = parseJson(body);
   return output === undefined
     ? failed("Fission.PermanentError", `The function's answer says it is JSON, but is not: ${cut(body, 200)}`)
     : { kind: "done", output };
@@ -210,7 +210,7 @@ function platformRefusal(
 
 function functionFailure(reply: SignedReply, body: string): CallResult {
   const { status } = reply;
-  const said = parseJson(body) as Json | undefined;
+  const said = parseJson(body);
   const facts = failureFacts(said);
   const permanent = status >= 400 && status < 500;
   const type = facts.type ?? (permanent ? "Fission.PermanentError" : "Fission.FunctionError");
