@@ -22,6 +22,8 @@ export const SPECIALISED_GATE = "isotope.dev/specialised";
 export const LABEL_COMPONENT = "app.kubernetes.io/component";
 export const LABEL_MANAGED_BY = "app.kubernetes.io/managed-by";
 export const MANAGED_BY = "isotope";
+/** Kubernetes' own, on EndpointSlices that it makes for a Service; they have the Service's labels besides. */
+export const LABEL_SERVICE_NAME = "kubernetes.io/service-name";
 
 /** On a pod of a system without own addresses per pod (localkube outside Linux): the port its process listens on. */
 export const ANNOTATION_HOST_PORT = "localkube.dev/host-port";

@@ -1,4 +1,9 @@
-import { LABEL_ENVIRONMENT, LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
+import {
+  LABEL_ENVIRONMENT,
+  LABEL_FUNCTION_UID,
+  LABEL_REVISION,
+  LABEL_SERVICE_NAME,
+} from "../../api/names.ts";
 import type { PodStatus } from "../../api/wire/pod.ts";
 import type { Cluster, KubePod } from "./cluster.ts";
 import { isDeploymentPod } from "./deployment-manifest.ts";
@@ -23,7 +28,6 @@ export interface AdoptionParts {
   readonly shared: SharedPods;
 }
 
-const LABEL_SERVICE = "kubernetes.io/service-name";
 const ADOPTION_LIMIT_MS = 3_000;
 const ADOPTION_LOOK_MS = 5;
 export const ORPHAN_DEADLINE_MS = 60_000;
@@ -71,7 +75,7 @@ export async function adoptSlices({ cluster, functions, slices, owns }: Adoption
     const { labels = {}, namespace, name } = slice.metadata;
     if (!owns(`${namespace}/${labels[LABEL_ENVIRONMENT] ?? ""}`)) continue;
     // Of the Service of a function: it has its labels, and is Kubernetes' own.
-    if (labels[LABEL_SERVICE] !== undefined) continue;
+    if (labels[LABEL_SERVICE_NAME] !== undefined) continue;
     const revision = functions.revision(labels[LABEL_FUNCTION_UID] ?? "", labels[LABEL_REVISION] ?? "");
     if (revision) slices.adopt(revision.key, slice);
     else await cluster.deleteSlice(namespace, name);

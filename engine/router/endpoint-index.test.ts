@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
+import { LABEL_FUNCTION_UID, LABEL_REVISION, LABEL_SERVICE_NAME } from "../../api/names.ts";
+import { ANNOTATION_REQUESTS_PER_POD } from "../../api/wire/executor.ts";
 import type { EndpointSlice } from "../../kube/core.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { EndpointIndex } from "./endpoint-index.ts";
@@ -98,6 +99,19 @@ describe("the endpoint index", () => {
     index.applySlice("n/a", undefined);
     expect(index.podCount).toBe(0);
     expect(forgotten).toEqual(["f1/r1"]);
+  });
+
+  test("what Kubernetes says of a version's Service counts for nothing: only the executor knows what a pod takes", () => {
+    const own = slice({ p1: "10.0.0.1" });
+    own.metadata.annotations = { [ANNOTATION_REQUESTS_PER_POD]: "7" };
+    const ofService = slice({ p1: "10.0.0.1", p2: "10.0.0.2" });
+    ofService.metadata.labels = { ...ofService.metadata.labels, [LABEL_SERVICE_NAME]: "hello-v1" };
+    index.applySlice("n/own", own);
+    index.applySlice("n/service", ofService);
+    const { endpoints } = index.revision("f1", "r1");
+    expect(endpoints.map(({ podUid, capacity }) => [podUid, capacity])).toEqual([["p1", 7]]);
+    index.applySlice("n/own", undefined);
+    expect(index.podCount).toBe(0);
   });
 
   test("a pod from the executor stays while its slice is on its way, and goes when none comes", () => {

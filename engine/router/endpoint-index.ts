@@ -1,5 +1,5 @@
 import { PlatformError } from "../../api/errors.ts";
-import { LABEL_FUNCTION_UID, LABEL_REVISION } from "../../api/names.ts";
+import { LABEL_FUNCTION_UID, LABEL_REVISION, LABEL_SERVICE_NAME } from "../../api/names.ts";
 import {
   ANNOTATION_CONTRACT,
   ANNOTATION_REQUESTS_PER_POD,
@@ -205,6 +205,8 @@ export function readyPods(slice: EndpointSlice): EndpointFacts[] {
   const port = slice.ports?.find((candidate) => candidate.name === "http")?.port ?? slice.ports?.[0]?.port;
   if (!labels[LABEL_FUNCTION_UID] || !revision || port === undefined || slice.metadata.deletionTimestamp)
     return [];
+  // Of the Service of a version: Kubernetes' own, which says neither what a pod takes nor that the executor has let it go.
+  if (labels[LABEL_SERVICE_NAME] !== undefined) return [];
   const given = Number(slice.metadata.annotations?.[ANNOTATION_REQUESTS_PER_POD] ?? "1");
   const capacity = Number.isSafeInteger(given) && given >= 1 ? given : 1;
   const said = slice.metadata.annotations?.[ANNOTATION_CONTRACT];
