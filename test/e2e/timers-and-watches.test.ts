@@ -159,7 +159,9 @@ describe.skipIf(!hasRedis && !onCluster)("timers", () => {
     await vi.waitFor(async () => expect((await timer("tick")).status?.nextFires).toEqual([]), PATIENCE);
     expect(await cli("timer", "list", "--function", "echo")).toContain("suspended");
     const before = await vi.waitFor(async () => {
-      const fires = (await timer("tick")).status?.recentFires;
+      const { recentFires: fires, lastScheduleTime } = (await timer("tick")).status ?? {};
+      // Else the last fire is under way, and its call is accepted later than this.
+      expect(fires?.[0]?.scheduledTime).toBe(lastScheduleTime);
       const all = await done("timer/tick");
       expect(all.at(-1)?.id).toBe(fires?.[0]?.invocationId);
       return all.length;
@@ -171,7 +173,7 @@ describe.skipIf(!hasRedis && !onCluster)("timers", () => {
     // Nothing is made up for.
     expect(Date.parse(scheduled)).toBeGreaterThan(resumedAt - 1_000);
     await cli("timer", "delete", "tick");
-  }, 180_000);
+  }, 300_000);
 
   it("go through an alias, by weights, or start runs of a workflow", async () => {
     await cli("fn", "publish", "--name", "echo");
@@ -239,14 +241,19 @@ describe.skipIf(!hasRedis && !onCluster)("timers", () => {
     }, PATIENCE);
     const [run] = await atLeast("timer/by-run", 1);
     expect(run?.target).toMatchObject({ kind: "workflow", name: "cleanup" });
-    const runs = await cli("workflow", "runs", "list", "--workflow", "cleanup");
-    expect(runs).toContain("succeeded");
+    // The invocation has succeeded once its run is started.
+    await vi.waitFor(
+      async () =>
+        expect(await cli("workflow", "runs", "list", "--workflow", "cleanup")).toContain("succeeded"),
+      PATIENCE,
+    );
     for (const name of ["by-alias", "by-weight", "by-run"]) await cli("timer", "delete", name);
   }, 240_000);
 
   it("find their functions warm: they were loaded before the time came", async () => {
-    for (const name of COLD)
-      await cli("timer", "create", "--name", name, "--function", name, "--cron", "@every 6s");
+    // Each at times of its own: they do not wait for each other's pods.
+    for (const [at, name] of COLD.entries())
+      await cli("timer", "create", "--name", name, "--function", name, "--cron", `@every ${6 + 4 * at}s`);
     const calls = await Promise.all(COLD.map(async (name) => (await atLeast(`timer/${name}`, 1))[0]));
     const answers = await Promise.all(calls.map(answer));
     const beforeMs = answers.map((text) => (JSON.parse(text) as { beforeMs: number }).beforeMs);
@@ -337,8 +344,10 @@ describe.skipIf(!hasRedis && !onCluster)("watches", () => {
       async () => expect(await told("watch/staged")).toEqual(["ADDED seen", "MODIFIED seen", "ADDED last"]),
       PATIENCE,
     );
-    const [first] = await done("watch/staged");
-    expect((await echoed(first)).headers).toMatchObject({
+    const headers = await Promise.all(
+      (await done("watch/staged")).map(async (one) => (await echoed(one)).headers),
+    );
+    expect(headers.find((one) => one["x-kubernetes-event-type"] === "MODIFIED")).toMatchObject({
       "x-kubernetes-object-type": "Pod",
       "ce-specversion": "1.0",
       "ce-subject": "pods/seen",
@@ -349,14 +358,15 @@ describe.skipIf(!hasRedis && !onCluster)("watches", () => {
       async () =>
         expect((await watch("staged")).status).toMatchObject({
           connected: true,
-          accepted: 3,
+          // Where replicas share the watches of all tests, another may follow it by then, and counts from 0.
+          accepted: onCluster ? (expect.any(Number) as number) : 3,
           lag: 0,
           lastEventTime: expect.any(String) as string,
         }),
       PATIENCE,
     );
     await cli("watch", "delete", "staged");
-  }, 180_000);
+  }, 300_000);
 
   it("of objects that the service account may not see tell nothing but why", async () => {
     await cli(
@@ -381,7 +391,7 @@ describe.skipIf(!hasRedis && !onCluster)("watches", () => {
   }, 120_000);
 
   it("the example crash-alert tells of a container that crashes again and again", async () => {
-    await cli("watch", "wait", "crash-alert", "--for", "condition=Ready", "--timeout", "60s");
+    await cli("watch", "wait", "crash-alert", "--for", "condition=Ready", "--timeout", "90s");
     const deno = await kube.get(ENVIRONMENTS, { namespace: platform.namespace, name: "deno" });
     const image = deno.spec.builder?.image ?? "";
     // A program of Node that cannot even begin, on a cluster and on a laptop.
@@ -394,7 +404,7 @@ describe.skipIf(!hasRedis && !onCluster)("watches", () => {
     }, PATIENCE);
     await kube.delete(PODS, pod("crashes"), { gracePeriodSeconds: 0 });
     expect(alerts).toContain(`${platform.namespace}/crashes: container main`);
-  }, 180_000);
+  }, 240_000);
 
   it.skipIf(onCluster)(
     "and timers go on after a kill -9 of the control plane: nothing is missing, nothing comes twice",
@@ -445,6 +455,6 @@ describe.skipIf(!hasRedis && !onCluster)("watches", () => {
       expect((await done("watch/maps")).length).toBe(expected.length);
       for (const noun of ["timer", "watch"]) await cli(noun, "delete", noun === "timer" ? "steady" : "maps");
     },
-    240_000,
+    600_000,
   );
 });

@@ -13,7 +13,7 @@ let kube: KubeClient;
 beforeAll(async () => {
   platform = await startTestPlatform();
   kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
-}, 150_000);
+}, 240_000);
 afterAll(async () => {
   await kube?.close();
   await platform?.stop();
@@ -37,10 +37,22 @@ async function run(start: { workflow: string; id?: string; input?: unknown }): P
       expect(reply).toMatchObject({ status: 201 });
       return RunView.parse(reply.body);
     },
-    { timeout: 30_000, interval: 200 },
+    { timeout: 60_000, interval: 200 },
   );
-  return RunView.parse((await ops(`/v1/runs/${started.namespace}/${started.id}/wait?timeoutMs=30000`)).body);
+  return ended(started.id);
 }
+
+/** A run once it has ended. */
+const ended = (id: string): Promise<RunView> =>
+  vi.waitFor(
+    async () => {
+      const { body } = await ops(`/v1/runs/${platform.namespace}/${id}/wait?timeoutMs=10000`);
+      const seen = RunView.parse(body);
+      expect(seen.status).not.toBe("running");
+      return seen;
+    },
+    { timeout: 120_000 },
+  );
 
 const history = async ({ namespace, id }: RunView) =>
   HistoryPage.parse((await ops(`/v1/runs/${namespace}/${id}/history?limit=1000`)).body).entries;
@@ -70,12 +82,12 @@ export default async (request: Request) => Response.json({ n: (await request.jso
         },
       },
     });
-  }, 120_000);
+  }, 300_000);
 
   it("runs to its end, with its history", async () => {
-    const ended = await run({ workflow: "sum", id: "first", input: { n: 20 } });
-    expect(ended).toMatchObject({ status: "succeeded", output: { n: 41 }, id: "first" });
-    const lines = await history(ended);
+    const first = await run({ workflow: "sum", id: "first", input: { n: 20 } });
+    expect(first).toMatchObject({ status: "succeeded", output: { n: 41 }, id: "first" });
+    const lines = await history(first);
     expect(lines.map(({ type, state, actor }) => [type, actor ?? state ?? ""])).toEqual([
       ["started", ""],
       ["transition", "double"],
@@ -93,11 +105,12 @@ export default async (request: Request) => Response.json({ n: (await request.jso
     expect(lines[3]?.payload).toMatchObject({
       value: { key: `${platform.namespace}/first/1.0`, attempt: "1" },
     });
-    const [set, fired] = [lines[5], lines[6]].map((line) => Date.parse(line?.at ?? ""));
-    // Never early: what a timer waits for is counted from the transition, which is committed a moment later.
-    expect(Date.parse(lines[5]?.note ?? "")).toBeLessThanOrEqual(fired ?? 0);
-    expect((fired ?? 0) - (set ?? 0)).toBeGreaterThan(500);
-  }, 120_000);
+    const [called = 0, fired = 0] = [lines[2], lines[6]].map((line) => Date.parse(line?.at ?? ""));
+    const due = Date.parse(lines[5]?.note ?? "");
+    // Never early: what a timer waits for is counted from the transition, which is committed a moment later, on a busy machine many.
+    expect(due).toBeLessThanOrEqual(fired);
+    expect(due - called).toBeGreaterThanOrEqual(1_000);
+  }, 300_000);
 
   it("is started once by an id, and refuses what is no start", async () => {
     const start = { namespace: platform.namespace, workflow: "sum" };
@@ -255,7 +268,7 @@ export default (request: Request) => {
       "../workflows/pack.ts": PACK,
       "../workflows/twice.ts": TWICE,
     });
-  }, 120_000);
+  }, 300_000);
 
   const view = async (id: string): Promise<RunView> =>
     RunView.parse((await ops(`/v1/runs/${platform.namespace}/${id}`)).body);
@@ -266,7 +279,7 @@ export default (request: Request) => {
         expect(seen.states).toContain(state);
         return seen;
       },
-      { timeout: 30_000, interval: 100 },
+      { timeout: 90_000, interval: 100 },
     );
   const runPath = (id: string, action: string) => `/v1/runs/${platform.namespace}/${id}/${action}`;
 
@@ -289,7 +302,7 @@ export default (request: Request) => {
         asked = await (await platform.get("/last-token")).text();
         expect(asked).not.toBe("none");
       },
-      { timeout: 30_000 },
+      { timeout: 60_000 },
     );
     const answer = { method: "POST", body: JSON.stringify({ output: { by: "ann" } }) };
     const path = `/_isotope/callbacks/${asked ?? ""}`;
@@ -304,32 +317,44 @@ export default (request: Request) => {
     expect(await ops(runPath(key.id, "events"), { event: { type: "ship", to: "Rome" } })).toMatchObject({
       status: 202,
     });
-    const ended = RunView.parse((await ops(runPath(key.id, "wait?timeoutMs=30000"))).body);
-    expect(ended).toMatchObject({
+    expect(await ended(key.id)).toMatchObject({
       status: "succeeded",
       output: { tags: 50, first: "t0", approved: "ann", shipped: "first Rome" },
     });
-  }, 120_000);
+  }, 300_000);
 
   it("goes on with the versions that it began with, while new runs get what is deployed", async () => {
     const start = { namespace: platform.namespace, workflow: "twice", id: "in-between" };
     expect((await ops("/v1/runs", start)).status).toBe(201);
     await until("in-between", "resting");
+    await vi.waitFor(
+      async () => {
+        const { metadata } = await kube.get(FUNCTION_VERSIONS, {
+          namespace: platform.namespace,
+          name: "wrap-v1",
+        });
+        expect(Object.keys(metadata.annotations ?? {})).toContain("isotope.dev/hold.workflow-twice");
+      },
+      { timeout: 60_000, interval: 100 },
+    );
     await deploy(platform, { "wrap.ts": wrap("second") });
     expect((await ops(runPath("in-between", "events"), { event: { type: "go" } })).status).toBe(202);
-    const old = RunView.parse((await ops(runPath("in-between", "wait?timeoutMs=30000"))).body);
-    expect(old).toMatchObject({
+    expect(await ended("in-between")).toMatchObject({
       output: ["first Bern", "first Bern"],
       pins: { wrap: { version: "wrap-v1" } },
     });
-    const next = await run({ workflow: "pack", input: { to: "Oslo" } });
-    expect(next).toMatchObject({ output: { parcel: "second Oslo" }, pins: { wrap: { version: "wrap-v2" } } });
-    const { metadata } = await kube.get(FUNCTION_VERSIONS, {
-      namespace: platform.namespace,
-      name: "wrap-v1",
-    });
-    expect(Object.keys(metadata.annotations ?? {})).toContain("isotope.dev/hold.workflow-twice");
-  }, 120_000);
+    // Each replica hears of a deployment by itself.
+    await vi.waitFor(
+      async () => {
+        const next = await run({ workflow: "pack", input: { to: "Oslo" } });
+        expect(next).toMatchObject({
+          output: { parcel: "second Oslo" },
+          pins: { wrap: { version: "wrap-v2" } },
+        });
+      },
+      { timeout: 120_000, interval: 200 },
+    );
+  }, 300_000);
 
   it("is streamed, listed, drawn, and cancelled with its children", async () => {
     const id = "to-cancel";
@@ -345,9 +370,14 @@ export default (request: Request) => {
       status: "cancelled",
       error: { message: expect.stringContaining("no more") },
     });
-    const listed = await ops(`/v1/runs?namespace=${platform.namespace}&workflow=order&status=cancelled`);
-    expect(listed.body).toMatchObject({ runs: [{ id, workflow: "order", status: "cancelled" }] });
-  }, 120_000);
+    await vi.waitFor(
+      async () => {
+        const listed = await ops(`/v1/runs?namespace=${platform.namespace}&workflow=order&status=cancelled`);
+        expect(listed.body).toMatchObject({ runs: [{ id, workflow: "order", status: "cancelled" }] });
+      },
+      { timeout: 30_000, interval: 100 },
+    );
+  }, 300_000);
 
   it("is run by a WorkflowRun, whose status says how it went", async () => {
     const ref = { namespace: platform.namespace, name: "by-object" };
@@ -357,16 +387,18 @@ export default (request: Request) => {
       metadata: ref,
       spec: { workflowRef: "pack", input: { to: "Lima" } },
     });
-    const found = await vi.waitFor(
+    await vi.waitFor(
       async () => {
         const { status } = await kube.get(WORKFLOW_RUNS, ref);
-        expect(status?.phase).toBe("Succeeded");
-        return status;
+        expect(status).toMatchObject({
+          phase: "Succeeded",
+          output: { parcel: "second Lima" },
+          startedAt: expect.any(String),
+        });
+        expect(status?.recentEvents?.at(-1)).toMatchObject({ type: "finished" });
       },
-      { timeout: 30_000, interval: 100 },
+      { timeout: 60_000, interval: 100 },
     );
-    expect(found).toMatchObject({ output: { parcel: "second Lima" }, startedAt: expect.any(String) });
-    expect(found?.recentEvents?.at(-1)).toMatchObject({ type: "finished" });
     const wrong = { namespace: platform.namespace, name: "of-nothing" };
     await kube.create(WORKFLOW_RUNS, { ...object, metadata: wrong, spec: { workflowRef: "nothing" } });
     await vi.waitFor(
@@ -377,5 +409,5 @@ export default (request: Request) => {
       },
       { timeout: 30_000 },
     );
-  }, 120_000);
+  }, 300_000);
 });
