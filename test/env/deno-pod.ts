@@ -7,7 +7,9 @@ import { join } from "node:path";
 import { POD_ENV } from "../../api/wire/pod.ts";
 import { SPECIALIZE_CONTENT_TYPE, type SpecializeRequest } from "../../api/wire/specialize.ts";
 import { denoFlags } from "../../env-images/deno/flags.ts";
+import { freePortBase } from "../e2e/free-ports.ts";
 
+const LOOPBACK = "127.0.0.1";
 const REPOSITORY = join(import.meta.dirname, "../..");
 export const DENO = join(REPOSITORY, "node_modules/deno/deno");
 const MAIN = join(REPOSITORY, "env-images/deno/main.ts");
@@ -43,7 +45,8 @@ export interface DenoPod {
   stop(): Promise<void>;
 }
 
-export async function freePort(host = "127.0.0.1"): Promise<number> {
+/** What is free now; only on an address that nobody else uses it stays so. */
+export async function freePort(host = LOOPBACK): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -74,9 +77,10 @@ export async function stopPods(): Promise<void> {
 
 /** Starts a generic pod and waits until it is ready. */
 export async function startPod(options: DenoPodOptions = {}): Promise<DenoPod> {
-  const { host = "127.0.0.1", denyNet = [], direct = true, memoryMb = 128 } = options;
+  const { host = LOOPBACK, denyNet = [], direct = true, memoryMb = 128 } = options;
   const root = mkdtempSync(join(tmpdir(), "isotope-pod-"));
-  const port = await freePort(host);
+  // On the common address others take free ports all the time, also between this choice and the pod's start.
+  const port = host === LOOPBACK ? await freePortBase() : await freePort(host);
   const uid = randomUUID();
   const token = direct ? randomUUID() : "";
   const flags = denoFlags({ root, denyNet, ...(memoryMb === null ? {} : { memoryMb }) });

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -9,7 +9,6 @@ import {
   call,
   controlCall,
   type DenoPod,
-  freePort,
   postSpecialize,
   startFunction,
   startPod,
@@ -43,14 +42,16 @@ const listen = (where: object): Promise<Server> =>
     server.listen(where, () => resolve(server));
   });
 
+const portOf = (server: Server): number => (server.address() as AddressInfo).port;
+
 const probe = async (code: string): Promise<string> =>
   (await call(pod, "/", { method: "POST", body: code })).text();
 
 beforeAll(async () => {
-  platformPort = await freePort();
-  openPort = await freePort();
-  platform = await listen({ port: platformPort, host: "::" });
-  open = await listen({ port: openPort, host: "127.0.0.1" });
+  platform = await listen({ port: 0, host: "::" });
+  open = await listen({ port: 0, host: "127.0.0.1" });
+  platformPort = portOf(platform);
+  openPort = portOf(open);
   socket = await listen({ path: join(outside, "redis.sock") });
   writeFileSync(join(outside, "secret"), "other people's");
   const host = "127.64.211.7";

@@ -23,7 +23,7 @@ beforeAll(async () => {
     platform: "node",
   });
   stageScripts(app);
-}, 60_000);
+});
 afterAll(() => rmSync(app, { recursive: true, force: true }));
 
 test.each(ENTRIES)("the bundle of %s finds the scripts of the store", async (entry) => {
