@@ -12,7 +12,7 @@ let kube: KubeClient;
 beforeAll(async () => {
   platform = await startTestPlatform();
   kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
-}, 150_000);
+}, 240_000);
 afterAll(async () => {
   await kube?.close();
   await platform?.stop();
@@ -23,20 +23,32 @@ async function ops(path: string, body?: unknown): Promise<{ status: number; body
   return { status, body: JSON.parse(text) };
 }
 
-const start = async (workflow: string, input: unknown): Promise<RunView> => {
-  const reply = await ops("/v1/runs", { namespace: platform.namespace, workflow, input });
-  expect(reply).toMatchObject({ status: 201 });
-  return RunView.parse(reply.body);
-};
-const ended = async ({ namespace, id }: RunView): Promise<RunView> =>
-  RunView.parse((await ops(`/v1/runs/${namespace}/${id}/wait?timeoutMs=30000`)).body);
+/** Each replica of the workflows hears of a deployment by itself. */
+const start = (workflow: string, input: unknown): Promise<RunView> =>
+  vi.waitFor(
+    async () => {
+      const reply = await ops("/v1/runs", { namespace: platform.namespace, workflow, input });
+      expect(reply).toMatchObject({ status: 201 });
+      return RunView.parse(reply.body);
+    },
+    { timeout: 30_000, interval: 200 },
+  );
+const ended = ({ namespace, id }: RunView): Promise<RunView> =>
+  vi.waitFor(
+    async () => {
+      const seen = RunView.parse((await ops(`/v1/runs/${namespace}/${id}/wait?timeoutMs=10000`)).body);
+      expect(seen.status).not.toBe("running");
+      return seen;
+    },
+    { timeout: 120_000 },
+  );
 
 const ORDER = (extra = "") => `
 import { assign, setup } from "xstate";
 import { defineWorkflow, duration, failure, fn, type WorkflowConfig } from "@isotope/platform/workflows";
 import { DISCOUNT } from "../functions/_shared/prices.ts";
 
-export const config = { route: "/typed-orders", wait: "20s" } satisfies WorkflowConfig;
+export const config = { route: "/typed-orders", wait: "60s" } satisfies WorkflowConfig;
 
 const machine = setup({
   types: {
@@ -82,7 +94,7 @@ export default async (request: Request) => {
 describe("a workflow in TypeScript", () => {
   beforeAll(async () => {
     await deploy(platform, { ...FUNCTIONS, "../workflows/order.ts": ORDER() });
-  }, 120_000);
+  }, 300_000);
 
   it("is ready once it is deployed, and runs step, timer, and guard to its output", async () => {
     const object = await kube.get(WORKFLOWS, { namespace: platform.namespace, name: "order" });
@@ -90,14 +102,14 @@ describe("a workflow in TypeScript", () => {
     const run = await ended(await start("order", { price: 5 }));
     expect(run).toMatchObject({ status: "succeeded", output: { receipt: "r10", why: null } });
     expect(run.definition).toBe(object.status?.definition?.digest);
-  }, 120_000);
+  }, 300_000);
 
   it("takes a function's failure as its error", async () => {
     expect(await ended(await start("order", { price: 500 }))).toMatchObject({
       status: "succeeded",
       output: { receipt: null, why: "TooMuch" },
     });
-  }, 120_000);
+  }, 300_000);
 
   it("waits for its event", async () => {
     const run = await start("order", { price: 1, approve: true });
@@ -106,14 +118,14 @@ describe("a workflow in TypeScript", () => {
         const { body } = await ops(`/v1/runs/${run.namespace}/${run.id}`);
         expect(body).toMatchObject({ states: ["deciding"], accepts: ["APPROVE"] });
       },
-      { timeout: 30_000, interval: 50 },
+      { timeout: 60_000, interval: 50 },
     );
     const events = `/v1/runs/${run.namespace}/${run.id}/events`;
     expect(await ops(events, { event: { type: "xstate.done.actor.charge" } })).toMatchObject({ status: 422 });
     expect(await ops(events, { event: { type: "OTHER" } })).toMatchObject({ status: 409 });
     expect(await ops(events, { event: { type: "APPROVE" } })).toMatchObject({ status: 202 });
     expect(await ended(run)).toMatchObject({ status: "succeeded", output: { receipt: "r2" } });
-  }, 120_000);
+  }, 300_000);
 
   it("is started by its route, which waits for the result", async () => {
     const reply = await fetch(`${platform.connection.routerUrl}/typed-orders`, {
@@ -123,23 +135,27 @@ describe("a workflow in TypeScript", () => {
     });
     expect(reply.status).toBe(200);
     expect(await reply.json()).toMatchObject({ receipt: "r14" });
-  }, 120_000);
+  }, 300_000);
 
   it("stays with the definition that it began with", async () => {
     const run = await start("order", { price: 3, approve: true });
     await deploy(platform, { ...FUNCTIONS, "../workflows/order.ts": ORDER(", version: 2") });
-    expect(await ended(await start("order", { price: 4 }))).toMatchObject({
-      output: { receipt: "r8", version: 2 },
-    });
+    await vi.waitFor(
+      async () =>
+        expect(await ended(await start("order", { price: 4 }))).toMatchObject({
+          output: { receipt: "r8", version: 2 },
+        }),
+      { timeout: 120_000, interval: 200 },
+    );
     await vi.waitFor(
       async () => {
         const sent = await ops(`/v1/runs/${run.namespace}/${run.id}/events`, { event: { type: "APPROVE" } });
         expect(sent.status).toBe(202);
       },
-      { timeout: 30_000, interval: 50 },
+      { timeout: 60_000, interval: 50 },
     );
     expect((await ended(run)).output).toEqual({ receipt: "r6", why: null });
-  }, 120_000);
+  }, 300_000);
 
   it("is refused with its place when it can never end", async () => {
     const source = ORDER().replaceAll('{ type: "final" }', "{}");
@@ -154,5 +170,5 @@ describe("a workflow in TypeScript", () => {
         'endless failed: The definition cannot be run: order: Workflow "order" cannot end',
       ),
     ]);
-  }, 120_000);
+  }, 300_000);
 });
