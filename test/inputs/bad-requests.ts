@@ -73,7 +73,7 @@ async function answerOf(reply: Response): Promise<Answer> {
 }
 
 /** Sends bytes as they are and reads what comes until the other side closes or falls silent. */
-function raw(origin: string, bytes: string, endAfterMs = 3_000): Promise<Answer> {
+function raw(origin: string, bytes: string, endAfterMs = 20_000): Promise<Answer> {
   const { hostname, port } = new URL(origin);
   return new Promise((done, fail) => {
     let text = "";

@@ -112,6 +112,7 @@ test("lines of the platform's pods arrive with function and revision; those of o
   const found = await eventually(
     () => linesOf({ namespace: "default", function: "hello" }),
     (lines) => lines.length === 2,
+    60_000,
   );
   expect(found).toMatchObject([
     { message: "one", pod: "mine", revision: "r1" },
@@ -153,7 +154,7 @@ test("kill -9 of store and collector while lines come: each line is there once, 
   rmSync(join(pod, ".."), { recursive: true });
   const messages = (await linesOf({ function: "busy" })).map(({ message }) => message);
   expect(messages).toEqual(Array.from({ length: written }, (_, at) => `line ${at + 1}`));
-}, 120_000);
+}, 300_000);
 
 test("what was rotated before any collector has seen it is collected", async () => {
   await collector.kill();
@@ -186,6 +187,7 @@ test("a reader that follows goes on when the store restarts, without a line twic
     await eventually(
       () => Promise.resolve([...seen]),
       (lines) => lines.length >= round * 2,
+      60_000,
     );
     if (round === 2) {
       await store.kill();
@@ -195,7 +197,7 @@ test("a reader that follows goes on when the store restarts, without a line twic
   stop.abort();
   await reading.catch(() => undefined);
   expect(seen).toEqual(["a1", "b1", "a2", "b2", "a3", "b3"]);
-});
+}, 300_000);
 
 test("a collector's key opens what collectors need and nothing else; without a signature nothing", async () => {
   const asCollector = signedClient({

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { join } from "node:path";
+import { freePortBase } from "../e2e/free-ports.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 
@@ -47,16 +47,8 @@ export function testedProcess(
   };
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
-}
+/** Outside the range from which the kernel gives ports to others until the process listens, also while it is killed and started again. */
+export const freePort = freePortBase;
 
 export const answersOk = (url: string) => async (): Promise<boolean> => (await fetch(url)).ok;
 
