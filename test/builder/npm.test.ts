@@ -51,7 +51,7 @@ describe("packages from the registry", () => {
     const second = await workshop.build(source);
     expect(second.log.join("\n")).not.toContain("installing");
     expect(second.artifact?.equals(first.artifact ?? Buffer.alloc(0))).toBe(true);
-  }, 120_000);
+  }, 300_000);
 
   test("package.json with its lockfile is followed exactly, development packages are left out", async () => {
     const lock = {
@@ -95,7 +95,7 @@ describe("packages from the registry", () => {
         /^user: Cannot install packages: EINTEGRITY/,
       );
     });
-  }, 120_000);
+  }, 300_000);
 
   test("deno.json imports and deno.lock", async () => {
     const built = await workshop.build({
@@ -114,13 +114,13 @@ describe("packages from the registry", () => {
     });
     expect(outcome(built)).toBe("succeeded");
     expect(await workshop.run(built, CALL)).toBe("600002.1.1");
-  }, 120_000);
+  }, 300_000);
 
   test("what no registry has", async () => {
     expect(outcome(await workshop.build(`import x from "npm:ms@99.0.0"; export default x;`))).toMatch(
       /^user: Cannot install packages: ETARGET/,
     );
-  }, 120_000);
+  }, 300_000);
 
   test("a native addon says what to use instead", async () => {
     const built = await workshop.build(
@@ -129,7 +129,7 @@ describe("packages from the registry", () => {
     expect(outcome(built)).toMatch(
       /^user: hello.ts:1:22: Package "bcrypt" is a native addon \(.*\), which functions cannot load; use "bcryptjs"/,
     );
-  }, 120_000);
+  }, 300_000);
 
   test("an unreachable registry is the platform's fault, unless npm's cache has it all", async () => {
     const cut = await openWorkshop();
@@ -139,7 +139,7 @@ describe("packages from the registry", () => {
       ).toMatch(/^platform: Cannot install packages now/);
     });
     await cut.close();
-  }, 120_000);
+  }, 300_000);
 });
 
 test("native packages are known by what they are", async () => {

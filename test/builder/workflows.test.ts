@@ -82,7 +82,7 @@ test("a platform that was packed by hand is left out of the lockfile as well, an
   );
   expect(right.log.join("\n")).not.toContain("error");
   expect(right.result).toMatchObject({ outcome: "succeeded" });
-}, 120_000);
+}, 300_000);
 
 test("the types of the platform cannot be imported as values", async () => {
   const built = await workshop.build(

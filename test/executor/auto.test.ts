@@ -163,10 +163,16 @@ test("a deleted pod is replaced by the ReplicaSet and specialised although nobod
 
 test("idle pods go until none is left, the right one each time; a call brings one back", async () => {
   const running = await executor();
-  const serving = revisionOf(HELLO, { idleTimeoutMs: 2_500 });
+  const serving = revisionOf(HELLO, { idleTimeoutMs: 5_000 });
   const uid = await serve("idle", serving);
   const one = await first(running, "idle", uid, serving);
-  const [two] = await running.acquire("idle", uid, serving.revision, { known: [one.podUid] });
+  // The first must not become idle while the second starts.
+  const more: Endpoint[] = [];
+  const begin = async () => {
+    more.push(...(await running.acquire("idle", uid, serving.revision, { known: [one.podUid] })));
+  };
+  expect(await whileCalled([one], begin)).toEqual([]);
+  const [two] = more;
   if (!two) throw new Error("a second pod is expected");
   expect(await whileCalled([one, two], () => settledAt(running, uid, serving, 2))).toEqual([]);
   const failures = await whileCalled([two], async () => {
@@ -243,7 +249,7 @@ test("an executor that is started again keeps the pods, and replaces one that we
   const after = await executor();
   await settledAt(after, uid, serving, 2);
   expect((await callPod(one)).text).toBe("call 2");
-  expect(await publishedPods(world.client)).toContain(one.podUid);
+  await until("it is published", async () => (await publishedPods(world.client)).includes(one.podUid));
 });
 
 test("a deleted function leaves no ReplicaSet, no pod and no slice", async () => {
@@ -420,7 +426,7 @@ test("an executor killed before it labels its very first pod of a revision: the 
 
 test("an executor killed between a pod's retirement and its end: the next one ends at no pods", async () => {
   const doomed = await executor();
-  const serving = revisionOf(HELLO, { idleTimeoutMs: 2_000 });
+  const serving = revisionOf(HELLO, { idleTimeoutMs: 4_000 });
   const uid = await serve("killed-retired", serving);
   const one = await first(doomed, "killed-retired", uid, serving);
   await whileCalled([one], () => settledAt(doomed, uid, serving, 1));

@@ -167,6 +167,8 @@ describe("newdeploy", () => {
     const serving = newdeploy(HELLO);
     const uid = await serve("deployed", serving);
     const [pod] = await settledAt(uid, 1);
+    // The Deployment is written first: its pods may be there before the others are.
+    await until("the autoscaler is written", async () => (await owned(AUTOSCALERS, uid)).length > 0);
     for (const type of [DEPLOYMENTS, SERVICES, AUTOSCALERS]) {
       const [object, ...others] = await owned<KubeObject>(type, uid);
       expect(others).toEqual([]);
@@ -188,7 +190,7 @@ describe("newdeploy", () => {
 
   test("with MinScale 0 nothing exists before the first call, and the last pod goes when it is idle", async () => {
     const running = await executor({ scaleDownDelayMs: 500 });
-    const serving = newdeploy(HELLO, { minPods: 0 }, { idleTimeoutMs: 1_500 });
+    const serving = newdeploy(HELLO, { minPods: 0 }, { idleTimeoutMs: 4_000 });
     const uid = await serve("lazy", serving);
     await new Promise((resolve) => setTimeout(resolve, 1_300));
     expect(await owned(DEPLOYMENTS, uid)).toEqual([]);
@@ -401,7 +403,7 @@ describe("container", () => {
 
   test("it starts at its first call, goes to zero when idle, and comes back", async () => {
     const running = await executor({ scaleDownDelayMs: 500 });
-    const serving = container("web:3", { minPods: 0 }, {}, { idleTimeoutMs: 1_500 });
+    const serving = container("web:3", { minPods: 0 }, {}, { idleTimeoutMs: 4_000 });
     const uid = await serve("resting", serving);
     const endpoint = await first(running, "resting", uid, serving);
     expect((await callPod(endpoint)).status).toBe(200);

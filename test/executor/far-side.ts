@@ -492,7 +492,7 @@ export function servingOf(
       retainPods: 0,
       timeoutMs: 60_000,
       idleTimeoutMs: 120_000,
-      specializationTimeoutMs: 10_000,
+      specializationTimeoutMs: 60_000,
       maxBodyBytes: 1_000_000,
       ...limits,
     },

@@ -336,10 +336,11 @@ async function startExecutor(
         known: [],
         waiting: 1,
         requestId: "test",
-        waitMs: 20_000,
+        waitMs: 60_000,
         ...more,
       };
-      return (await router.postJson("/v2/acquire", body, AcquireReply)).endpoints;
+      const timeoutMs = body.waitMs + 30_000;
+      return (await router.postJson("/v2/acquire", body, AcquireReply, { timeoutMs })).endpoints;
     },
     stop: async () => {
       onStop(running);
