@@ -90,7 +90,7 @@ beforeAll(async () => {
   await kube.create(CONFIG_MAPS, { metadata: app, data: { mode: "fast" } });
   await deploy(platform, PROJECT);
   second = await platform.otherRouter();
-}, 150_000);
+}, 300_000);
 afterAll(async () => {
   second?.stop();
   await kube?.close();

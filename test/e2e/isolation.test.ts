@@ -49,7 +49,7 @@ const podOf = (name: string): Promise<Pod> =>
       if (!first?.status?.podIP) throw new Error(`No pod of "${name}"`);
       return first;
     },
-    { timeout: 30_000, interval: 100 },
+    { timeout: 90_000, interval: 100 },
   );
 
 beforeAll(async () => {
@@ -68,7 +68,7 @@ export default () => new Response("other");`,
   expect(await (await platform.get("/other")).text()).toBe("other");
   pod = await podOf("probe");
   other = await podOf("other");
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   own?.close();
   await kube?.close();

@@ -30,7 +30,7 @@ export async function startSecondRouter(
       const { status } = await fetch(`${url}/readyz`);
       if (status !== 200) throw new Error(`The second router answers ${status}`);
     },
-    { timeout: 30_000, interval: 100 },
+    { timeout: 90_000, interval: 100 },
   );
   return { url, stop: () => void child.kill("SIGKILL") };
 }
