@@ -11,7 +11,7 @@
 import type { CanaryConfig } from "../../api/kinds/index.ts";
 import { ANNOTATION_CANARY_COMMAND } from "../../api/names.ts";
 import { CANARY_CONFIGS } from "../../kube/kinds.ts";
-import { isForbidden } from "../../kube/kube-error.ts";
+import { isForbidden, isInvalid } from "../../kube/kube-error.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { OwnWrites } from "../../kube/own-writes.ts";
 import { keyOf } from "../../kube/object.ts";
@@ -107,11 +107,23 @@ export function canaryRunner(
       const applied = await give(written, decided, plan, "problem" in target);
       if (applied) written = await keep(written, memory, applied);
     }
-    if (command) {
-      const patch = { metadata: { annotations: { [ANNOTATION_CANARY_COMMAND]: null } } };
-      own.note(key, await client.patch(CANARY_CONFIGS, written.metadata, patch));
-    }
+    if (command) await takeOff(key, written, command);
     return isFinished(memory.state) && memory.state.applied ? done : after(tickMs);
+  };
+
+  /** Removes a command that was obeyed; one that was given since stays. */
+  const takeOff = async (key: string, { metadata }: CanaryConfig, command: CanaryCommand): Promise<void> => {
+    const path = `/metadata/annotations/${ANNOTATION_CANARY_COMMAND.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    const patch = [
+      { op: "test", path: "/metadata/uid", value: metadata.uid },
+      { op: "test", path, value: command },
+      { op: "remove", path },
+    ];
+    try {
+      own.note(key, await client.patch(CANARY_CONFIGS, metadata, patch, { strategy: "json" }));
+    } catch (error) {
+      if (!isInvalid(error)) throw error;
+    }
   };
 
   /** The state with its weight in force; nothing while there is no route to give it to. */

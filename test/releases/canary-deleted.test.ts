@@ -97,7 +97,7 @@ test("a namespace with a release under way can be deleted", async () => {
 });
 
 test("a route that is gone is waited for, and the alias is given back all the same at the end", async () => {
-  const setup = await world.byAlias({ ...LONG, maxHold: "2s" });
+  const setup = await world.byAlias({ ...LONG, maxHold: "5s" });
   await world.inPhase(setup.canary, "progressing");
   await world.client.delete(HTTP_TRIGGERS, at(setup.canary));
   const held = await world.inPhase(setup.canary, "holding");

@@ -53,6 +53,8 @@ export interface CanaryWorld {
   readonly warmed: { name: string; pods: number }[];
   /** What the executor says to that, in the present test. */
   warmth: Warmth;
+  /** Is called with each patch before the controller sends it, in the present test. */
+  beforePatch: ((body: unknown) => Promise<void>) | undefined;
   stopController(): Promise<void>;
   startController(): void;
   deploy(name: string, code: string): Promise<SideIdentity>;
@@ -90,8 +92,18 @@ export function canaryWorld(): CanaryWorld {
   let stopTraffic: (() => void) | undefined;
   let serial = 0;
 
+  let beforePatch: CanaryWorld["beforePatch"];
+  /** The controller's, whose patches the present test may see before they are sent. */
+  const watched = (client: KubeClient): KubeClient => ({
+    ...client,
+    patch: async (type, ref, body, options) => {
+      await beforePatch?.(body);
+      return client.patch(type, ref, body, options);
+    },
+  });
+
   const start = () =>
-    runController(kube.client, {
+    runController(watched(kube.client), {
       archives,
       canary: {
         counters,
@@ -120,6 +132,7 @@ export function canaryWorld(): CanaryWorld {
     stopTraffic = undefined;
     warmed.length = 0;
     warmth = "ready";
+    beforePatch = undefined;
   });
   afterAll(async () => {
     await running.controller.stop();
@@ -213,6 +226,12 @@ export function canaryWorld(): CanaryWorld {
     },
     set warmth(next) {
       warmth = next;
+    },
+    get beforePatch() {
+      return beforePatch;
+    },
+    set beforePatch(next) {
+      beforePatch = next;
     },
     eventsOf: async (canary, reason) =>
       eventually(

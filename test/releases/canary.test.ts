@@ -81,7 +81,7 @@ test("a revision that the executor cannot start gets no traffic at all", async (
 });
 
 test("a silent release is held, and taken back after the longest hold: silence is no success", async () => {
-  const setup = await world.byWeights({ ...QUICK, maxHold: "2s" });
+  const setup = await world.byWeights({ ...QUICK, maxHold: "5s" });
   const { status } = await world.inPhase(setup.canary, "holding");
   expect(status?.sentence).toContain("had no request in this step: at least 50 are needed");
   expect(await setup.weight()).toBe(10);
@@ -127,7 +127,31 @@ test("a pause waits for approval, commands are obeyed once, and a finished relea
   await world.inPhase(setup.canary, "paused");
   await world.command(setup.canary, "resume");
   await world.ended(setup.canary, "succeeded");
-  expect((await world.get(setup.canary)).metadata.annotations?.[ANNOTATION_CANARY_COMMAND]).toBeUndefined();
+  // Taken off a moment after it was obeyed.
+  await eventually(
+    () => world.get(setup.canary),
+    ({ metadata }) => metadata.annotations?.[ANNOTATION_CANARY_COMMAND] === undefined,
+  );
+});
+
+test("a command that is given while another one is being obeyed is not lost", async () => {
+  const setup = await world.byWeights({ steps: [{ weight: 20, duration: "100ms", pause: true }] });
+  world.traffic(setup, () => ({}));
+  await world.inPhase(setup.canary, "paused");
+  world.beforePatch = async (body) => {
+    if (!JSON.stringify(body).includes("canary-command")) return;
+    world.beforePatch = undefined;
+    await world.command(setup.canary, "retry");
+  };
+  await world.command(setup.canary, "abort");
+  const { status } = await eventually(
+    () => world.get(setup.canary),
+    ({ metadata, status: now }) =>
+      now?.phase === "paused" &&
+      now.decisions?.some(({ action }) => action === "abort") === true &&
+      metadata.annotations?.[ANNOTATION_CANARY_COMMAND] === undefined,
+  );
+  expect(status?.decisions?.map(({ action }) => action)).toContain("retry");
 });
 
 test("by hand: paused in the middle of a step, then promoted", async () => {

@@ -64,7 +64,7 @@ test("an address where nobody listens keeps nobody from being read", async () =>
 
 test("a reading waits for a router no longer than it may", async () => {
   await counters.close();
-  counters = reader(1_500);
+  counters = reader(5_000);
   routers[0]?.serve(side, 5);
   routers[1]?.hang(true);
   expect(await read()).toEqual([5]);
