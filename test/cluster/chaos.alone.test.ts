@@ -279,7 +279,11 @@ async function settled(component: string): Promise<void> {
       pods.every(isReady);
     return whole ? "settled" : pods.map((pod) => `${pod.metadata.name} ${pod.status?.phase}`).join(", ");
   };
-  await eventually(state, (said) => said === "settled");
+  // An API server that has just begun may refuse a while.
+  await eventually(
+    () => state().catch(String),
+    (said) => said === "settled",
+  );
 }
 
 const upgrade = (values: readonly string[]) =>
@@ -358,14 +362,16 @@ const killAll = (pids: readonly number[]): boolean => {
   return pids.length > 0;
 };
 
+const restartsOf = (pod: Pod): number => pod.status?.containerStatuses?.[0]?.restartCount ?? 0;
 const killed = async (component: Component, pods: readonly Pod[]): Promise<void> => {
+  const before = new Map((await podsOf(component)).map((pod) => [pod.metadata.uid, restartsOf(pod)]));
   for (const pod of pods) {
     const pids = podProcesses(pod.metadata.uid ?? "none");
     expect(pids).not.toEqual([]);
     killEach(pids);
   }
   await eventually(
-    async () => (await podsOf(component)).map((pod) => pod.status?.containerStatuses?.[0]?.restartCount ?? 0),
+    async () => (await podsOf(component)).map((pod) => restartsOf(pod) - (before.get(pod.metadata.uid) ?? 0)),
     (restarts) => restarts.filter((count) => count > 0).length >= pods.length,
   );
   await settled(component);
@@ -490,7 +496,10 @@ describe.skipIf(!currentCluster().own)("without notice", () => {
       cluster.startPart("apiserver");
       await eventually(
         () =>
-          kube.request({ method: "GET", path: "/version" }).then(
+          Promise.all([
+            kube.list(PODS, { namespace: home }),
+            kube.list(DEPLOYMENTS, { namespace: home }),
+          ]).then(
             () => true,
             () => false,
           ),

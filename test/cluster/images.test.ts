@@ -12,6 +12,7 @@ import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import type { BuiltImage } from "../../scripts/images/build-images.ts";
 import { currentCluster } from "./cluster.ts";
 import { platformImages } from "./platform-images.ts";
+import { podsAreTaken } from "./pods-are-taken.ts";
 
 const TIMEOUT = { timeout: 90_000, interval: 100 };
 const TOKEN = "a-token-for-this-test-only";
@@ -43,6 +44,7 @@ describe("images in restricted pods", () => {
       body: { metadata: { generateName: "images-", labels } },
     });
     namespace = z.looseObject({ metadata: z.looseObject({ name: z.string() }) }).parse(made).metadata.name;
+    await podsAreTaken(kube, namespace);
   }, 300_000);
   afterAll(async () => {
     await kube.request({ method: "DELETE", path: `/api/v1/namespaces/${namespace}` });

@@ -8,6 +8,8 @@ import { resourceType } from "../../kube/resource.ts";
 import { eventually } from "../controller/platform.ts";
 import { requireInstalledPlatform } from "../e2e/installed-platform.ts";
 import { PAUSE_IMAGE } from "./layout.ts";
+import { podsAreTaken } from "./pods-are-taken.ts";
+import { LABEL_PROBE } from "./probe-label.ts";
 
 /**
  * The walls of function and builder pods, seen from inside: pods with their labels try to connect. They live in a namespace that the
@@ -33,6 +35,7 @@ beforeAll(async () => {
   platform = installed.platformNamespace;
   kube = await createKubeClient({ kubeconfig: installed.kubeconfig });
   await kube.create(NAMESPACES, { metadata: { name: NAMESPACE } });
+  await podsAreTaken(kube, NAMESPACE);
   const secret = await kube.get(SECRETS, { namespace: platform, name: "isotope-namespace-kit" });
   const kit = parseKit(Buffer.from(secret.data?.["kit.yaml"] ?? "", "base64").toString(), "kit.yaml");
   const slice = await kube.get(ENDPOINT_SLICES, { namespace: "default", name: "kubernetes" });
@@ -63,7 +66,7 @@ beforeAll(async () => {
     "another port of its machine": [broker, 4229],
     Redis: [await service(platform, "isotope-redis"), 6379],
   };
-}, 120_000);
+}, 480_000);
 afterAll(async () => {
   for (const name of probes) await kube.delete(PODS, { namespace: platform, name });
   await kube.delete(NAMESPACES, { name: NAMESPACE });
@@ -105,7 +108,7 @@ async function serve(name: string, labels: Record<string, string>, ports = [8080
   const running = await eventually(
     () => kube.get(PODS, { namespace: NAMESPACE, name }),
     ({ status }) => status?.phase === "Running" && status.podIP !== undefined,
-    60_000,
+    120_000,
   );
   return running.status?.podIP ?? "";
 }
@@ -116,14 +119,14 @@ async function reached(
   labels: Record<string, string>,
   where = { namespace: NAMESPACE, targets },
 ): Promise<Record<string, string>> {
-  // 1: no connection came about in time; anything else: it did, whatever the other side then did with it.
+  // 1: no connection came about, in a time that a busy machine has enough of; anything else: it did, whatever came of it then.
   const tries = Object.entries(where.targets).map(
     ([title, [address, port]]) =>
-      `(echo | busybox timeout 8 busybox nc -w 5 ${address} ${port} >/dev/null 2>&1; [ $? = 1 ] && echo "${title}=closed" || echo "${title}=open") &`,
+      `(echo | busybox timeout 30 busybox nc -w 15 ${address} ${port} >/dev/null 2>&1; [ $? = 1 ] && echo "${title}=closed" || echo "${title}=open") &`,
   );
   // A new pod is open until its address is known to the agent: one that some policy minds waits until it is shut.
   const [address, port] = targets["another pod"] ?? ["", 0];
-  const shut = `echo | busybox timeout 8 busybox nc -w 2 ${address} ${port} >/dev/null 2>&1; [ $? = 1 ]`;
+  const shut = `echo | busybox timeout 20 busybox nc -w 8 ${address} ${port} >/dev/null 2>&1; [ $? = 1 ]`;
   const script = [
     Object.keys(labels).length === 0
       ? "sleep 3"
@@ -137,7 +140,7 @@ async function reached(
   const ended = await eventually(
     () => kube.get(PODS, { namespace: where.namespace, name }),
     ({ status }) => status?.phase === "Succeeded" || status?.phase === "Failed",
-    110_000,
+    210_000,
   );
   const message = ended.status?.containerStatuses?.[0]?.state?.terminated?.message ?? "";
   return Object.fromEntries(
@@ -190,6 +193,7 @@ async function reachedBy(component: string): Promise<Record<string, string>> {
     "app.kubernetes.io/name": "isotope",
     "app.kubernetes.io/instance": "isotope",
     "app.kubernetes.io/component": component,
+    [LABEL_PROBE]: "yes",
   };
   return reached(name, labels, { namespace: platform, targets: { ...targets, ...inside } });
 }

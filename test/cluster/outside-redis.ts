@@ -39,7 +39,8 @@ export async function outsideRedis(size: number): Promise<OutsideRedis> {
   const stop = (): void => {
     for (const node of nodes) node.disconnect();
     for (const child of children) child.kill("SIGKILL");
-    rmSync(folder, { recursive: true, force: true });
+    // A server that was killed a moment ago may still have written.
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   };
   process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
   try {
@@ -89,7 +90,7 @@ function settings(folder: string, port: number): string[] {
     "maxmemory-policy": "noeviction",
     "cluster-enabled": "yes",
     "cluster-config-file": `nodes-${port}.conf`,
-    "cluster-node-timeout": "5000",
+    "cluster-node-timeout": "30000",
   };
   return Object.entries(given).flatMap(([name, value]) => [`--${name}`, value]);
 }

@@ -16,7 +16,9 @@ import { contentTag } from "../../scripts/images/content-tag.ts";
 import { copyBase, debianBase } from "../../scripts/images/debian-base.ts";
 import { freezeTimes } from "../../scripts/images/file-tree.ts";
 import { ROOT } from "../../scripts/images/image-table.ts";
+import { withMachineLock } from "../machine-lock.ts";
 import type { Cluster } from "./cluster.ts";
+import { clusterLayout } from "./layout.ts";
 
 /** Names of the images of a language that the platform does not know: runtimes for one function and for any number, and a builder. */
 export interface PythonImages {
@@ -35,8 +37,11 @@ const COMMANDS: Readonly<Record<keyof PythonImages, readonly string[]>> = {
   builder: ["/app/builder.py"],
 };
 
-/** Builds the images from Debian's Python and imports them into the node. */
-export async function pythonImages(cluster: Cluster): Promise<PythonImages> {
+/** Builds the images from Debian's Python and imports them into the node; for one test file at a time, as others make the same. */
+export const pythonImages = (cluster: Cluster): Promise<PythonImages> =>
+  withMachineLock(clusterLayout().cache, () => make(cluster));
+
+async function make(cluster: Cluster): Promise<PythonImages> {
   const name = python();
   const base = await debianBase(
     [`${name}-minimal`, `lib${name}-minimal`, `lib${name}-stdlib`, "libc6", "zlib1g", "libexpat1", "libssl3"],

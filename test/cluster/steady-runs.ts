@@ -139,10 +139,24 @@ async function begin(platform: TestPlatform, key: string): Promise<{ id: string;
 async function ending(platform: TestPlatform, id: string): Promise<RunView> {
   const deadline = performance.now() + END_MS;
   for (;;) {
-    const { status, text } = await platform.ops(`/v1/runs/${platform.namespace}/${id}`);
+    const { status, text } = await asked(platform, `/v1/runs/${platform.namespace}/${id}`);
     const run = status === 200 ? RunView.parse(JSON.parse(text)) : undefined;
     if (run && run.status !== "running") return run;
     if (performance.now() > deadline) throw new Error(`it does not end: ${text.slice(0, 600)}`);
+    await sleep(POLL_MS);
+  }
+}
+
+/** What the operations API says; a question that broke is status 0, and is asked again by whoever waits. */
+const asked = (platform: TestPlatform, path: string): Promise<{ status: number; text: string }> =>
+  platform.ops(path).catch((error: unknown) => ({ status: 0, text: String(error) }));
+
+async function historyOf(platform: TestPlatform, id: string): Promise<HistoryPage> {
+  const deadline = performance.now() + END_MS;
+  for (;;) {
+    const { status, text } = await asked(platform, `/v1/runs/${platform.namespace}/${id}/history?limit=1000`);
+    if (status === 200) return HistoryPage.parse(JSON.parse(text));
+    if (performance.now() > deadline) throw new Error(`its history cannot be read: ${status} ${text}`);
     await sleep(POLL_MS);
   }
 }
@@ -151,8 +165,7 @@ async function faultsOf(platform: TestPlatform, run: RunView): Promise<string[]>
   const of = `${run.id}: `;
   if (run.status !== "succeeded") return [`${of}${run.status} ${JSON.stringify(run.error)}`];
   const answers = Answer.array().parse(run.output);
-  const { text } = await platform.ops(`/v1/runs/${platform.namespace}/${run.id}/history?limit=1000`);
-  const completed = HistoryPage.parse(JSON.parse(text)).entries.filter(
+  const completed = (await historyOf(platform, run.id)).entries.filter(
     ({ type }) => type === "effect-completed",
   );
   const accepted = completed.map(({ payload }) =>

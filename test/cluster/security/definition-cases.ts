@@ -116,27 +116,36 @@ export function definitionCases(tenant: () => Tenant): void {
         ]);
     });
 
-    it.runIf(own)("their container holds no token, no key, no secret and no address", async () => {
-      await ended("harmless", null);
+    /** What runs in the pods of the workflow service, and of it what runs definitions. */
+    const lookAround = async () => {
       const pods = await tenant().podsIn(tenant().home, "app.kubernetes.io/component=workflows");
       const processes = pods.flatMap(({ metadata }) =>
         podProcesses(metadata.uid ?? "none").map((pid) => ({ pid, command: commandOf(pid) })),
       );
-      const definitions = processes.filter(({ command }) => /definition-host|deno/.test(command));
-      expect(processes.filter(({ command }) => command.startsWith("isotope-workflows"))).toHaveLength(
-        pods.length,
-      );
-      // A launcher each, and a host that ran what ended above.
-      const looked = definitions
+      const looked = processes
+        .filter(({ command }) => /definition-host|deno/.test(command))
         .map(({ pid, command }) => ({
           command,
           environment: procEntry(pid, "environ"),
           mounts: procEntry(pid, "mountinfo"),
           var: entriesOf(`/proc/${pid}/root/var`),
         }))
-        // Hosts come and go; what went while it was looked at holds nothing.
+        // What went while it was looked at holds nothing.
         .filter(({ environment, mounts, var: entries }) => environment && mounts && entries.length > 0);
-      expect(looked.length).toBeGreaterThan(pods.length);
+      return { pods, processes, looked };
+    };
+
+    it.runIf(own)("their container holds no token, no key, no secret and no address", async () => {
+      // A launcher each, and a host that ran what ended a moment ago: hosts come and go, so that one may be missed.
+      const { pods, processes, looked } = await vi.waitFor(async () => {
+        await ended("harmless", null);
+        const found = await lookAround();
+        expect(found.looked.length).toBeGreaterThan(found.pods.length);
+        return found;
+      }, WAIT);
+      expect(processes.filter(({ command }) => command.startsWith("isotope-workflows"))).toHaveLength(
+        pods.length,
+      );
       for (const { command, environment, mounts, var: entries } of looked) {
         expect(environment, command).not.toMatch(/redis:|REDIS|SIGNING|KEY_FILE|TOKEN/i);
         if (command.includes("deno"))

@@ -6,6 +6,7 @@ import { ENDPOINT_SLICES, PODS, SERVICES } from "../../../kube/core.ts";
 import { NAMESPACES } from "../../../kube/namespace-scope.ts";
 import { runCommand } from "../../../scripts/images/run-command.ts";
 import { NETWORK, PAUSE_IMAGE } from "../layout.ts";
+import { podsAreTaken } from "../pods-are-taken.ts";
 import { own, type Tenant, WAIT } from "./tenant.ts";
 
 const METADATA = "169.254.169.254";
@@ -113,9 +114,10 @@ with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
     async function unhindered(targets: Readonly<Record<string, readonly [string, number]>>) {
       const name = `unhindered-${randomBytes(4).toString("hex")}`;
       await tenant().kube.create(NAMESPACES, { metadata: { name } });
+      await podsAreTaken(tenant().kube, name);
       const [[title, [address, port]] = ["", ["", 0]]] = Object.entries(targets);
       // This busybox has no `nc -z`: 1 is the code of a connection that was not made.
-      const script = `echo | busybox timeout 8 busybox nc -w 5 ${address} ${port} >/dev/null; [ $? != 1 ]`;
+      const script = `echo | busybox timeout 40 busybox nc -w 20 ${address} ${port} >/dev/null; [ $? != 1 ]`;
       await tenant().kube.create(PODS, {
         metadata: { namespace: name, name },
         spec: {

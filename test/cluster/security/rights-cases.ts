@@ -98,7 +98,7 @@ import glob, os, re, urllib.error, urllib.request
 def status(path):
     try:
         call = urllib.request.Request("http://127.0.0.1:${FETCHER_PORT}" + path, b"{}", {"Authorization": "Bearer guess"})
-        return urllib.request.urlopen(call, timeout=5).status
+        return urllib.request.urlopen(call, timeout=30).status
     except urllib.error.HTTPError as error:
         return error.code
 tokens = [path for path in glob.glob("/run/secrets/**", recursive=True) + glob.glob("/var/run/secrets/**", recursive=True) if os.path.isfile(path)]

@@ -9,6 +9,7 @@ import { startTestPlatform } from "../../e2e/platform.ts";
 import { deploy } from "../../e2e/project.ts";
 import type { TestPlatform } from "../../e2e/test-platform.ts";
 import { type Cluster, currentCluster } from "../cluster.ts";
+import { LABEL_PROBE } from "../probe-label.ts";
 import { pythonImages } from "../python-images.ts";
 
 /**
@@ -60,7 +61,10 @@ export async function startTenant(): Promise<Tenant> {
   const { namespace } = platform;
   const podsIn: Tenant["podsIn"] = async (where, labelSelector) =>
     (await kube.list(PODS, { namespace: where, labelSelector })).items.filter(
-      ({ metadata, status }) => metadata.deletionTimestamp === undefined && status?.phase === "Running",
+      ({ metadata, status }) =>
+        metadata.deletionTimestamp === undefined &&
+        metadata.labels?.[LABEL_PROBE] === undefined &&
+        status?.phase === "Running",
     );
   const tenant: Tenant = {
     kube,
