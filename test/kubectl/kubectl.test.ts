@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { findKubectl } from "./find-kubectl.ts";
 import { type Localkube, startLocalkube } from "./start-localkube.ts";
 
@@ -7,6 +7,8 @@ const required = process.env["CI"] === "true";
 if (!found.usable && !required) console.warn(`kubectl tests are skipped: ${found.reason}`);
 
 let cluster: Localkube;
+/** A test runs kubectl some twenty times beside others that do, and waits for more than one thing. */
+vi.setConfig({ testTimeout: 400_000 });
 
 async function until(what: () => boolean | Promise<boolean>, why: () => string, ms = 60_000): Promise<void> {
   const endMs = Date.now() + ms;
@@ -141,9 +143,17 @@ describe.runIf(found.usable || required)("kubectl", () => {
     });
 
     it("shows the node", async () => {
-      expect(await cluster.ok(["get", "nodes"])).toMatch(/^local +Ready /m);
+      await until(
+        async () => /^local +Ready /m.test(await cluster.ok(["get", "nodes"])),
+        () => "the node is ready",
+      );
       const wide = await cluster.ok(["get", "nodes", "-o", "wide"]);
       expect(wide).toContain("127.0.0.1");
+      await until(
+        async () =>
+          (await cluster.kubectl(["get", "lease", "local", "-n", "kube-node-lease"])).exitCode === 0,
+        () => "the node's lease",
+      );
       const lease = await json(["get", "lease", "local", "-n", "kube-node-lease"]);
       expect(lease.spec.holderIdentity).toBe("local");
     });
@@ -287,8 +297,8 @@ describe.runIf(found.usable || required)("kubectl", () => {
       // What is gone before it looks is no widget that it knows.
       await until(() => going.output().includes("/widgets?"), going.output);
       await cluster.ok(["delete", "widget", "five"]);
-      await until(() => going.child.exitCode === 0, going.output);
-      expect(going.output()).toContain("condition met");
+      // What it wrote last may be read after its end.
+      await until(() => going.child.exitCode === 0 && going.output().includes("condition met"), going.output);
       const late = await cluster.kubectl([
         "wait",
         "widget/four",
@@ -444,8 +454,10 @@ spec:
       );
       expect((await cluster.kubectl(["logs", "talker", "-c", "nope"])).stderr).toContain("nope");
       await cluster.ok(["delete", "pod", "talker"]);
-      await until(() => follow.child.exitCode !== null, follow.output);
-      expect(follow.output()).toContain("stopping");
+      await until(
+        () => follow.child.exitCode !== null && follow.output().includes("stopping"),
+        follow.output,
+      );
     });
 
     it("shows a crash loop and the log of the run before", async () => {
@@ -470,7 +482,15 @@ spec:
         async () => /ErrImagePull|ImagePullBackOff/.test(await cluster.ok(["get", "pod", "stranger"])),
         () => "ErrImagePull",
       );
-      expect(await cluster.ok(["describe", "pod", "stranger"])).toContain('"test/serve:*"');
+      let described = "";
+      // Events are recorded a moment after what they tell of.
+      await until(
+        async () => {
+          described = await cluster.ok(["describe", "pod", "stranger"]);
+          return described.includes('"test/serve:*"');
+        },
+        () => described,
+      );
       expect((await cluster.kubectl(["logs", "stranger"])).stderr).toContain("waiting to start");
       await cluster.ok(["delete", "pod", "stranger"]);
     });
