@@ -27,7 +27,7 @@ describe.skipIf(obstacle !== undefined)("message queue triggers, when processes 
     platform = await startTestPlatform();
     await deploy(platform, { "slow.ts": SLOW });
     replicas = await triggerReplicas(platform);
-  }, 180_000);
+  }, 300_000);
   afterAll(async () => {
     await replicas?.stop();
     await platform?.stop();
@@ -81,7 +81,7 @@ describe.skipIf(obstacle !== undefined)("message queue triggers, when processes 
           return given;
         }),
       );
-  }, 240_000);
+  }, 480_000);
 
   it("all are killed: what was under way comes again, with the same key", async () => {
     await createTrigger("c");
@@ -95,5 +95,5 @@ describe.skipIf(obstacle !== undefined)("message queue triggers, when processes 
     });
     expectAll(given);
     await isotope("mqt", "wait", "c");
-  }, 240_000);
+  }, 480_000);
 });

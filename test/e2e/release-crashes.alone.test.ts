@@ -26,7 +26,7 @@ const ALL_ONCE = ["start 0", "weight 20", "weight 40", "weight 60", "promote 100
 const ALL_WEIGHTS = [0, 20, 40, 60, 100];
 /** Into a step: the first requests after a new weight are not counted. */
 const COUNTING_MS = 2_200;
-const TEST_MS = 240_000;
+const TEST_MS = 400_000;
 
 let platform: TestPlatform;
 let kube: KubeClient;
@@ -37,7 +37,7 @@ let load: Load | undefined;
 beforeAll(async () => {
   platform = await startTestPlatform();
   kube = await createKubeClient({ kubeconfig: platform.connection.kubeconfig });
-}, 150_000);
+}, 240_000);
 afterAll(async () => {
   await kube?.close();
   await platform?.stop();
@@ -52,7 +52,7 @@ afterEach(async () => {
 });
 
 const eventually = <T>(check: () => Promise<T>): Promise<T> =>
-  vi.waitFor(check, { timeout: 60_000, interval: 20 });
+  vi.waitFor(check, { timeout: 120_000, interval: 20 });
 const statusOf = async (name: string): Promise<CanaryConfigStatus> =>
   (await kube.get(CANARY_CONFIGS, { namespace: platform.namespace, name })).status ?? {};
 
@@ -190,4 +190,4 @@ if (onCluster)
     } finally {
       await scaleTo(first.length);
     }
-  }, 240_000);
+  }, 400_000);

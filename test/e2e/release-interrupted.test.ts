@@ -28,7 +28,7 @@ describe.skipIf(onCluster)("a deployment whose command is killed between two of 
       platform,
       Object.fromEntries(NAMES.map((name) => [`${name}.ts`, says(name, "old")])),
     );
-  }, 150_000);
+  }, 300_000);
   afterAll(async () => {
     await cli?.stop();
     await platform?.stop();
@@ -42,7 +42,7 @@ describe.skipIf(onCluster)("a deployment whose command is killed between two of 
     return [...new Set(await Promise.all(all))].toSorted();
   };
   const answersOnly = (name: string, text: string) =>
-    vi.waitFor(async () => expect(await answers(name)).toEqual([`200 ${text}`]), { timeout: 30_000 });
+    vi.waitFor(async () => expect(await answers(name)).toEqual([`200 ${text}`]), { timeout: 60_000 });
 
   /** Kills one command after the other, each a write later than the one before, until one ends by itself. */
   const cutEverywhere = async (text: string, args: string[]): Promise<{ names: string[]; at: string[] }> => {
@@ -82,7 +82,7 @@ describe.skipIf(onCluster)("a deployment whose command is killed between two of 
     for (const name of names) await isotope(platform, "deploy", folder, "--only", name, ...CANARY);
     for (const name of names)
       expect(await isotope(platform, "release", "status", name)).toContain(`${name}  succeeded`);
-  }, 180_000);
+  }, 400_000);
 
   it("so is a deployment that gives the new code all traffic", async () => {
     const { names, at } = await cutEverywhere("newer", []);
@@ -94,7 +94,7 @@ describe.skipIf(onCluster)("a deployment whose command is killed between two of 
     ]);
     for (const name of names) await isotope(platform, "deploy", folder, "--only", name);
     for (const name of names) await answersOnly(name, "newer");
-  }, 120_000);
+  }, 300_000);
 
   it("what a release took back is not released by deploying the same files again", async () => {
     const name = NAMES[0] ?? "";
@@ -105,7 +105,7 @@ describe.skipIf(onCluster)("a deployment whose command is killed between two of 
     await answersOnly(name, "newer");
     await isotope(platform, "deploy", folder, "--only", name);
     await answersOnly(name, "newer");
-  }, 120_000);
+  }, 300_000);
 
   it("the history tells all releases of a function", async () => {
     const told = await isotope(platform, "release", "history", NAMES[0] ?? "");
