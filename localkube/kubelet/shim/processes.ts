@@ -125,7 +125,15 @@ function exec(prefix: string[], spec: ExecSpec): Promise<ExecResult> {
     child.once("exit", (code, signal) => {
       clearTimeout(timer);
       if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL");
-      resolve({ exitCode: timedOut ? -1 : exitRecord(code, signal, false).exitCode, output });
+      // Its end may be known before its last words are read.
+      const end = (): void => {
+        clearTimeout(drained);
+        child.stdout?.destroy();
+        child.stderr?.destroy();
+        resolve({ exitCode: timedOut ? -1 : exitRecord(code, signal, false).exitCode, output });
+      };
+      const drained = setTimeout(end, DRAIN_MS);
+      child.once("close", end);
     });
   });
 }
