@@ -268,10 +268,13 @@ export function journalSuite(name: string, make: () => Promise<JournalUnderTest>
         const record = await created();
         expect(await isDue(record)).toBe(true);
         const before = await journal.now();
-        await claimed(record, LEASE_MS);
+        const { lease } = await claimed(record);
         const during = await dueOf(record);
         expect(during.runs).toEqual([]);
-        expect(during.nextAt).toBeGreaterThanOrEqual(before + LEASE_MS);
+        expect(during.nextAt).toBeGreaterThanOrEqual(before + LONG_MS);
+        // One that a busy machine cannot outlast first, then one that soon runs out.
+        await journal.release(lease);
+        await claimed(record, LEASE_MS);
         await pass(LEASE_MS + 5);
         expect(await isDue(record)).toBe(true);
       });
@@ -411,11 +414,12 @@ export function journalSuite(name: string, make: () => Promise<JournalUnderTest>
       });
 
       it("finds a run with an effect to start at once, and never one that only waits", async () => {
-        expect(await isDue(await parked({ effects: { "1.0": effect("1.0") } }))).toBe(true);
+        // The first in the store: the other may lie in the same partition.
         expect(await dueOf(await parked({ effects: waitingEffect("1.0") }))).toEqual({
           runs: [],
           nextAt: undefined,
         });
+        expect(await isDue(await parked({ effects: { "1.0": effect("1.0") } }))).toBe(true);
       });
 
       it("does not give a run that has nothing to do", async () => {
@@ -486,13 +490,15 @@ export function journalSuite(name: string, make: () => Promise<JournalUnderTest>
         expect(await isDue(record)).toBe(false);
         expect(await journal.deliver(record.facts.key, event("go"))).toEqual({ kind: "accepted" });
         expect(await isDue(record)).toBe(true);
-        const claim = await claimed(record, LEASE_MS);
+        const claim = await claimed(record);
         expect(claim.inbox).toHaveLength(1);
         expect(await journal.deliver(record.facts.key, event("go"))).toEqual({
           kind: "accepted",
           owner: WORKER,
         });
         expect(await isDue(record)).toBe(false);
+        await journal.release(claim.lease);
+        await claimed(record, LEASE_MS);
         await pass(LEASE_MS + 5);
         expect(await journal.deliver(record.facts.key, event("go"))).toEqual({ kind: "accepted" });
         expect(await isDue(record)).toBe(true);

@@ -17,7 +17,7 @@ export async function redisCluster(size: number, binary?: string): Promise<Redis
     Array.from({ length: size }, () =>
       redisServer({
         ...(binary === undefined ? {} : { binary }),
-        settings: { "cluster-enabled": "yes", "cluster-node-timeout": "2000" },
+        settings: { "cluster-enabled": "yes", "cluster-node-timeout": "15000" },
       }),
     ),
   );

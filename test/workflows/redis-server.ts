@@ -56,10 +56,9 @@ export function allServers(): FoundServer[] {
 
 export async function redisServer(options: RedisServerOptions = {}): Promise<RedisServer> {
   const folder = mkdtempSync(join(tmpdir(), "isotope-redis-"));
-  const port = await freePortBase();
+  let port = 0;
   const settings = {
     bind: "127.0.0.1",
-    port: String(port),
     dir: folder,
     appendonly: "yes",
     appendfsync: options.appendfsync ?? "no",
@@ -69,7 +68,8 @@ export async function redisServer(options: RedisServerOptions = {}): Promise<Red
     ...options.settings,
   };
   const binary = options.binary ?? redisBinary();
-  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+  const args = () =>
+    Object.entries({ ...settings, port: String(port) }).flatMap(([name, value]) => [`--${name}`, value]);
   const clients: Redis[] = [];
   let child: ChildProcess | undefined;
   const kill = async (): Promise<void> => {
@@ -79,10 +79,22 @@ export async function redisServer(options: RedisServerOptions = {}): Promise<Red
     await gone;
   };
   const start = async (): Promise<void> => {
-    child = spawn(binary, args, { stdio: "ignore" });
-    await answering(port);
+    const started = spawn(binary, args(), { stdio: "ignore" });
+    child = started;
+    const ended = new AbortController();
+    started.once("exit", () => ended.abort());
+    await answering(port, ended.signal);
   };
-  await start();
+  // Another process may have taken the port meanwhile, or that of the cluster's bus, 10,000 above it.
+  for (let left = 5; ; left--) {
+    port = await freePortBase();
+    try {
+      await start();
+      break;
+    } catch (error) {
+      if (left === 0) throw error;
+    }
+  }
   return {
     port,
     folder,
@@ -108,7 +120,8 @@ export async function redisServer(options: RedisServerOptions = {}): Promise<Red
   };
 }
 
-async function answering(port: number): Promise<void> {
+/** @throws when the server ends before it answers */
+async function answering(port: number, ended: AbortSignal): Promise<void> {
   const client = new Redis({
     host: "127.0.0.1",
     port,
@@ -117,9 +130,13 @@ async function answering(port: number): Promise<void> {
     maxRetriesPerRequest: null,
   });
   client.on("error", () => undefined);
+  const gone = new Promise<string>((end) =>
+    ended.addEventListener("abort", () => end("ended"), { once: true }),
+  );
   try {
     for (;;) {
-      const answer = await client.ping().catch((error: Error) => error.message);
+      const answer = await Promise.race([client.ping().catch((error: Error) => error.message), gone]);
+      if (ended.aborted) throw new Error(`The Redis server on port ${port} has ended`);
       if (answer === "PONG") return;
       await sleep(10);
     }

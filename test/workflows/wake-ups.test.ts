@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { processLog } from "../../net/log.ts";
 import type { RunKey, RunRecord } from "../../workflows/core/run-record.ts";
-import type { Journal } from "../../workflows/journal/journal.ts";
+import { type Journal, PARTITIONS } from "../../workflows/journal/journal.ts";
 import { redisJournal } from "../../workflows/journal/redis-journal.ts";
 import { storeClock } from "../../workflows/queue/store-clock.ts";
 import { redisWakeUps, type WakeUps } from "../../workflows/queue/wake-ups.ts";
@@ -42,11 +42,19 @@ interface Taken {
 async function startWorker(
   taken: Taken[],
   options: { worker?: string; room?: number; workMs?: number; sweepMs?: number; hold?: boolean } = {},
-): Promise<{ wakeUps: WakeUps; nudged: RunKey[] }> {
+): Promise<{ wakeUps: WakeUps; nudged: RunKey[]; swept: () => boolean }> {
   const { worker = `w-${randomUUID()}`, room = 100, workMs = 0, sweepMs = 100 } = options;
+  let looks = 0;
   const wakeUps = redisWakeUps({
     url: server.url,
-    journal,
+    journal: {
+      ...journal,
+      due: async (...asked) => {
+        const due = await journal.due(...asked);
+        looks += 1;
+        return due;
+      },
+    },
     clock: await storeClock(journal),
     worker,
     concurrency: room,
@@ -87,7 +95,7 @@ async function startWorker(
     },
     nudge: (key) => nudged.push(key),
   });
-  return { wakeUps, nudged };
+  return { wakeUps, nudged, swept: () => looks >= PARTITIONS };
 }
 
 const until = async (condition: () => boolean | Promise<boolean>): Promise<void> => {
@@ -121,11 +129,14 @@ async function parkedUntil(dueAt: number): Promise<RunKey> {
 describe("wake-ups", () => {
   it("bring a run to a worker without waiting for the sweeper", async () => {
     const taken: Taken[] = [];
-    const { wakeUps } = await startWorker(taken, { sweepMs: 600_000 });
-    await sleep(50);
+    const { wakeUps, swept } = await startWorker(taken, { sweepMs: 600_000 });
+    await until(swept);
     const keys = await Promise.all(Array.from({ length: 20 }, create));
-    await Promise.all(keys.map((key) => wakeUps.wake(key)));
-    await until(() => taken.length >= 20);
+    // What is sent before the connection stands is lost.
+    await until(async () => {
+      await Promise.all(keys.map((key) => wakeUps.wake(key)));
+      return taken.length >= 20;
+    });
     expect(taken.map(({ id }) => id).toSorted()).toEqual(keys.map(({ id }) => id).toSorted());
   });
 
@@ -184,8 +195,8 @@ describe("wake-ups", () => {
 
   it("fire a timer that was set between two sweeps", async () => {
     const taken: Taken[] = [];
-    const { wakeUps } = await startWorker(taken, { sweepMs: 600_000 });
-    await sleep(50);
+    const { wakeUps, swept } = await startWorker(taken, { sweepMs: 600_000 });
+    await until(swept);
     const dueAt = (await journal.now()) + 150;
     const key = await parkedUntil(dueAt);
     wakeUps.expect(key, dueAt);

@@ -67,6 +67,7 @@ describe("a Redis that dies", () => {
     const before = new Map(world.acknowledged);
     const size = statSync(aof).size;
     await sleep(300);
+    await until(() => statSync(aof).size > size);
     await world.server.kill();
     expect(statSync(aof).size).toBeGreaterThan(size);
     // In the middle of a commit's record, as a torn write would.
