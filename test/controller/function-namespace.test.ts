@@ -221,7 +221,7 @@ test("cleanup removes the platform's own objects and nothing of anybody else", a
     namespace: "isotope",
     labels: ["isotope.dev/functions=enabled"],
     kit,
-    timeoutMs: 5_000,
+    timeoutMs: 60_000,
     log: processLog("cleanup", { write: () => undefined }),
   });
   expect(

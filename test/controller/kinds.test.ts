@@ -93,9 +93,10 @@ test("packages that hold nothing, cannot be built, or name an archive that is no
     ["gone", "ArchiveNotFound", "is not in storage"],
     ["private", "DownloadFailed", "points to a private address"],
   ] as const) {
+    // The controller may hear of a package before it hears of the package's environment.
     const pkg = await eventually(
       () => client.get(PACKAGES, { namespace: "default", name }),
-      (one) => condition(one, "Ready") !== undefined,
+      (one) => condition(one, "Ready")?.reason === reason,
     );
     expect(condition(pkg, "Ready")).toMatchObject({
       status: "False",

@@ -51,7 +51,7 @@ const settled = (name: string, reason: string) =>
   eventually(
     () => kube.client.get(WORKFLOWS, ref(name)),
     (found) => condition(found, "Ready")?.reason === reason,
-    30_000,
+    90_000,
   );
 
 const source = (body: string): string => `
@@ -134,17 +134,13 @@ test("a route to a workflow says that the workflow is absent, faulty, there, and
         const ready = condition(trigger, "Ready");
         return ready?.reason === reason && ready.message.includes(text);
       },
-      30_000,
+      90_000,
     );
   await says("WorkflowNotFound", 'Workflow "routed" not found in namespace "default"');
   const wait = { type: "Wait" as const, duration: "soon", end: true };
   await kube.client.create(WORKFLOWS, workflow("routed", { startAt: "a", states: { a: wait } }));
   await says("WorkflowNotReady", 'Workflow "routed" cannot start runs yet: The definition cannot be run');
-  const created = await kube.client.get(WORKFLOWS, ref("routed"));
-  await kube.client.update(WORKFLOWS, {
-    ...created,
-    spec: { startAt: "a", states: { a: { ...wait, duration: "1s" } } },
-  });
+  await kube.client.patch(WORKFLOWS, ref("routed"), { spec: { states: { a: { duration: "1s" } } } });
   await says("Routed", 'runs of workflow "routed"');
   await kube.client.delete(WORKFLOWS, ref("routed"));
   await says("WorkflowNotFound", "not found");
