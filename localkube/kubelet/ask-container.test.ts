@@ -48,21 +48,21 @@ describe("asking a container", () => {
     [503, false],
   ])("takes HTTP status %d as %s", async (status, ok) => {
     const port = await serve(status, "busy");
-    expect((await askContainer({ httpGet: { port } }, door(port), 1000)).ok).toBe(ok);
+    expect((await askContainer({ httpGet: { port } }, door(port), 60_000)).ok).toBe(ok);
   });
 
   it("sends path, headers and the name of a probe, to a named port", async () => {
     const seen: { headers?: Record<string, unknown>; url?: string } = {};
     const port = await serve(200, "", seen);
     const httpGet = { port: "web", path: "healthz?full=1", httpHeaders: [{ name: "X-A", value: "b" }] };
-    expect(await askContainer({ httpGet }, door(port), 1000)).toEqual({ ok: true });
+    expect(await askContainer({ httpGet }, door(port), 60_000)).toEqual({ ok: true });
     expect(seen.url).toBe("/healthz?full=1");
     expect(seen.headers).toMatchObject({ "x-a": "b", "user-agent": "kube-probe/1.34" });
   });
 
   it("tells the status and the start of the answer", async () => {
     const port = await serve(500, "database is down");
-    expect(await askContainer({ httpGet: { port } }, door(port), 1000)).toEqual({
+    expect(await askContainer({ httpGet: { port } }, door(port), 60_000)).toEqual({
       ok: false,
       message: "HTTP probe failed with statuscode: 500: database is down",
     });
@@ -83,11 +83,11 @@ describe("asking a container", () => {
     ["an empty command", { exec: { command: [] } }, false],
     ["nothing", {}, false],
   ])("with %s", async (_what, handler, ok) => {
-    expect((await askContainer(handler, door(1), 500)).ok).toBe(ok);
+    expect((await askContainer(handler, door(1), 60_000)).ok).toBe(ok);
   });
 
   it("connects to an open TCP port", async () => {
     const port = await serve(200);
-    expect(await askContainer({ tcpSocket: { port } }, door(port), 500)).toEqual({ ok: true });
+    expect(await askContainer({ tcpSocket: { port } }, door(port), 60_000)).toEqual({ ok: true });
   });
 });

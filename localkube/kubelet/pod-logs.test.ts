@@ -143,9 +143,13 @@ describe("logs of a pod", () => {
     over = false;
     writeFileSync(file(0), line(1, "one"));
     const leave = new AbortController();
-    const reading = read(pod(running()), { follow: true }, leave.signal);
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    leave.abort();
-    expect(await reading).toBe("one\n");
+    const options = { container: "main", follow: true, previous: false, timestamps: false };
+    let text = "";
+    for await (const chunk of await logs.open(pod(running()), options, leave.signal)) {
+      text += Buffer.from(chunk).toString("utf8");
+      // While it waits for more.
+      setTimeout(() => leave.abort(), 300);
+    }
+    expect(text).toBe("one\n");
   });
 });

@@ -109,10 +109,17 @@ describe("ReplicaSet", () => {
   });
 
   it("counts a pod as available only after minReadySeconds", async () => {
-    await createSet("patient", 1, { minReadySeconds: 1 });
-    await until(() => setsOf("patient")[0]?.status?.readyReplicas === 1);
-    expect(setsOf("patient")[0]?.status?.availableReplicas).toBe(0);
-    await until(() => setsOf("patient")[0]?.status?.availableReplicas === 1);
+    const seen: (number | undefined)[] = [];
+    const from = node.store.list("replicasets.apps").resourceVersion;
+    const unwatch = node.store.watch("replicasets.apps", from, ({ object }) => {
+      if (object.metadata.name !== "patient" || !isReplicaSet(object)) return;
+      if (object.status?.readyReplicas === 1) seen.push(object.status.availableReplicas);
+    });
+    // More than one, since the time at which a pod became ready is told in whole seconds.
+    await createSet("patient", 1, { minReadySeconds: 3 });
+    await until(() => seen.at(-1) === 1);
+    unwatch();
+    expect(seen[0]).toBe(0);
   });
 
   it("replaces pods that are over and leaves them to be looked at", async () => {
