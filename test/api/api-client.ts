@@ -29,7 +29,7 @@ export interface WatchEvent {
 export interface Watch {
   status: number;
   events: WatchEvent[];
-  /** Waits until an event fits; rejects after 10 s with what came. */
+  /** Waits until an event fits; rejects after a minute with what came. */
   until(fits: (event: WatchEvent) => boolean): Promise<WatchEvent>;
   /** Resolves when the server ended the stream. */
   ended: Promise<void>;

@@ -126,15 +126,14 @@ test("finalizers: others' are kept whatever race, and a deleted object waits for
 test("one leader at a time: an orderly end hands over at once, a hung one is replaced after its duration", async () => {
   const leading = new Set<string>();
   const history: string[] = [];
-  const elect = (identity: string, through: KubeClient = client) =>
+  const elect = (identity: string, durationMs: number, through: KubeClient = client) =>
     electLeader({
       client: through,
       namespace: "default",
       name: "leader",
       identity,
-      // Longer than this machine stands still when it is busy.
-      durationMs: 4_000,
-      renewDeadlineMs: 2_400,
+      durationMs,
+      renewDeadlineMs: durationMs * 0.6,
       retryMs: 50,
       onLeading: (lost) => {
         expect(leading.size).toBe(0);
@@ -144,10 +143,12 @@ test("one leader at a time: an orderly end hands over at once, a hung one is rep
       },
     });
   const own = await createKubeClient({ kubeconfig: kube.localkube.kubeconfigPath });
-  const a = elect("a", own);
+  // Longer than this machine stands still when it is busy.
+  const a = elect("a", 4_000, own);
   await until(() => a.isLeading());
-  const b = elect("b");
-  const c = elect("c");
+  // So long that who waits for their end, and is not told of it, waits longer than this test.
+  const b = elect("b", 60_000);
+  const c = elect("c", 60_000);
   await new Promise((resolve) => setTimeout(resolve, 200));
   expect(history).toEqual(["a"]);
   await own.close();
@@ -156,7 +157,7 @@ test("one leader at a time: an orderly end hands over at once, a hung one is rep
   const second = b.isLeading() ? b : c;
   await second.stop();
   const other = second === b ? c : b;
-  await until(() => other.isLeading(), 2_000);
+  await until(() => other.isLeading());
   await Promise.all([a.stop(), b.stop(), c.stop()]);
   expect(leading.size).toBe(0);
 });

@@ -147,7 +147,7 @@ export function clientOf(api: ScriptedApi): KubeClient {
   return kubeClientOf({
     server: api.url,
     namespace: "n",
-    dispatcher: new Agent({ keepAliveTimeout: 1_000, connect: { timeout: 1_000 } }),
+    dispatcher: new Agent({ keepAliveTimeout: 1_000, connect: { timeout: 15_000 } }),
     authorization: () => Promise.resolve(undefined),
   });
 }
