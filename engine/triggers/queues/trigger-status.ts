@@ -39,7 +39,10 @@ export function nextStatus(
     ...(generation === undefined ? {} : { observedGeneration: generation }),
     connected: running?.state.connected ?? false,
     ...(running === undefined
-      ? {}
+      ? // The numbers may be of before the last message was dealt with; the rest began because nothing waits.
+        isResting && !fault
+        ? { lag: 0 }
+        : {}
       : {
           delivered: running.stats.delivered,
           deadLettered: running.stats.buried,
