@@ -18,9 +18,10 @@ const unavailable: Outcome = {
   kind: "failed",
   failure: { status: 503, reason: "function_error", message: "answered 503" },
 };
-const LEASE_MS = 1_000;
+/** Longer than a busy machine stands still: whose lease runs out has its deliveries made once more. */
+const LEASE_MS = 4_000;
 
-const until = (check: () => unknown) => vi.waitFor(check, { timeout: 30_000, interval: 20 });
+const until = (check: () => unknown) => vi.waitFor(check, { timeout: 60_000, interval: 20 });
 const acceptance = (key = "default/hello", given: Partial<Acceptance> = {}): Acceptance => {
   const [namespace = "", name = ""] = key.split("/");
   return {
@@ -49,10 +50,10 @@ async function running(
   made.start();
   return made;
 }
-const succeeded = (on: Replica, ids: readonly string[]) =>
-  until(async () => {
-    for (const id of ids) expect(await on.journal.get(id)).toMatchObject({ status: "succeeded" });
-  });
+async function succeeded(on: Replica, ids: readonly string[]): Promise<void> {
+  for (const id of ids)
+    await until(async () => expect(await on.journal.get(id)).toMatchObject({ status: "succeeded" }));
+}
 
 describe.skipIf(!hasRedis)("invocations in trouble", () => {
   let server: RedisServer;
@@ -97,7 +98,7 @@ describe.skipIf(!hasRedis)("invocations in trouble", () => {
     await succeeded(on, accepted);
     // Deliveries that were under way may be made once more, no others.
     expect(Math.max(...calls.values())).toBeLessThanOrEqual(2);
-  }, 60_000);
+  }, 180_000);
 
   it("wait for a function that fails for a while", async () => {
     let well = false;
@@ -133,11 +134,15 @@ describe.skipIf(!hasRedis)("invocations in trouble", () => {
       Array.from({ length: 1_000 }, () => on.accept(acceptance("default/hello", { policy }))),
     );
     await until(() => expect(order.length).toBeGreaterThan(100));
-    const from = order.length;
-    for (let at = 0; at < 5; at++) await succeeded(on, [(await on.accept(acceptance("default/other"))).id]);
+    let passed = 0;
+    for (let at = 0; at < 5; at++) {
+      const from = order.length;
+      await succeeded(on, [(await on.accept(acceptance("default/other"))).id]);
+      passed += order.indexOf("other", from) - from;
+    }
     expect(others).toBe(5);
     // Less than a round of the flood went by for each of them.
-    expect(order.length - from).toBeLessThan(1_000);
+    expect(passed).toBeLessThan(1_000);
   });
 
   it("run no more at once than their function may, over all replicas", async () => {
@@ -216,7 +221,7 @@ describe.skipIf(!hasRedis)("invocations on a Redis Cluster", () => {
   const folder = mkdtempSync(join(tmpdir(), "isotope-large-"));
   beforeAll(async () => {
     cluster = await redisCluster(3);
-  }, 60_000);
+  });
   afterAll(async () => {
     await cluster?.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -248,5 +253,5 @@ describe.skipIf(!hasRedis)("invocations on a Redis Cluster", () => {
     const { id } = await on.accept(acceptance("default/hello", { delayMs: 60_000 }));
     expect(await on.journal.cancel(id)).toBe("cancelled");
     expect(await on.journal.depths()).toHaveLength(3);
-  }, 60_000);
+  });
 });

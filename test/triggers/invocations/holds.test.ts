@@ -59,7 +59,7 @@ describe.skipIf(!hasRedis)("versions that invocations wait for", () => {
     });
   const ended = (id: string) =>
     vi.waitFor(async () => expect(["succeeded", "dead"]).toContain((await on.journal.get(id))?.status), {
-      timeout: 15_000,
+      timeout: 60_000,
       interval: 20,
     });
 

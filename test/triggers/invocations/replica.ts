@@ -79,7 +79,7 @@ export async function startReplica(
 ): Promise<Replica> {
   const log = processLog("test", { level: "error" });
   const redis = redisConnection({ url: redisUrl, log, name: "test", maxRetryDelayMs: 100 });
-  await redis.ready(10_000);
+  await redis.ready(60_000);
   const invocations = createInvocations({
     redis,
     redisUrl,

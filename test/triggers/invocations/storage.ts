@@ -6,7 +6,8 @@ import { openLocalPayloadStore } from "../../../engine/storage/payload-store.ts"
 import { keyRingFromFile } from "../../../net/keys.ts";
 import { type Payloads, payloads, storageKeeper } from "../../../net/payloads.ts";
 import { type SignedClient, signedClient } from "../../../net/signed-client.ts";
-import { answersOk, freePort, testedProcess } from "../../logs/processes.ts";
+import { freePortBase } from "../../e2e/free-ports.ts";
+import { answersOk, testedProcess } from "../../logs/processes.ts";
 
 /** Payloads in a folder of this process. */
 export async function payloadsIn(folder: string, now?: () => number): Promise<Payloads> {
@@ -32,7 +33,8 @@ export async function startStorage(): Promise<TestStorage> {
   const folder = join(home, "storage");
   const keyFile = join(home, "key");
   writeFileSync(keyFile, "0123456789abcdef0123456789abcdef\n");
-  const port = await freePort();
+  // It comes back on its port: that is not one which others are given meanwhile.
+  const port = await freePortBase();
   const url = `http://127.0.0.1:${port}`;
   const child = testedProcess(
     "test/triggers/invocations/storage-child",
