@@ -1,11 +1,9 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { PlatformError } from "../api/errors.ts";
+import { startRedisServer } from "../test/redis-server.ts";
 import { drain } from "./drain.ts";
 import { errorReply } from "./error-reply.ts";
 import { keyRingFromFile } from "./keys.ts";
@@ -121,32 +119,6 @@ describe("redis", () => {
     for (const stop of stops.splice(0).toReversed()) await stop();
   });
 
-  async function freePort(): Promise<number> {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const address = server.address();
-    await new Promise((resolve) => server.close(resolve));
-    return address !== null && typeof address === "object" ? address.port : 0;
-  }
-
-  function startRedis(port: number) {
-    const child = spawn(
-      "redis-server",
-      ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-      {
-        stdio: "ignore",
-      },
-    );
-    const stop = async () => {
-      if (child.exitCode === null && child.signalCode === null) {
-        child.kill("SIGKILL");
-        await once(child, "exit");
-      }
-    };
-    stops.push(stop);
-    return stop;
-  }
-
   test("absence is a state and a 503", async () => {
     const redis = redisConnection({ url: "", log: silent, name: "test" });
     expect(redis.state()).toBe("absent");
@@ -156,23 +128,24 @@ describe("redis", () => {
   });
 
   test("a server that comes, goes and comes back", async () => {
-    const port = await freePort();
+    const server = await startRedisServer();
+    stops.push(() => server.remove());
+    await server.stop();
     const redis = redisConnection({
-      url: `redis://127.0.0.1:${port}`,
+      url: server.url,
       log: silent,
       name: "test",
       maxRetryDelayMs: 50,
     });
     stops.push(() => redis.close());
     await expect(redis.ready(30)).rejects.toMatchObject({ code: "redis_unavailable" });
-    const stop = startRedis(port);
-    const client = await redis.ready(10_000);
+    await server.start();
+    const client = await redis.ready(60_000);
     expect(await client.ping()).toBe("PONG");
-    await stop();
-    for (let i = 0; i < 200 && redis.state() === "ready"; i += 1)
-      await new Promise((resolve) => setTimeout(resolve, 10));
+    await server.stop("SIGKILL");
+    await expect.poll(() => redis.state()).not.toBe("ready");
     expect(() => redis.client()).toThrow(expect.objectContaining({ code: "redis_unavailable" }));
-    startRedis(port);
-    expect(await (await redis.ready(10_000)).ping()).toBe("PONG");
+    await server.start();
+    expect(await (await redis.ready(60_000)).ping()).toBe("PONG");
   });
 });

@@ -17,7 +17,7 @@ describe.skipIf(!hasRedis && process.env["CI"] !== "true")("queues in Redis", ()
       log: processLog("test", { level: "error" }),
       name: "test",
     });
-    await connection.ready(10_000);
+    await connection.ready(60_000);
   });
   afterEach(() => redis().flushall());
   afterAll(async () => {
@@ -63,13 +63,14 @@ describe.skipIf(!hasRedis && process.env["CI"] !== "true")("queues in Redis", ()
   });
 
   test("a lease that ran out goes to another; one that is another's is not let go of", async () => {
-    const a = createLeases(redis, "a", 100);
-    const b = createLeases(redis, "b", 4_000);
+    // Long enough for what is asked before they run out.
+    const a = createLeases(redis, "a", 5_000);
+    const b = createLeases(redis, "b", 10_000);
     expect((await a.share(new Map([["x", 1]]))).get("x")).toBe("held");
     await b.release("x");
     expect((await b.share(new Map([["x", 1]]))).get("x")).toBe("not-held");
     await expect
-      .poll(async () => (await b.share(new Map([["x", 1]]))).get("x"), { timeout: 20_000 })
+      .poll(async () => (await b.share(new Map([["x", 1]]))).get("x"), { timeout: 60_000 })
       .toBe("held");
     expect((await a.share(new Map([["x", 1]]))).get("x")).toBe("not-held");
   });
