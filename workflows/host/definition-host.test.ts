@@ -104,6 +104,44 @@ describe("a definition in its host", () => {
     }
   });
 
+  it.each([
+    ["is loaded again when there was no processor for it", 100, "loaded, in 6000 ms"],
+    ["is not loaded again when it had the processor", 2_900, "definition_timeout"],
+  ])("%s", async (_name, cpuMs, expected) => {
+    let loadedInMs = 0;
+    let loads = 0;
+    const starving = definitionHost({
+      // The far side: a host whose first load takes too long.
+      start: ({ onFrame }) => {
+        setImmediate(() => onFrame({ id: 0, cpuMs: 0, value: "ready" }));
+        return {
+          pid: undefined,
+          send: ({ id, method, timeoutMs }) => {
+            const answer = () => {
+              if (method !== "load")
+                return loadedInMs > 0 ? { value: `loaded, in ${loadedInMs} ms` } : { missing: true };
+              if (++loads === 1) return { cpuMs, timedOut: true };
+              loadedInMs = timeoutMs;
+              return { value: null };
+            };
+            setImmediate(() => onFrame({ id, cpuMs: 0, ...answer() }));
+          },
+          watch: () => undefined,
+          residentMb: () => 0,
+          kill: () => undefined,
+        };
+      },
+    });
+    const ask = () => starving.call({ digest: "d", code: "" }, "start", ["null"]);
+    const told = (asked: ReturnType<typeof ask>) =>
+      asked.then(
+        ({ value }) => value,
+        (error: { code: string }) => error.code,
+      );
+    expect(await Promise.all([told(ask()), told(ask())])).toEqual([expected, expected]);
+    starving.close();
+  });
+
   it("fails with what its code throws", async () => {
     await expect(attacked('throw new RangeError("no such order")')).resolves.toMatchObject({
       code: "definition_threw",
@@ -172,7 +210,7 @@ describe("many transitions of a definition at once", () => {
       "const all = []; for (;;) all.push(new Array(10000).fill(all.length));",
       expect.stringContaining("ended its process"),
     ],
-  ])("%s: each has its own answer", { timeout: 60_000 }, async (_name, code, outcome) => {
+  ])("%s: each has its own answer", async (_name, code, outcome) => {
     expect(await sums(code, code.includes("all.push") ? patient : host)).toEqual(expected.with(50, outcome));
   });
 });

@@ -193,7 +193,7 @@ class Host implements DefinitionHost {
     const { digest, code } = job.source;
     if (!this.#loaded.has(digest)) {
       this.#makeRoom();
-      this.#write(digest, "load", [code], { loadFor: job, timeoutMs: LOAD_DEADLINE_MS });
+      this.#write(digest, "load", [code], { loadFor: job, timeoutMs: LOAD_DEADLINE_MS * 2 ** job.starved });
     }
     // To the end: the most recently used.
     const error = this.#loaded.get(digest);
@@ -266,14 +266,21 @@ class Host implements DefinitionHost {
   #settle({ job, loadFor, timeoutMs }: Sent, frame: HostFrame): void {
     if (loadFor) {
       const error = failure(frame, timeoutMs, "load");
-      if (error) this.#loaded.set(loadFor.source.digest, error);
+      if (mayAskAgain(loadFor, frame, timeoutMs)) this.#loaded.delete(loadFor.source.digest);
+      else if (error) this.#loaded.set(loadFor.source.digest, error);
     }
     if (!job) return;
     if (frame.missing) {
       const why = this.#loaded.get(job.source.digest);
+      // Its code is loaded anew: there was no processor for that.
+      if (!why && job.starved < MAX_STARVED) {
+        job.starved++;
+        this.#queue.unshift(job);
+        return;
+      }
       return job.settle(why ?? unavailable("The definition host does not have the definition"));
     }
-    if (frame.timedOut && frame.cpuMs < timeoutMs * HAD_THE_PROCESSOR && job.starved < MAX_STARVED) {
+    if (mayAskAgain(job, frame, timeoutMs)) {
       job.starved++;
       this.#queue.unshift(job);
       return;
@@ -309,6 +316,10 @@ class Host implements DefinitionHost {
     for (const job of this.#queue.splice(0)) job.settle(error);
   }
 }
+
+/** Whether it ran out of time without having had the processor. */
+const mayAskAgain = (job: Job, frame: HostFrame, timeoutMs: number): boolean =>
+  frame.timedOut === true && frame.cpuMs < timeoutMs * HAD_THE_PROCESSOR && job.starved < MAX_STARVED;
 
 /** Whose code a host may have been running when it ended with these unanswered. */
 function suspectsOf(orphans: readonly Sent[]): Job[] {
