@@ -73,13 +73,14 @@ async function start(settings: StorageSettings): Promise<void> {
     () => payloads.sweep(),
     (error) => log.warn("Cannot look for payloads whose time has come", { error }),
   );
+  // Before it is said to be ready: whoever hears that calls at once.
+  const origin = await app.listen({ host: settings.host, port: settings.port });
   const metrics = await serveMetrics({
     host: settings.metricsHost,
     port: settings.metricsPort,
     registry,
     notReady,
   });
-  const origin = await app.listen({ host: settings.host, port: settings.port });
   log.info("Storage is ready", { origin, backend: store.kind.type, metricsPort: metrics.port });
   drainOnSignal({
     log,
