@@ -1,12 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, renameSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { openS3Bucket } from "../../engine/storage/s3-bucket.ts";
 import type { ObjectBucket } from "../../engine/storage/object-bucket.ts";
+import { freePortBase } from "../e2e/free-ports.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const NAME = "versitygw";
@@ -55,7 +55,8 @@ export async function startS3Server(): Promise<S3Server> {
   const credentialFiles = { id: join(root, "id"), secret: join(root, "secret") };
   await writeFile(credentialFiles.id, `${ACCESS_KEY}\n`);
   await writeFile(credentialFiles.secret, `${SECRET_KEY}\n`);
-  const port = await freePort();
+  // It comes back on its port: that is not one which others are given meanwhile.
+  const port = await freePortBase();
   const endpoint = `http://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
   let buckets = 0;
@@ -66,7 +67,7 @@ export async function startS3Server(): Promise<S3Server> {
     await until(() => fetch(endpoint).then(() => true));
   };
   const kill = async (): Promise<void> => {
-    if (!child || child.exitCode !== null) return;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child?.once("exit", resolve));
     child.kill("SIGKILL");
     await ended;
@@ -108,15 +109,4 @@ async function until(ready: () => Promise<boolean>): Promise<void> {
     if (attempt > 1_200) throw new Error("The S3 server did not start within 60 s");
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
 }

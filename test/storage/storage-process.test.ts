@@ -20,7 +20,8 @@ import { parseSettings } from "../../net/settings.ts";
 import { signer } from "../../net/sign.ts";
 import { type SignedClient, signedClient } from "../../net/signed-client.ts";
 import { eventually, type KubeServer, startKube } from "../controller/platform.ts";
-import { answersOk, freePort, type TestedProcess, testedProcess } from "../logs/processes.ts";
+import { freePortBase } from "../e2e/free-ports.ts";
+import { answersOk, type TestedProcess, testedProcess } from "../logs/processes.ts";
 import { S3_SERVER, type S3Server, startS3Server } from "./s3-server.ts";
 
 interface Running {
@@ -52,7 +53,9 @@ async function startStorage(
   flags: Readonly<Record<string, string | boolean>>,
   ready = "/readyz",
 ): Promise<Running> {
-  const [port, metricsPort] = [await freePort(), await freePort()];
+  // It comes back on its ports: those are not ones which others are given meanwhile.
+  const port = await freePortBase();
+  const metricsPort = port + 1;
   const metricsUrl = `http://127.0.0.1:${metricsPort}`;
   const process = testedProcess(
     "engine/storage/main",
@@ -84,8 +87,26 @@ const codeOf = async (work: Promise<unknown>): Promise<string> =>
     (error: unknown) => (error instanceof PlatformError ? error.code : String(error)),
   );
 
+async function createPackage(name: string, digest: string): Promise<void> {
+  await kube.client.create(PACKAGES, {
+    apiVersion: API_GROUP_VERSION,
+    kind: "Package",
+    metadata: { name: `${name}-${digest.slice(0, 8)}`, namespace: "other" },
+    spec: {
+      environment: { name: "deno", namespace: "other" },
+      deployment: {
+        type: "url",
+        url: `http://storage/v1/archive?id=sha256:${digest}`,
+        checksum: { type: "sha256", sum: digest },
+      },
+    },
+  });
+}
+
 async function keepsArchives({ client, process }: Running): Promise<void> {
   const bytes = randomBytes(200_000);
+  // Named, so that pruning leaves it.
+  await createPackage("kept", sha256(bytes));
   const { archive } = await controllerArchives(client).put(Readable.from([bytes]));
   expect(archive).toEqual({ digest: sha256(bytes), sizeBytes: bytes.length });
   expect(await controllerArchives(client).find(archive.digest)).toEqual({ sizeBytes: bytes.length });
@@ -107,7 +128,7 @@ async function keepsPayloads({ url, process, metricsUrl }: Running): Promise<voi
   clients.push(caller);
   const kept = payloads(storageKeeper(caller));
   const bytes = randomBytes(400_000);
-  const ref = await kept.put("default", bytes, 60_000);
+  const ref = await kept.put("default", bytes, 3_600_000);
   await process.kill();
   expect(await codeOf(kept.read(ref))).toBe("storage_unavailable");
   await process.start();
@@ -134,30 +155,17 @@ describe("the storage process on a folder", () => {
   });
 
   test("answers controller and executor, and keeps archives over kill -9", async () => {
-    // Named, so that pruning leaves it.
     await keepsArchives(storage);
-  }, 120_000);
+  }, 300_000);
 
   test("keeps payloads over kill -9, beside archives", async () => {
     await keepsPayloads(storage);
-  }, 120_000);
+  }, 300_000);
 
   test("an archive that nothing names goes; one that a Package names stays", async () => {
     const archives = controllerArchives(storage.client);
     const [named, nameless] = [randomBytes(100), randomBytes(100)];
-    await kube.client.create(PACKAGES, {
-      apiVersion: API_GROUP_VERSION,
-      kind: "Package",
-      metadata: { name: "named", namespace: "other" },
-      spec: {
-        environment: { name: "deno", namespace: "other" },
-        deployment: {
-          type: "url",
-          url: `http://storage/v1/archive?id=sha256:${sha256(named)}`,
-          checksum: { type: "sha256", sum: sha256(named) },
-        },
-      },
-    });
+    await createPackage("named", sha256(named));
     for (const bytes of [named, nameless]) await archives.put(Readable.from([bytes]));
     await eventually(
       async () => archives.find(sha256(nameless)),
@@ -172,7 +180,7 @@ describe("the storage process on a folder", () => {
       60_000,
     );
     expect(metrics).toMatch(/isotope_storage_calls_total\{method="PUT",status="201"\} 2/);
-  }, 120_000);
+  }, 300_000);
 
   test("calls that are unsigned, for another receiver, or sent twice get 401", async () => {
     const target = "/v1/archive";
@@ -188,7 +196,8 @@ describe("the storage process on a folder", () => {
 
   test("SIGTERM ends it cleanly", async () => {
     await storage.process.kill("SIGTERM");
-    expect(storage.process.output()).toContain("Draining");
+    // What it has written is read a moment after its end.
+    await expect.poll(() => storage.process.output()).toContain("Draining");
     await storage.process.start();
   });
 });
@@ -222,8 +231,8 @@ describe.skipIf(S3_SERVER === undefined)("the storage process on an S3-compatibl
     const reply = await fetch(`${storage.metricsUrl}/readyz`);
     expect([reply.status, await reply.text()]).toEqual([503, expect.stringContaining(bucket.name)]);
     await server.start();
-    await eventually(readiness, (status) => status === 200, 15_000);
-  }, 120_000);
+    await eventually(readiness, (status) => status === 200, 60_000);
+  }, 300_000);
 });
 
 test.each([
