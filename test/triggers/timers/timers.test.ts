@@ -20,7 +20,7 @@ const eventually = <T>(
 const log = processLog("triggers", { level: "error", write: (line) => process.stderr.write(line) });
 
 // Generous where it waits: what is tested is what happens, not how fast on a busy machine.
-describe.skipIf(!hasRedis)("timers", { timeout: 120_000 }, () => {
+describe.skipIf(!hasRedis)("timers", { timeout: 300_000 }, () => {
   let kube: KubeServer;
   let server: RedisServer;
   let queue: RecordedCalls;
@@ -130,7 +130,11 @@ describe.skipIf(!hasRedis)("timers", { timeout: 120_000 }, () => {
     );
     expect(registry.text()).toMatch(/isotope_triggers_timer_fires_total\{outcome="Fired"\} ([3-9]|\d\d)/);
     expect(registry.text()).toMatch(/isotope_triggers_timer_lateness_seconds_count ([3-9]|\d\d)/);
-    expect(status?.recentFires?.at(-1)).toMatchObject({ outcome: "Fired", invocationId: calls[0]?.id });
+    const oldest = status?.recentFires?.at(-1);
+    const its = (await queue.accepted()).find(
+      (one) => timesOf([one])[0] === Date.parse(oldest?.scheduledTime ?? ""),
+    );
+    expect(oldest).toMatchObject({ outcome: "Fired", invocationId: its?.id ?? "none of the calls" });
     expect(status?.nextFires).toHaveLength(10);
     const shown = (status?.nextFires ?? []).map((time) => Date.parse(time));
     expect(shown.map((time) => (time - made) % 1_000)).toEqual(Array(10).fill(0));
@@ -192,12 +196,13 @@ describe.skipIf(!hasRedis)("timers", { timeout: 120_000 }, () => {
     replica();
     await create("one", { concurrencyPolicy: "Forbid" });
     const [call] = await accepted(1);
-    const skipped = await eventually(
+    // On a busy machine the first times may have come together: of those, all but the latest are skipped before any call.
+    await eventually(
       () => get("one"),
-      (timer) => (timer.status?.recentFires?.filter(({ outcome }) => outcome === "Skipped").length ?? 0) >= 2,
-    );
-    expect(skipped.status?.recentFires?.find(({ outcome }) => outcome === "Skipped")?.message).toContain(
-      call?.id,
+      (timer) =>
+        (timer.status?.recentFires?.filter(
+          ({ outcome, message }) => outcome === "Skipped" && message?.includes(call?.id ?? "no call"),
+        ).length ?? 0) >= 2,
     );
     expect(await queue.accepted()).toHaveLength(1);
     await queue.end(call?.id ?? "");
@@ -216,7 +221,7 @@ describe.skipIf(!hasRedis)("timers", { timeout: 120_000 }, () => {
     // Due once in the test: what comes next is far away.
     const soon = (name: string, spec: Partial<TimeTrigger["spec"]> = {}) =>
       create(name, { cron: "@every 1h", concurrencyPolicy: "Forbid", ...spec });
-    await Promise.all([soon("waits"), soon("strict", { startingDeadlineSeconds: 1 })]);
+    await Promise.all([soon("waits"), soon("strict", { startingDeadlineSeconds: 10 })]);
     const names = ["waits", "strict"];
     for (const name of names) await due(server, `default/${name}`);
     const calls = await accepted(2);
@@ -226,7 +231,7 @@ describe.skipIf(!hasRedis)("timers", { timeout: 120_000 }, () => {
       () => get("strict"),
       (timer) => timer.status?.recentFires?.[0]?.outcome === "Skipped",
     );
-    expect(strict.status?.recentFires?.[0]?.message).toContain("startingDeadlineSeconds (1) are over");
+    expect(strict.status?.recentFires?.[0]?.message).toContain("startingDeadlineSeconds (10) are over");
     await first.stop(0);
     replica();
     expect(await queue.accepted()).toHaveLength(2);
@@ -249,7 +254,10 @@ describe.skipIf(!hasRedis)("timers", { timeout: 120_000 }, () => {
         (timer) => timer.status?.nextFires?.length === 10,
       );
     await first.stop(0);
-    const before = (await queue.accepted()).length;
+    const earlier = await queue.accepted();
+    const before = earlier.length;
+    // A minute may have begun meanwhile: its call would hold up all others of a timer with Forbid.
+    await Promise.all(earlier.map(({ id }) => queue.end(id)));
     for (const name of names) await rewind(server, `default/${name}`, 600_000);
     replica();
     const of = (calls: readonly Recorded[], name: string) =>
@@ -259,7 +267,7 @@ describe.skipIf(!hasRedis)("timers", { timeout: 120_000 }, () => {
       expect(of(calls, "all").length).toBe(done + 1);
       await queue.end(of(calls, "all")[done]?.id ?? "");
     }
-    const calls = await queue.accepted();
+    const calls = await eventually(queue.accepted, (all) => of(all, "strict").length >= 2);
     // Another minute may have begun since.
     const times = timesOf(of(calls, "all")).slice(0, 3);
     expect(times).toEqual([times[0] ?? 0, (times[0] ?? 0) + 60_000, (times[0] ?? 0) + 120_000]);
@@ -278,7 +286,9 @@ describe.skipIf(!hasRedis)("timers", { timeout: 120_000 }, () => {
 
   test("three replicas share the timers: each fires some, and one that is gone is stood in for", async () => {
     const calls = recordedCallsBy(server, ["a", "b", "c"]);
-    const parts = calls.map(({ queue: own }) => replica({ accept: own.accept, calls: own.calls }));
+    // Nothing runs out on a busy machine: who leaves says so.
+    const limits = { leaseMs: 20_000, graceMs: 10_000, goneMs: 20_000 };
+    const parts = calls.map(({ queue: own }) => replica({ accept: own.accept, calls: own.calls, limits }));
     const names = Array.from({ length: 24 }, (_, at) => `shared-${at}`);
     for (const name of names) await create(name, { cron: "* * * * * *" });
     await eventually(queue.accepted, (all) => new Set(all.map(({ by }) => by)).size === 3);
@@ -318,11 +328,16 @@ describe.skipIf(!hasRedis)("timers", { timeout: 120_000 }, () => {
       log: processLog("triggers", { write: () => undefined }),
     });
     await create("refused", {});
-    const calls = await accepted(5);
-    const times = timesOf(calls).toSorted((a, b) => a - b);
     const made = Date.parse((await get("refused")).metadata.creationTimestamp ?? "");
+    const first = [made + 1_000, made + 2_000, made + 3_000];
+    // What was refused comes once its lease is over: later ones may come before it.
+    const calls = await eventually(
+      queue.accepted,
+      (all) => all.length >= 5 && first.every((at) => timesOf(all).includes(at)),
+    );
+    const times = timesOf(calls).toSorted((a, b) => a - b);
     expect(new Set(times).size).toBe(times.length);
-    expect(times.slice(0, 3)).toEqual([made + 1_000, made + 2_000, made + 3_000]);
+    expect(times.slice(0, 3)).toEqual(first);
   });
 
   test("Redis is lost with all that it held: what was seen to is not called again", async () => {
