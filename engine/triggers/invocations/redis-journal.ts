@@ -14,7 +14,7 @@ import {
   readyKey,
   recordKey,
 } from "./invocation-id.ts";
-import type { InvocationJournal, NewInvocation, Settlement } from "./journal.ts";
+import type { DestinationReport, InvocationJournal, NewInvocation, Settlement } from "./journal.ts";
 import { INVOCATION_STATUSES } from "./journal.ts";
 import { listInvocations, queuesOf } from "./list-invocations.ts";
 import { fieldsOf, invocationOf } from "./stored-invocation.ts";
@@ -44,6 +44,7 @@ const CANCEL = script("cancel");
 const REDRIVE = script("redrive");
 const PURGE = script("purge");
 const CLEAN = script("clean");
+const TOLD = script("told");
 
 type Arguments = (string | number | Buffer)[];
 
@@ -294,25 +295,8 @@ function keeping(
     purge: (ids) => guard((client) => ofAll(client, PURGE, ids)),
     clean: (partition, limit) =>
       guard(async (client) => goneOf(await CLEAN.run(client, [readyKey(partition)], [limit]))),
-    told: (id, report) =>
-      inPartition(id, undefined, (partition) =>
-        guard(async (client) => {
-          const key = recordKey(partition, id);
-          // A record that is gone must not come back as a stump.
-          if ((await client.exists(key)) === 1) await client.hset(key, "destination", JSON.stringify(report));
-          await client.zrem(outboxKey(partition), id);
-        }),
-      ),
-    putOff: (id, inMs, report) =>
-      inPartition(id, undefined, (partition) =>
-        guard(async (client) => {
-          const at = (await storeTime(client)) + inMs;
-          await client.zadd(outboxKey(partition), "XX", at, id);
-          const key = recordKey(partition, id);
-          if (report && (await client.exists(key)) === 1)
-            await client.hset(key, "destination", JSON.stringify(report));
-        }),
-      ),
+    told: (id, report) => tell(guard, id, report, ""),
+    putOff: (id, inMs, report) => tell(guard, id, report, inMs),
     unspilled: (id) =>
       inPartition(id, undefined, (partition) =>
         guard(async (client) => {
@@ -321,6 +305,19 @@ function keeping(
       ),
   };
 }
+
+const tell = (
+  guard: Guard,
+  id: string,
+  report: DestinationReport | undefined,
+  againInMs: number | "",
+): Promise<void> =>
+  inPartition(id, undefined, (partition) =>
+    guard(async (client) => {
+      const said = report ? JSON.stringify(report) : "";
+      await TOLD.run(client, [readyKey(partition)], [id, said, againInMs]);
+    }),
+  );
 
 /** Runs a script for ids, for those of a partition at once. */
 async function ofAll(
