@@ -24,7 +24,7 @@ function underTest({ connectionString }: Azurite): SourceUnderTest {
     createTopic: async (topic: string) => {
       await QueueServiceClient.fromConnectionString(connectionString).createQueue(topic);
     },
-    metadata: { visibilityMs: "3000", pollMs: "200" },
+    metadata: { visibilityMs: "6000", pollMs: "200" },
     keyOrder: false,
     carriesHeaders: false,
     brokerSurvivesKill: false as const,
@@ -50,7 +50,7 @@ function azureCases(theBroker: () => Promise<Azurite>): void {
       const seen: string[] = [];
       const slow: Deliver = async (_target, event) => {
         seen.push(textOf(event));
-        await sleep(6_500);
+        await sleep(13_000);
         return done();
       };
       const both = [await bench.begin(slow, { topic }), await bench.begin(slow, { topic })];

@@ -58,6 +58,8 @@ async function asked<T>({ address }: KafkaBroker, question: (admin: Admin) => Pr
   }
 }
 
+const LONGER_THAN_SESSION_MS = 7_000;
+
 interface Way {
   readonly at: string;
   readonly sasl: string;
@@ -112,20 +114,32 @@ function kafkaCases(
           return seen;
         }),
       );
-      await until("each way leads to the message", () => all.every((seen) => seen.length === 1));
+      await until("each way leads to the message", () => all.every((seen) => seen.includes("hello")));
       await bench.closeAll();
-      const wrong: Way[] = [
-        { at: broker.saslTls, sasl: "scram_sha512", secret: { ...named, password: "wrong" } },
-        { at: broker.saslTls, sasl: "plaintext", secret: { ...named, username: "bob" } },
-        { at: broker.tls, sasl: "none", secret: {} },
-        { at: broker.mutualTls, sasl: "none", secret: { ca } },
+      const wrong: (Way & { readonly why: RegExp })[] = [
+        {
+          at: broker.saslTls,
+          sasl: "scram_sha512",
+          secret: { ...named, password: "wrong" },
+          why: /authentication/i,
+        },
+        {
+          at: broker.saslTls,
+          sasl: "plaintext",
+          secret: { ...named, username: "bob" },
+          why: /authentication/i,
+        },
+        { at: broker.tls, sasl: "none", secret: {}, why: /certificate/i },
+        { at: broker.mutualTls, sasl: "none", secret: { ca }, why: /certificate/i },
       ];
-      const refused = await Promise.all(wrong.map((way) => begun(way, [])));
-      await until("each is told why", () => refused.every(({ states }) => states.length > 0));
-      const errors = refused.map(({ states }) => states[0]?.error ?? "");
+      const refused = await Promise.all(
+        wrong.map(async (way) => ({ why: way.why, states: (await begun(way, [])).states })),
+      );
+      // A busy broker may not answer in time at first.
+      await until("each is told why", () =>
+        refused.every(({ states, why }) => states.some(({ error = "" }) => why.test(error))),
+      );
       expect(refused.flatMap(({ states }) => states).filter(({ connected }) => connected)).toEqual([]);
-      for (const error of errors.slice(0, 2)) expect(error).toMatch(/authentication/i);
-      for (const error of errors.slice(2)) expect(error).toMatch(/certificate/i);
     });
 
     test("shares a topic with a second member and takes over when one leaves: all in order, little twice", async () => {
@@ -186,12 +200,12 @@ function kafkaCases(
           texts.map((text) => ({ topic, partition, text })),
         );
       await send(0, ["stuck", "behind"]);
-      let stuckUntil = Infinity;
+      let isStuck = true;
       const seen: string[] = [];
       const begun = await bench.begin(
         (_target, event) => {
           const text = textOf(event);
-          if (text === "stuck" && performance.now() < stuckUntil)
+          if (text === "stuck" && isStuck)
             return Promise.resolve({
               kind: "overloaded",
               failure: { status: 503, reason: "function_not_ready", message: "away" },
@@ -203,12 +217,14 @@ function kafkaCases(
         { topic, maxRetries: 0 },
       );
       await until("it is stuck", () => begun.consumer.stats().failed > 0);
-      stuckUntil = performance.now() + 7_000;
+      const from = performance.now();
       for (const text of ["a", "b", "c"]) {
         await send(1, [text]);
         await until(`${text} is delivered`, () => seen.includes(text));
       }
       expect(seen).toEqual(["a", "b", "c"]);
+      await sleep(Math.max(0, LONGER_THAN_SESSION_MS - (performance.now() - from)));
+      isStuck = false;
       await until("the partition goes on", () => seen.includes("behind"));
       expect(seen).toEqual(["a", "b", "c", "stuck", "behind"]);
       // Not lost once it was there.
@@ -259,12 +275,14 @@ function kafkaCases(
         asked(broker, async (admin) => {
           const [group] = await admin.fetchOffsets({ groupId: uid, topics: [topic] });
           return group?.partitions.every(({ offset }) => offset !== "-1") ?? false;
-        }),
+        }).catch(() => false),
       );
       await bench.end(before);
       await asked(broker, (admin) => admin.createPartitions({ topicPartitions: [{ topic, count: 5 }] }));
       await until("the partition is there", () =>
-        asked(broker, async (admin) => (await admin.fetchTopicOffsets(topic)).length === 5),
+        asked(broker, async (admin) => (await admin.fetchTopicOffsets(topic)).length === 5).catch(
+          () => false,
+        ),
       );
       await sendTo(
         broker,

@@ -31,7 +31,7 @@ else {
 
 function underTest(ordering: "none" | "stream") {
   return (broker: Nats): SourceUnderTest => {
-    const metadata = { servers: broker.address, deliverPolicy: "all", ackWaitMs: "2000", ordering };
+    const metadata = { servers: broker.address, deliverPolicy: "all", ackWaitMs: "5000", ordering };
     return {
       type: "nats-jetstream",
       createTopic: async (topic: string) => {
@@ -68,7 +68,7 @@ function natsCases(theBroker: () => Promise<Nats>): void {
       const seen: string[] = [];
       const slow = async (_target: unknown, event: { body: Uint8Array }) => {
         seen.push(textOf(event));
-        await sleep(4_500);
+        await sleep(11_000);
         return done();
       };
       const members = [await bench.begin(slow, { topic, uid }), await bench.begin(slow, { topic, uid })];
