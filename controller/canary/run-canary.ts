@@ -9,22 +9,14 @@
  * K4. While there is a weight to take back, the object has a finalizer: who deletes it gives the old side all traffic again.
  */
 import type { CanaryConfig } from "../../api/kinds/index.ts";
-import { ANNOTATION_CANARY_COMMAND } from "../../api/names.ts";
-import { CANARY_CONFIGS } from "../../kube/kinds.ts";
-import { isForbidden, isInvalid } from "../../kube/kube-error.ts";
+import { isForbidden } from "../../kube/kube-error.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { OwnWrites } from "../../kube/own-writes.ts";
 import { keyOf } from "../../kube/object.ts";
 import { after, done, type Outcome } from "../../kube/reconcile.ts";
 import type { ControllerContext } from "../context.ts";
-import {
-  CANARY_COMMANDS,
-  type CanaryCommand,
-  type CanaryState,
-  decide,
-  decideDeleted,
-  isFinished,
-} from "./decide.ts";
+import { type CanaryState, decide, decideDeleted, isFinished } from "./decide.ts";
+import { commandOf, takeCommandOff } from "./canary-command.ts";
 import { type CanaryMemory, keepState } from "./keep-state.ts";
 import { readCounters, recentWindow, warmNext } from "./observe.ts";
 import { type CanaryPlan, planOf } from "./plan.ts";
@@ -107,23 +99,8 @@ export function canaryRunner(
       const applied = await give(written, decided, plan, "problem" in target);
       if (applied) written = await keep(written, memory, applied);
     }
-    if (command) await takeOff(key, written, command);
+    if (command) await takeCommandOff(client, own, written, command);
     return isFinished(memory.state) && memory.state.applied ? done : after(tickMs);
-  };
-
-  /** Removes a command that was obeyed; one that was given since stays. */
-  const takeOff = async (key: string, { metadata }: CanaryConfig, command: CanaryCommand): Promise<void> => {
-    const path = `/metadata/annotations/${ANNOTATION_CANARY_COMMAND.replaceAll("~", "~0").replaceAll("/", "~1")}`;
-    const patch = [
-      { op: "test", path: "/metadata/uid", value: metadata.uid },
-      { op: "test", path, value: command },
-      { op: "remove", path },
-    ];
-    try {
-      own.note(key, await client.patch(CANARY_CONFIGS, metadata, patch, { strategy: "json" }));
-    } catch (error) {
-      if (!isInvalid(error)) throw error;
-    }
   };
 
   /** The state with its weight in force; nothing while there is no route to give it to. */
@@ -171,11 +148,6 @@ function readPlan({ spec }: CanaryConfig): CanaryPlan | Problem {
   } catch (error) {
     return { problem: error instanceof Error ? error.message : String(error) };
   }
-}
-
-function commandOf({ metadata }: CanaryConfig): CanaryCommand | undefined {
-  const given = metadata.annotations?.[ANNOTATION_CANARY_COMMAND];
-  return CANARY_COMMANDS.find((command) => command === given);
 }
 
 /** A spec that cannot be followed: what runs goes on as it is, and no further, until the spec is corrected. */
