@@ -53,7 +53,13 @@ async function performAlone(deps: PerformDeps, timer: TimeTrigger, fire: Fire): 
   if (timer.spec.suspend) return skip(deps, fire, "The trigger was suspended while it waited");
   const inTurn = fire.caughtUp && timer.spec.catchUp === "all";
   if (!inTurn && last && last.scheduledMs > fire.scheduledMs)
-    return skip(deps, fire, `${described(invocationId)} still ran when a later time came`);
+    return skip(
+      deps,
+      fire,
+      invocationId === undefined
+        ? "concurrencyPolicy is Forbid, and a later time came before this one was called"
+        : `${described(invocationId)} still ran when a later time came`,
+    );
   if (first && first.scheduledMs < fire.scheduledMs) return "later";
   if (invocationId !== undefined && (await calls.isUnderWay(invocationId))) {
     const { startingDeadlineSeconds = Infinity } = timer.spec;
@@ -71,8 +77,8 @@ async function performAlone(deps: PerformDeps, timer: TimeTrigger, fire: Fire): 
   return call(deps, timer, fire);
 }
 
-const described = (invocationId: string | undefined): string =>
-  `concurrencyPolicy is Forbid, and the call before${invocationId === undefined ? "" : ` (${invocationId})`}`;
+const described = (invocationId: string): string =>
+  `concurrencyPolicy is Forbid, and the call before (${invocationId})`;
 
 async function skip(deps: PerformDeps, fire: Fire, message: string): Promise<Performed> {
   await deps.journal.settle(fire, entry(deps, fire, { outcome: "Skipped", message }));
