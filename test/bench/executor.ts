@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { cpus } from "node:os";
 import type { Endpoint } from "../../api/wire/executor.ts";
 import { servingOf } from "../executor/far-side.ts";
-import { callPod, type RealWorld, type RunningExecutor, realWorld, until } from "../executor/real-world.ts";
+import { callPod, type RealWorld, type RunningExecutor, realWorld } from "../executor/real-world.ts";
+import { until } from "../until.ts";
 
 /**
  * Cold starts through the executor's API on localkube with Deno pods, without a router: acquire (signed HTTP call → claim → specialise)

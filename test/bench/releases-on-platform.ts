@@ -13,6 +13,7 @@ import { totalMs } from "./process-usage.ts";
 import { median, percentile, printConditions, printLoadAfter, printTable } from "./report.ts";
 import { timedCaller } from "./timed-call.ts";
 import { wrk } from "./wrk.ts";
+import { until } from "../until.ts";
 
 const says = (text: string, route: string, extra = "", config = ""): string => `
 export const config = { route: "${route}", requestsPerPod: 100${config} };
@@ -21,14 +22,6 @@ export default async (request: Request) => {
   ${extra}
   return new Response("${text}");
 };`;
-
-async function until(check: () => Promise<boolean>, what: string, timeoutMs = 60_000): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await check())) {
-    if (performance.now() > deadline) throw new Error(`Not within ${timeoutMs / 1_000} s: ${what}`);
-    await sleep(50);
-  }
-}
 
 interface Answer {
   readonly atMs: number;
@@ -118,7 +111,7 @@ export async function splitCost({ rounds, seconds }: { rounds: number; seconds: 
     const routes = ["plain", "whole", "split", "sticky"] as const;
     const url = (route: string): string => `${platform.connection.routerUrl}/${route}`;
     for (const route of routes) {
-      await until(async () => (await platform.get(`/${route}`)).status === 200, `/${route} answers`);
+      await until(`/${route} answers`, async () => (await platform.get(`/${route}`)).status === 200);
       await wrk(url(route), { connections: 50, seconds: 2, byStatus: false, scriptFile });
     }
     const measure = async (route: string) => {
@@ -181,14 +174,13 @@ async function faultToNothing(platform: TestPlatform, name: string): Promise<str
     writeFileSync(join(folder, "functions", `${name}.ts`), says("new", `/${name}`, BREAKS));
     await isotope(platform, "deploy", folder, "--canary", "25%", "--canary-interval", "10m");
     await until(
-      async () => load.answers.filter(({ text }) => text === "new").length > 100,
       "the new version has traffic",
+      () => load.answers.filter(({ text }) => text === "new").length > 100,
     );
     const isBroken = async () => (await (await platform.get(`/${name}?break`)).text()) === "broken";
-    await until(isBroken, "the new version is broken");
-    await until(
-      async () => (await isotope(platform, "release", "status", name, "-o", "json")).includes('"failed"'),
-      "the rollback",
+    await until("the new version is broken", isBroken);
+    await until("the rollback", async () =>
+      (await isotope(platform, "release", "status", name, "-o", "json")).includes('"failed"'),
     );
     await sleep(2_000);
   } finally {
@@ -215,12 +207,12 @@ async function afterRollback(platform: TestPlatform, name: string): Promise<stri
   await isotope(platform, "fn", "publish", name, "--wait");
   await isotope(platform, "alias", "update", name, "--version", `${name}-v2`, "--wait");
   const load = steadyLoad(url, PER_SECOND);
-  await until(async () => load.answers.at(-1)?.text === "new", "the new version answers");
+  await until("the new version answers", () => load.answers.at(-1)?.text === "new");
   await sleep(15_000);
   await isotope(platform, "fn", "rollback", name, "--alias", name);
   await until(
-    async () => load.answers.filter(({ text }) => text === "old").length >= 200,
     "the old version answers",
+    () => load.answers.filter(({ text }) => text === "old").length >= 200,
   );
   await load.stop();
   caller.close();

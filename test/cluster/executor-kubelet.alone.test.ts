@@ -4,9 +4,10 @@ import { LABEL_FUNCTION_UID } from "../../api/names.ts";
 import { PODS } from "../../kube/core.ts";
 import { isNotFound } from "../../kube/kube-error.ts";
 import { servingOf } from "../executor/far-side.ts";
-import { callPod, type RunningExecutor, until } from "../executor/real-world.ts";
+import { callPod, type RunningExecutor } from "../executor/real-world.ts";
 import { currentCluster } from "./cluster.ts";
 import { clusterWorld } from "./executor-world.ts";
+import { until } from "../until.ts";
 
 /** What happens to warm pods when the node's kubelet restarts, and when the node is drained. */
 let world: Awaited<ReturnType<typeof clusterWorld>>;

@@ -15,10 +15,10 @@ import {
   failureOf,
   publishedPods,
   type RunningExecutor,
-  until,
   whileCalled,
 } from "../executor/real-world.ts";
 import { clusterWorld } from "./executor-world.ts";
+import { until } from "../until.ts";
 
 /** The executor types on a real Kubernetes: its controllers, its autoscaler, its evictions. What they do in detail: `test/executor`. */
 let world: Awaited<ReturnType<typeof clusterWorld>>;

@@ -3,8 +3,9 @@ import { INGRESSES } from "../../controller/http-trigger/route-objects.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { HTTP_TRIGGERS } from "../../kube/kinds.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
-import { condition, eventually } from "../controller/platform.ts";
+import { condition } from "../controller/platform.ts";
 import { requireInstalledPlatform } from "../e2e/installed-platform.ts";
+import { eventually } from "../eventually.ts";
 
 /** A trigger's Ingress on a real API server, with the rights that the chart gives. Answering by host needs a proxy and is not tried here. */
 const NAMESPACE = "ingress-functions";

@@ -9,7 +9,6 @@ import { DEPLOYMENTS, PODS, SECRETS } from "../../kube/core.ts";
 import { FUNCTIONS, TIME_TRIGGERS } from "../../kube/kinds.ts";
 import { isNotFound } from "../../kube/kube-error.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
-import { eventually } from "../controller/platform.ts";
 import type { InstalledPlatform } from "../e2e/installed-platform.ts";
 import { runCli } from "../e2e/run-cli.ts";
 import { currentCluster } from "./cluster.ts";
@@ -17,6 +16,7 @@ import { helm, installPlatform, uninstallPlatform } from "./install-platform.ts"
 import { type OutsideRedis, outsideRedis } from "./outside-redis.ts";
 import { platformImages } from "./platform-images.ts";
 import { redisValues } from "./redis-image.ts";
+import { eventually } from "../eventually.ts";
 
 /** A whole life of a release of its own beside the shared platform: install without Redis, upgrade to one, to another outside, rotation of the key, uninstall. */
 const PLATFORM = "chart-life";

@@ -5,11 +5,11 @@ import { ENDPOINT_SLICES, type Pod, PODS, SECRETS } from "../../kube/core.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { resourceType } from "../../kube/resource.ts";
-import { eventually } from "../controller/platform.ts";
 import { requireInstalledPlatform } from "../e2e/installed-platform.ts";
 import { PAUSE_IMAGE } from "./layout.ts";
 import { podsAreTaken } from "./pods-are-taken.ts";
 import { LABEL_PROBE } from "./probe-label.ts";
+import { eventually } from "../eventually.ts";
 
 /**
  * The walls of function and builder pods, seen from inside: pods with their labels try to connect. They live in a namespace that the

@@ -1,6 +1,6 @@
 import type { KubeClient } from "../../kube/client.ts";
 import { resourceType } from "../../kube/resource.ts";
-import { eventually } from "../controller/platform.ts";
+import { eventually } from "../eventually.ts";
 
 const SERVICE_ACCOUNTS = resourceType("v1", "ServiceAccount", "serviceaccounts");
 const LIMIT_MS = 120_000;

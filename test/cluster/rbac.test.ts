@@ -4,7 +4,7 @@ import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import { resourceType } from "../../kube/resource.ts";
 import { requireInstalledPlatform } from "../e2e/installed-platform.ts";
-import { eventually } from "../controller/platform.ts";
+import { eventually } from "../eventually.ts";
 
 /** What the platform's accounts may do, as the API server itself sees it. */
 const FUNCTIONS_NAMESPACE = "rbac-functions";

@@ -10,17 +10,8 @@ import { NAMESPACES } from "../../kube/namespace-scope.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import { resourceType } from "../../kube/resource.ts";
 import { trigger } from "./objects.ts";
-import {
-  condition,
-  eventually as eventuallyWithin,
-  type KubeServer,
-  type RunningController,
-  runController,
-  startKube,
-} from "./platform.ts";
-
-const eventually = <T>(read: () => Promise<T>, accept: (value: T) => boolean) =>
-  eventuallyWithin(read, accept, 25_000);
+import { condition, type KubeServer, type RunningController, runController, startKube } from "./platform.ts";
+import { eventually } from "../eventually.ts";
 
 const PLATFORM = "isotope";
 const exposure: ExposureSettings = {

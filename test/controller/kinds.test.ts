@@ -2,14 +2,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { KINDS } from "../../api/kinds/index.ts";
 import { ENVIRONMENTS, FUNCTIONS, PACKAGES, platformType } from "../../kube/kinds.ts";
 import { environment, fn, literalPackage } from "./objects.ts";
-import {
-  condition,
-  eventually,
-  type KubeServer,
-  type RunningController,
-  runController,
-  startKube,
-} from "./platform.ts";
+import { condition, type KubeServer, type RunningController, runController, startKube } from "./platform.ts";
+import { eventually } from "../eventually.ts";
 
 let kube: KubeServer;
 let running: RunningController;

@@ -5,7 +5,8 @@ import { opsClient } from "../../cli/ops-client.ts";
 import { namespaceRoute } from "../../controller/ops/namespace-route.ts";
 import { fastifyErrorHandler } from "../../net/error-reply.ts";
 import { NAMESPACES, scopedClient } from "../../kube/namespace-scope.ts";
-import { eventually, type KubeServer, startKube } from "./platform.ts";
+import { type KubeServer, startKube } from "./platform.ts";
+import { eventually } from "../eventually.ts";
 
 const LABEL = "isotope.dev/functions=enabled";
 let kube: KubeServer;

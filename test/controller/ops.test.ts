@@ -28,7 +28,8 @@ import { processLog } from "../../net/log.ts";
 import { verifier } from "../../net/sign.ts";
 import { requireSignedCalls } from "../../net/signed-hook.ts";
 import { environment, fn } from "./objects.ts";
-import { eventually, type KubeServer, MemoryArchives, ScriptedBuilder, startKube } from "./platform.ts";
+import { type KubeServer, MemoryArchives, ScriptedBuilder, startKube } from "./platform.ts";
+import { eventually } from "../eventually.ts";
 
 let kube: KubeServer;
 let plane: ControlPlane;

@@ -123,22 +123,6 @@ export function runController(
   return { controller, archives, builder, log };
 }
 
-/** Reads until `accept` says yes; the object, or an error that shows the last one. */
-export async function eventually<T>(
-  read: () => Promise<T>,
-  accept: (value: T) => boolean,
-  withinMs = 30_000,
-): Promise<T> {
-  const deadline = performance.now() + withinMs;
-  for (;;) {
-    const value = await read();
-    if (accept(value)) return value;
-    if (performance.now() > deadline)
-      throw new Error(`Not so within ${withinMs} ms: ${JSON.stringify(value, null, 1)}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
 export interface Conditioned extends KubeObject {
   status?: { conditions?: Condition[] | undefined } | undefined;
 }

@@ -5,13 +5,13 @@ import { ENVIRONMENTS, FUNCTIONS, HTTP_TRIGGERS, PACKAGES } from "../../kube/kin
 import { environment, fn, literalPackage, trigger } from "./objects.ts";
 import {
   condition,
-  eventually,
   type KubeServer,
   type RunningController,
   runController,
   sha256,
   startKube,
 } from "./platform.ts";
+import { eventually } from "../eventually.ts";
 
 let kube: KubeServer;
 let running: RunningController;

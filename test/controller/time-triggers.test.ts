@@ -1,14 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ENVIRONMENTS, FUNCTIONS, PACKAGES, TIME_TRIGGERS } from "../../kube/kinds.ts";
 import { environment, fn, literalPackage } from "./objects.ts";
-import {
-  condition,
-  eventually,
-  type KubeServer,
-  type RunningController,
-  runController,
-  startKube,
-} from "./platform.ts";
+import { condition, type KubeServer, type RunningController, runController, startKube } from "./platform.ts";
+import { eventually } from "../eventually.ts";
 
 let kube: KubeServer;
 let running: RunningController;

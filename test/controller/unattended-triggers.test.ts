@@ -17,14 +17,8 @@ import {
 import { freePortBase } from "../e2e/free-ports.ts";
 import { hasRedis, type RedisServer, startRedisServer } from "../redis-server.ts";
 import { environment, fn, literalPackage } from "./objects.ts";
-import {
-  condition,
-  eventually,
-  type KubeServer,
-  type RunningController,
-  runController,
-  startKube,
-} from "./platform.ts";
+import { condition, type KubeServer, type RunningController, runController, startKube } from "./platform.ts";
+import { eventually } from "../eventually.ts";
 
 const MAIN = fileURLToPath(new URL("../../engine/triggers/main.ts", import.meta.url));
 const WITHIN_MS = 90_000;

@@ -3,7 +3,8 @@ import { PlatformError } from "../../api/errors.ts";
 import type { WorkflowRun } from "../../api/kinds/index.ts";
 import type { RunsClient } from "../../controller/workflow-run/reconcile.ts";
 import { WORKFLOW_RUNS } from "../../kube/kinds.ts";
-import { eventually, type KubeServer, type RunningController, runController, startKube } from "./platform.ts";
+import { type KubeServer, type RunningController, runController, startKube } from "./platform.ts";
+import { eventually } from "../eventually.ts";
 
 /** The workflow service as far as WorkflowRuns ask it: runs that go on until they are cancelled. */
 const cancelled: string[] = [];

@@ -12,13 +12,13 @@ import { bundleWorkflow, DENO } from "../workflows/workflow-bundle.ts";
 import { environment, fn, literalPackage } from "./objects.ts";
 import {
   condition,
-  eventually,
   type KubeServer,
   MemoryArchives,
   type RunningController,
   runController,
   startKube,
 } from "./platform.ts";
+import { eventually } from "../eventually.ts";
 
 const denoDir = mkdtempSync(join(tmpdir(), "isotope-deno-"));
 const archives = new MemoryArchives();

@@ -13,6 +13,7 @@ import { onCluster, startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
 import { isotope as run, redeploy, says } from "./releasing.ts";
 import type { TestPlatform } from "./test-platform.ts";
+import { asserted } from "../asserted.ts";
 
 let platform: TestPlatform;
 let kube: KubeClient;
@@ -53,8 +54,6 @@ afterAll(async () => {
 });
 
 const isotope = (...args: string[]): Promise<string> => run(platform, ...args);
-const eventually = <T>(check: () => Promise<T>): Promise<T> =>
-  vi.waitFor(check, { timeout: 120_000, interval: 100 });
 
 async function later(
   path: string,
@@ -77,7 +76,7 @@ async function view(id: string): Promise<InvocationView> {
   return InvocationView.parse(JSON.parse(text));
 }
 const ended = (id: string): Promise<InvocationView> =>
-  eventually(async () => {
+  asserted(async () => {
     const seen = await view(id);
     expect(["queued", "running"]).not.toContain(seen.status);
     return seen;
@@ -109,7 +108,7 @@ describe.skipIf(!hasRedis && !onCluster)("what comes of asynchronous calls", () 
     await kube.patch(FUNCTIONS, ref, {
       spec: { invocation: { onSuccess: { function: { type: "workflow", name: "billing" } } } },
     });
-    const id = await eventually(async () => {
+    const id = await asserted(async () => {
       const id = await later("/tells/order", { body: JSON.stringify({ price: 21 }) });
       expect((await told(id)).destination).toMatchObject({ to: "workflow/billing" });
       return id;
@@ -122,7 +121,7 @@ describe.skipIf(!hasRedis && !onCluster)("what comes of asynchronous calls", () 
       depth: 1,
     });
     const { id: runId } = RunView.parse(JSON.parse(started.result?.body?.text ?? "{}"));
-    await eventually(async () => {
+    await asserted(async () => {
       const { text } = await platform.ops(`/v1/runs/${platform.namespace}/${runId}`);
       expect(RunView.parse(JSON.parse(text))).toMatchObject({ status: "succeeded", output: { n: 84 } });
     });
@@ -134,7 +133,7 @@ describe.skipIf(!hasRedis && !onCluster)("what comes of asynchronous calls", () 
 
   it("goes to a topic, with what was sent and why it failed", async () => {
     await isotope("fn", "update", "broken", "--async-on-failure-topic", "failed-orders");
-    await eventually(async () => {
+    await asserted(async () => {
       const id = await later("/tells/broken", {
         body: "an order",
         headers: { "content-type": "text/plain" },
@@ -159,7 +158,7 @@ describe.skipIf(!hasRedis && !onCluster)("what comes of asynchronous calls", () 
   it("goes round in a circle no more than three times", async () => {
     await isotope("fn", "update", "circle", "--async-on-success", "circle");
     const hops: number[] = [];
-    const last = await eventually(async () => {
+    const last = await asserted(async () => {
       hops.length = 0;
       let at = await told(await later("/tells/circle", { body: "round" }));
       for (; at.destination?.invocationId !== undefined; at = await told(at.destination.invocationId))
@@ -175,14 +174,14 @@ describe.skipIf(!hasRedis && !onCluster)("what comes of asynchronous calls", () 
   it("is of the version that was there when the call was accepted", async () => {
     const folder = await deploy(platform, { "greet.ts": says("one", "/greet-later") });
     await isotope("fn", "publish", "greet", "--wait");
-    const early = await eventually(async () => {
+    const early = await asserted(async () => {
       const id = await later("/greet-later", { headers: { "x-isotope-delay": "6s" } });
       expect((await view(id)).target.version).toBe("greet-v1");
       return id;
     });
     await redeploy(platform, folder, "greet", says("two", "/greet-later"));
     await isotope("fn", "publish", "greet", "--wait");
-    const late = await eventually(async () => {
+    const late = await asserted(async () => {
       const id = await later("/greet-later");
       expect((await view(id)).target.version).toBe("greet-v2");
       return id;
@@ -195,10 +194,10 @@ describe.skipIf(!hasRedis && !onCluster)("what comes of asynchronous calls", () 
       return Object.keys(version.metadata.annotations ?? {}).filter((name) => name.includes("/hold."));
     };
     const waiting = await later("/greet-later", { headers: { "x-isotope-delay": "1h" } });
-    await eventually(async () => expect(await holds()).toEqual(["isotope.dev/hold.invocations"]));
+    await asserted(async () => expect(await holds()).toEqual(["isotope.dev/hold.invocations"]));
     const cancelled = await platform.ops(`/v1/invocations/${platform.namespace}/${waiting}/cancel`, {});
     expect(cancelled.status).toBe(202);
-    await eventually(async () => expect(await holds()).toEqual([]));
+    await asserted(async () => expect(await holds()).toEqual([]));
   }, 300_000);
 
   it("hands over methods, bodies and CloudEvents as they were sent", async () => {
@@ -265,7 +264,7 @@ describe.skipIf(!hasRedis && !onCluster)("what comes of asynchronous calls", () 
         request: { body: { text: "for its CLI" } },
       });
       expect((await call("POST", `/v1/async/dlq/redrive?id=${id}`)).body).toEqual({ count: 1 });
-      await eventually(async () => expect(await view(id)).toMatchObject({ status: "dead", redrives: 1 }));
+      await asserted(async () => expect(await view(id)).toMatchObject({ status: "dead", redrives: 1 }));
       expect((await call("POST", `/v1/async/dlq/purge?namespace=default`)).body.count).toBeGreaterThan(0);
       expect((await call("GET", list)).body.items).toEqual([]);
       expect(await fetch(`${platform.connection.routerInternalUrl}${list}`)).toMatchObject({ status: 401 });

@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { LABEL_FUNCTION_NAME } from "../../api/names.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { DEPLOYMENTS, PODS, REPLICA_SETS } from "../../kube/core.ts";
@@ -8,6 +8,7 @@ import { FUNCTIONS } from "../../kube/kinds.ts";
 import { startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
 import type { TestPlatform } from "./test-platform.ts";
+import { asserted } from "../asserted.ts";
 
 /** How pods are had and how many, from the command line to the answer, with the routers' own reports of load. */
 const PROJECT: Record<string, string> = {
@@ -40,8 +41,6 @@ afterAll(async () => {
   await platform?.stop();
 });
 
-const eventually = <T>(check: () => Promise<T>, timeout = 90_000): Promise<T> =>
-  vi.waitFor(check, { timeout, interval: 100 });
 const ofFunction = (name: string) => ({
   namespace: platform.namespace,
   labelSelector: `${LABEL_FUNCTION_NAME}=${name}`,
@@ -51,7 +50,7 @@ const podsOf = async (name: string): Promise<number> =>
     .length;
 
 it("newdeploy: a new revision takes over under constant traffic without a failed request", async () => {
-  await eventually(async () => expect(await podsOf("steady")).toBe(1));
+  await asserted(async () => expect(await podsOf("steady")).toBe(1));
   const seen: string[] = [];
   const failed: string[] = [];
   const enough = new AbortController();
@@ -64,18 +63,18 @@ it("newdeploy: a new revision takes over under constant traffic without a failed
       await new Promise((go) => setTimeout(go, 20));
     }
   })();
-  await eventually(async () => expect(seen).toContain("one"));
+  await asserted(async () => expect(seen).toContain("one"));
   writeFileSync(
     join(folder, "functions", "steady.ts"),
     (PROJECT["steady.ts"] ?? "").replace('"one"', '"two"'),
   );
   expect((await platform.cli(["deploy", folder])).code).toBe(0);
-  await eventually(async () => expect(seen.at(-1)).toBe("two"));
+  await asserted(async () => expect(seen.at(-1)).toBe("two"));
   enough.abort();
   await calling;
   expect(failed).toEqual([]);
   expect(seen.lastIndexOf("one")).toBeLessThan(seen.indexOf("two"));
-  await eventually(async () => {
+  await asserted(async () => {
     const fn = await kube.get(FUNCTIONS, { namespace: platform.namespace, name: "steady" });
     const found = fn.status?.conditions?.find(({ type }) => type === "PodsReady");
     expect(found?.message).toContain(fn.status?.serving?.revision);
@@ -86,12 +85,12 @@ it("newdeploy: a new revision takes over under constant traffic without a failed
 it("newdeploy without MinScale starts at its first call and ends when nobody calls", async () => {
   expect((await kube.list(DEPLOYMENTS, ofFunction("lazy"))).items).toEqual([]);
   expect(await (await platform.get("/lazy")).text()).toBe("lazy");
-  await eventually(async () => {
+  await asserted(async () => {
     // Called again, so that it is not idle before it is seen.
     expect(await (await platform.get("/lazy")).text()).toBe("lazy");
     expect(await podsOf("lazy")).toBe(1);
   });
-  await eventually(async () => expect(await podsOf("lazy")).toBe(0), 120_000);
+  await asserted(async () => expect(await podsOf("lazy")).toBe(0), 120_000);
   expect(await (await platform.get("/lazy")).text()).toBe("lazy");
 }, 400_000);
 
@@ -107,7 +106,7 @@ it("auto: what waits has a second pod, and no more than MaxScale, which the Repl
     }
   };
   const calling = Array.from({ length: 8 }, caller);
-  await eventually(async () => {
+  await asserted(async () => {
     const [set] = (await kube.list(REPLICA_SETS, ofFunction("loaded"))).items;
     expect(set?.spec.replicas).toBe(2);
     expect(pods.size).toBe(2);
@@ -115,5 +114,5 @@ it("auto: what waits has a second pod, and no more than MaxScale, which the Repl
   enough.abort();
   await Promise.all(calling);
   expect([...statuses]).toEqual([200]);
-  await eventually(async () => expect(await podsOf("loaded")).toBe(2));
+  await asserted(async () => expect(await podsOf("loaded")).toBe(2));
 }, 300_000);

@@ -1,7 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "undici";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LABEL_FUNCTION_NAME } from "../../api/names.ts";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { FUNCTIONS, HTTP_TRIGGERS, PACKAGES } from "../../kube/kinds.ts";
@@ -10,6 +10,7 @@ import { resourceType } from "../../kube/resource.ts";
 import { startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
 import type { TestPlatform } from "./test-platform.ts";
+import { asserted } from "../asserted.ts";
 
 interface Data extends KubeObject {
   stringData?: Record<string, string>;
@@ -97,8 +98,6 @@ afterAll(async () => {
   await platform?.stop();
 });
 
-const eventually = <T>(check: () => Promise<T>, timeout = 60_000): Promise<T> =>
-  vi.waitFor(check, { timeout, interval: 100 });
 const json = async (reply: Response): Promise<Record<string, unknown>> =>
   (await reply.json()) as Record<string, unknown>;
 const reasonOf = async (reply: Response): Promise<unknown> => (await json(reply))["reason"];
@@ -137,7 +136,7 @@ describe("what a function is given", () => {
         { name: "app", namespace: platform.namespace },
         { stringData: { key: "two" } },
       );
-      await eventually(async () =>
+      await asserted(async () =>
         expect(await json(await platform.get("/data"))).toMatchObject({ key: "two", secretFile: "two" }),
       );
       await kube.patch(
@@ -145,7 +144,7 @@ describe("what a function is given", () => {
         { name: "app", namespace: platform.namespace },
         { data: { mode: "slow" } },
       );
-      await eventually(async () =>
+      await asserted(async () =>
         expect(await json(await platform.get("/data"))).toMatchObject({ mode: "slow", configFile: "slow" }),
       );
     } finally {
@@ -171,7 +170,7 @@ describe("what a function is given", () => {
     }
     writeFileSync(file, old.replace("old", "new"));
     expect((await platform.cli(["deploy", folder])).code).toBe(0);
-    await eventually(async () => expect(await (await platform.get("/built")).text()).toBe("new"));
+    await asserted(async () => expect(await (await platform.get("/built")).text()).toBe("new"));
   });
 });
 
@@ -182,13 +181,13 @@ describe("the life of a request", () => {
   });
 
   it("an abort of the caller reaches request.signal, and waitUntil goes on after the answer", async () => {
-    await eventually(async () => {
+    await asserted(async () => {
       // On a busy machine it may leave before its request has come to the function.
       await platform.get("/life/wait", { signal: AbortSignal.timeout(300) }).catch(() => undefined);
       expect(await (await platform.get("/life/seen")).json()).toContain("aborted");
     });
     expect((await platform.get("/life/later")).status).toBe(200);
-    await eventually(async () => expect(await (await platform.get("/life/seen")).json()).toContain("later"));
+    await asserted(async () => expect(await (await platform.get("/life/seen")).json()).toContain("later"));
   });
 
   it("bodies over the limit are refused, others arrive whole", async () => {
@@ -230,12 +229,12 @@ describe("the life of a request", () => {
     const first = await (await platform.get("/loop")).text();
     const stuck = await podsOf("loop");
     expect((await platform.get("/loop?spin")).status).toBe(504);
-    await eventually(async () => {
+    await asserted(async () => {
       const reply = await platform.get("/loop", { signal: AbortSignal.timeout(10_000) });
       expect(reply.status).toBe(200);
       expect(await reply.text()).not.toBe(first);
     });
-    await eventually(async () => {
+    await asserted(async () => {
       for (const name of stuck) expect(await podsOf("loop")).not.toContain(name);
     });
   });
@@ -285,7 +284,7 @@ describe("limits, with two routers side by side", () => {
 
   it("idle pods are released, and the next call starts one", async () => {
     expect((await platform.get("/brief")).status).toBe(200);
-    await eventually(async () => expect(await podsOf("brief")).toEqual([]));
+    await asserted(async () => expect(await podsOf("brief")).toEqual([]));
     expect(await (await platform.get("/brief")).text()).toBe("brief");
   });
 });
@@ -338,11 +337,11 @@ describe("routes", () => {
         spec: spec(fn),
       });
     await create("claim-b", "brief");
-    await eventually(async () => expect(await (await platform.get("/claimed")).text()).toBe("brief"));
+    await asserted(async () => expect(await (await platform.get("/claimed")).text()).toBe("brief"));
     // Creation times are whole seconds: of the same second, the smaller name would win.
     await new Promise((go) => setTimeout(go, 1_000));
     await create("claim-a", "loop");
-    await eventually(async () => {
+    await asserted(async () => {
       const { status } = await kube.get(HTTP_TRIGGERS, { name: "claim-a", namespace: platform.namespace });
       const condition = status?.conditions?.find(({ type }) => type === "RouteAdmitted");
       expect([condition?.status, condition?.reason]).toEqual(["False", "RouteConflict"]);
@@ -350,26 +349,26 @@ describe("routes", () => {
     });
     expect(await (await platform.get("/claimed")).text()).toBe("brief");
     await kube.delete(HTTP_TRIGGERS, { name: "claim-b", namespace: platform.namespace });
-    await eventually(async () => expect(await (await platform.get("/claimed")).text()).not.toBe("brief"));
+    await asserted(async () => expect(await (await platform.get("/claimed")).text()).not.toBe("brief"));
     await kube.delete(HTTP_TRIGGERS, { name: "claim-a", namespace: platform.namespace });
   });
 });
 
 describe("deleting", () => {
   it("a function takes its pods and slices along; its route says that nothing is there", async () => {
-    await eventually(async () => {
+    await asserted(async () => {
       // Its idle time is so short that its pod may go before it is seen.
       expect((await platform.get("/brief")).status).toBe(200);
       expect(await podsOf("brief")).toHaveLength(1);
     });
     expect((await platform.cli(["fn", "delete", "brief"])).code).toBe(0);
-    await eventually(async () => {
+    await asserted(async () => {
       expect(await podsOf("brief")).toEqual([]);
       const slices = await kube.list(SLICES, { labelSelector: `${LABEL_FUNCTION_NAME}=brief` });
       expect(slices.items).toEqual([]);
       expect(await kube.find(FUNCTIONS, { name: "brief", namespace: platform.namespace })).toBeUndefined();
     });
-    await eventually(async () => {
+    await asserted(async () => {
       const reply = await platform.get("/brief");
       expect([reply.status, await reasonOf(reply)]).toEqual([404, "function_not_found"]);
     });
@@ -383,7 +382,7 @@ describe("deleting", () => {
     expect(await (await platform.get("/gone")).text()).toBe("gone");
     rmSync(join(folder, "functions", "gone.ts"));
     expect((await platform.cli(["deploy", folder, "--prune"])).code).toBe(0);
-    await eventually(async () => {
+    await asserted(async () => {
       const ref = { name: "gone", namespace: platform.namespace };
       expect(
         await Promise.all(

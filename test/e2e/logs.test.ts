@@ -9,6 +9,7 @@ import { resourceType } from "../../kube/resource.ts";
 import { onCluster, startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
 import type { TestPlatform } from "./test-platform.ts";
+import { asserted } from "../asserted.ts";
 
 const WRITER = `
 export const config = { route: "/writer" };
@@ -89,14 +90,12 @@ async function write(action: string, text: string, headers: Record<string, strin
 }
 
 /** Lines come to the store a moment after they were written. */
-const eventually = <T>(check: () => Promise<T>): Promise<T> =>
-  vi.waitFor(check, { timeout: 60_000, interval: 100 });
 
 describe("what a function writes", () => {
   it("is kept with time, level, function, revision, pod and request", async () => {
     const before = Date.now();
     const id = await write("levels", "one");
-    const lines = await eventually(async () => {
+    const lines = await asserted(async () => {
       const found = await logs("--request-id", id);
       expect(found).toHaveLength(4);
       return found;
@@ -110,7 +109,7 @@ describe("what a function writes", () => {
     const revision = (await kube.get(FUNCTIONS, { namespace: platform.namespace, name: "writer" })).status
       ?.serving?.revision;
     // Pods get their labels after the call that they were started for was answered.
-    await eventually(async () => {
+    await asserted(async () => {
       const { out } = await platform.cli(["fn", "pods", "writer", "-o", "name"]);
       for (const line of lines) expect(out).toContain(line.pod);
     });
@@ -128,7 +127,7 @@ describe("what a function writes", () => {
 
   it("belongs to its own request when many run at once", async () => {
     const ids = await Promise.all(Array.from({ length: 8 }, (_, at) => write("levels", `many-${at}`)));
-    await eventually(async () => {
+    await asserted(async () => {
       for (const [at, id] of ids.entries())
         expect((await logs("--request-id", id)).map(({ message }) => message.split(" ")[1])).toEqual(
           Array.from({ length: 4 }, () => `many-${at}`),
@@ -138,7 +137,7 @@ describe("what a function writes", () => {
 
   it("keeps the caller's request id, and not one that could forge a line", async () => {
     expect(await write("say", "own", { [HEADER_REQUEST_ID]: "order-4711" })).toBe("order-4711");
-    await eventually(async () =>
+    await asserted(async () =>
       expect((await logs("--request-id", "order-4711")).map(({ message }) => message)).toEqual(["said own"]),
     );
     const odd = await write("say", "odd-id", { [HEADER_REQUEST_ID]: "x".repeat(300) });
@@ -154,7 +153,7 @@ describe("what a function writes", () => {
     expect(JSON.parse(body)).toMatchObject({ component: "function", reason: "function_error" });
     for (const secret of ["broken mapped", "writer.ts", "RangeError", platform.home])
       expect(body).not.toContain(secret);
-    const [line] = await eventually(async () => {
+    const [line] = await asserted(async () => {
       const found = await logs("--search", "broken mapped");
       expect(found).toHaveLength(1);
       return found;
@@ -169,7 +168,7 @@ describe("what a function writes", () => {
 
   it("is kept whole when it is odd: several lines, control sequences, bytes that are no text, huge", async () => {
     await write("odd", "zz1");
-    const lines = await eventually(async () => {
+    const lines = await asserted(async () => {
       const found = await logs("--recordcount", "1000");
       expect(found.filter(({ message }) => message.includes("zz1"))).toHaveLength(7);
       return found;
@@ -207,7 +206,7 @@ describe("fn logs", () => {
 
   it("narrows by level, text, time and number, in either order", async () => {
     const id = await write("levels", "narrow");
-    await eventually(async () => expect(await logs("--request-id", id)).toHaveLength(4));
+    await asserted(async () => expect(await logs("--request-id", id)).toHaveLength(4));
     const level = async (name: LogLineLevel) => (await messages("--request-id", id, "--level", name)).length;
     expect([await level("debug"), await level("info"), await level("warn"), await level("error")]).toEqual([
       4, 3, 2, 1,
@@ -225,7 +224,7 @@ describe("fn logs", () => {
 
   it("shows lines to people, with their origin when asked", async () => {
     const id = await write("say", "shown");
-    await eventually(async () => expect(await logs("--request-id", id)).toHaveLength(1));
+    await asserted(async () => expect(await logs("--request-id", id)).toHaveLength(1));
     const plain = (await platform.cli(["fn", "logs", "writer", "--request-id", id])).out;
     expect(plain).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z INFO {2}said shown\n$/);
     const detail = (await platform.cli(["fn", "logs", "writer", "--request-id", id, "-d"])).out;
@@ -270,17 +269,17 @@ describe("fn logs", () => {
 describe("logs stay", () => {
   it("when the pod is gone, its last words included", async () => {
     const id = await write("say", "before the end");
-    await eventually(async () => expect(await logs("--request-id", id)).toHaveLength(1));
+    await asserted(async () => expect(await logs("--request-id", id)).toHaveLength(1));
     await write("die", "zz2");
     // Whichever router took the call may have another pod in mind.
-    const [last] = await eventually(async () => {
+    const [last] = await asserted(async () => {
       const found = await logs("--search", "zz2");
       expect(found.map(({ message }) => message)).toEqual(["first words zz2", "last words zz2"]);
       return found;
     });
     const pod = last?.pod ?? "";
     const pods = resourceType("v1", "Pod", "pods");
-    await eventually(async () =>
+    await asserted(async () =>
       expect(await kube.find(pods, { namespace: platform.namespace, name: pod })).toBeUndefined(),
     );
     expect((await logs("--pod", pod, "--search", "zz2")).map(({ message }) => message)).toEqual([
@@ -288,7 +287,7 @@ describe("logs stay", () => {
       "last words zz2",
     ]);
     expect(await logs("--request-id", id)).toHaveLength(1);
-    await eventually(async () => expect((await platform.get("/writer")).status).toBe(200));
+    await asserted(async () => expect((await platform.get("/writer")).status).toBe(200));
   });
 
   it.skipIf(onCluster)("within bounds on the disk", async () => {
@@ -305,7 +304,7 @@ describe("logs stay", () => {
     // 32 MB through one pod.
     await write("flood", "x");
     const id = await write("say", "after the flood");
-    await eventually(async () => expect(await logs("--request-id", id)).toHaveLength(1));
+    await asserted(async () => expect(await logs("--request-id", id)).toHaveLength(1));
     expect(sizeOf(join(platform.home, "localkube", "logs"))).toBeLessThan(64 * 2 ** 20);
     expect(sizeOf(join(platform.home, "logs"))).toBeLessThan(256 * 2 ** 20);
   });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MessageList } from "../../api/wire/topics.ts";
 import { hasRedis } from "../redis-server.ts";
 import { onCluster, startTestPlatform } from "./platform.ts";
@@ -6,6 +6,7 @@ import { deploy } from "./project.ts";
 import { isotope as run } from "./releasing.ts";
 import type { TestPlatform } from "./test-platform.ts";
 import { killObstacle, type TriggerReplicas, triggerReplicas } from "./trigger-replicas.ts";
+import { asserted } from "../asserted.ts";
 
 const MESSAGES = 24;
 const CONCURRENCY = 4;
@@ -34,8 +35,6 @@ describe.skipIf(obstacle !== undefined)("message queue triggers, when processes 
   });
 
   const isotope = (...args: string[]): Promise<string> => run(platform, ...args);
-  const eventually = <T>(check: () => Promise<T>): Promise<T> =>
-    vi.waitFor(check, { timeout: 120_000, interval: 250 });
   const answers = async (topic: string): Promise<string[]> => {
     const { text } = await platform.ops(`/v1/topics/${platform.namespace}/${topic}-answers?limit=1000`);
     return MessageList.parse(JSON.parse(text)).items.map(({ data }) => data);
@@ -71,11 +70,11 @@ describe.skipIf(obstacle !== undefined)("message queue triggers, when processes 
     await replicas.shared();
     await Promise.all(topics.map(publishAll));
     for (const topic of topics)
-      await eventually(async () => expect((await answers(topic)).length).toBeGreaterThan(2));
+      await asserted(async () => expect((await answers(topic)).length).toBeGreaterThan(2));
     await replicas.killOneAndRedis();
     for (const topic of topics)
       expectAll(
-        await eventually(async () => {
+        await asserted(async () => {
           const given = await answers(topic);
           expect(new Set(given).size).toBe(MESSAGES);
           return given;
@@ -86,9 +85,9 @@ describe.skipIf(obstacle !== undefined)("message queue triggers, when processes 
   it("all are killed: what was under way comes again, with the same key", async () => {
     await createTrigger("c");
     await publishAll("c");
-    await eventually(async () => expect((await answers("c")).length).toBeGreaterThan(2));
+    await asserted(async () => expect((await answers("c")).length).toBeGreaterThan(2));
     await replicas.killAll();
-    const given = await eventually(async () => {
+    const given = await asserted(async () => {
       const all = await answers("c");
       expect(new Set(all).size).toBe(MESSAGES);
       return all;

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { API_GROUP_VERSION } from "../../api/names.ts";
 import { RunList } from "../../api/wire/workflows.ts";
@@ -11,6 +11,7 @@ import { onCluster, startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
 import { isotope as run, redeploy } from "./releasing.ts";
 import type { TestPlatform } from "./test-platform.ts";
+import { asserted } from "../asserted.ts";
 
 let platform: TestPlatform;
 let kube: KubeClient;
@@ -52,8 +53,6 @@ afterAll(async () => {
 });
 
 const isotope = (...args: string[]): Promise<string> => run(platform, ...args);
-const eventually = <T>(check: () => Promise<T>, timeout = 60_000): Promise<T> =>
-  vi.waitFor(check, { timeout, interval: 100 });
 
 async function messages(topic: string): Promise<TopicMessage[]> {
   const { text } = await platform.ops(`/v1/topics/${platform.namespace}/${topic}?limit=1000`);
@@ -83,7 +82,7 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
     // At once: what is published after the trigger exists is its to deliver, connected or not.
     await publish("orders", { n: 1 }, "--key", "kim", "--header", "x-colour=blue");
     await isotope("mqt", "wait", "orders");
-    const [told] = await eventually(async () => {
+    const [told] = await asserted(async () => {
       const all = await answers("orders-answers");
       expect(all).toHaveLength(1);
       return all;
@@ -102,7 +101,7 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
       "ce-id": `mqt/orders/orders/${message?.id}`,
     });
     expect(answer).toMatchObject({ key: "kim", headers: { "x-colour": "blue" } });
-    await eventually(async () =>
+    await asserted(async () =>
       expect(await statusOf("orders")).toMatchObject({
         connected: true,
         delivered: delivered(1),
@@ -117,7 +116,7 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
     await trigger("tries", "--function", "teller", "--maxretries", "2");
     await publish("tries", { fail: 2 });
     await publish("tries", { refuse: true });
-    const [told] = await eventually(async () => {
+    const [told] = await asserted(async () => {
       const all = await answers("tries-answers");
       expect(all).toHaveLength(1);
       return all;
@@ -128,7 +127,7 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
       z
         .array(z.object({ id: z.string(), source: z.string(), redrives: z.number() }))
         .parse(JSON.parse(await isotope("dlq", "list", ...ofTrigger, "-o", "json")));
-    const [letter] = await eventually(async () => {
+    const [letter] = await asserted(async () => {
       const all = await list();
       expect(all).toHaveLength(1);
       return all;
@@ -137,7 +136,7 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
     for (const part of ["422", "no such order", '{"refuse":true}', "mqt/tries"])
       expect(shown).toContain(part);
     await isotope("dlq", "redrive", ...ofTrigger);
-    await eventually(async () => expect(await list()).toMatchObject([{ redrives: 1 }]));
+    await asserted(async () => expect(await list()).toMatchObject([{ redrives: 1 }]));
     await isotope("dlq", "purge", ...ofTrigger);
     expect(await list()).toEqual([]);
   });
@@ -145,7 +144,7 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
   it("send what cannot be delivered to the error topic, with its payload, key and the facts", async () => {
     await trigger("errors", "--function", "teller", "--maxretries", "0", "--errortopic", "errors-dead");
     await publish("errors", { fail: 99 }, "--key", "kim", "--header", "x-colour=blue");
-    const [dead] = await eventually(async () => {
+    const [dead] = await asserted(async () => {
       const all = await messages("errors-dead");
       expect(all).toHaveLength(1);
       return all;
@@ -170,7 +169,7 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
     await isotope("alias", "create", "steady", "--function", "teller", "--version", "teller-v1", "--wait");
     await trigger("aliased", "--function", "teller", "--function-alias", "steady");
     await publish("aliased", { n: 1 });
-    await eventually(async () => expect(await answers("aliased-answers")).toHaveLength(1));
+    await asserted(async () => expect(await answers("aliased-answers")).toHaveLength(1));
   });
 
   it("start one run of a workflow for each message", async () => {
@@ -187,12 +186,12 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
     await isotope("mqt", "create", "--name", "fulfil", "--workflow", "fulfil", ...source);
     await publish("fulfil", { order: 1 });
     await publish("fulfil", { order: 2 });
-    await eventually(async () => {
+    await asserted(async () => {
       const { text } = await platform.ops(`/v1/runs?namespace=${platform.namespace}&workflow=fulfil`);
       const { runs } = RunList.parse(JSON.parse(text));
       expect(runs.map(({ status }) => status)).toEqual(["succeeded", "succeeded"]);
     });
-    await eventually(async () =>
+    await asserted(async () =>
       expect(await statusOf("fulfil")).toMatchObject({ delivered: delivered(2), lag: 0 }),
     );
   });
@@ -203,9 +202,9 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
     await isotope("mqt", "create", "--name", "lost", "--function", "teller", ...nowhere);
     await publish("slow", { waitMs: 4_000 });
     await publish("orders", { n: 2 });
-    await eventually(async () => expect((await answers("orders-answers")).at(-1)?.text).toBe('{"n":2}'));
-    await eventually(async () => expect(await answers("slow-answers")).toHaveLength(1));
-    await eventually(async () => {
+    await asserted(async () => expect((await answers("orders-answers")).at(-1)?.text).toBe('{"n":2}'));
+    await asserted(async () => expect(await answers("slow-answers")).toHaveLength(1));
+    await asserted(async () => {
       const { connected, conditions } = await statusOf("lost");
       expect(connected).toBe(false);
       expect(conditions?.find(({ type }) => type === "Ready")).toMatchObject({
@@ -218,9 +217,9 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
   it("hold on to messages while their function is out of order", async () => {
     await trigger("held", "--function", "repaired", "--maxretries", "100");
     for (const n of [1, 2, 3]) await publish("held", { n }, "--key", "one");
-    await eventually(async () => expect((await statusOf("held")).lastError).toContain("out of order"));
+    await asserted(async () => expect((await statusOf("held")).lastError).toContain("out of order"));
     await redeploy(platform, folder, "repaired", TELLER);
-    await eventually(
+    await asserted(
       async () =>
         expect((await answers("held-answers")).map(({ text }) => text)).toEqual([
           '{"n":1}',
@@ -230,7 +229,7 @@ describe.skipIf(!hasRedis && !onCluster)("message queue triggers", { timeout: 30
       // The pauses between tries have grown for as long as the deployment took.
       120_000,
     );
-    await eventually(async () => expect((await statusOf("held")).lastError).toBeUndefined());
+    await asserted(async () => expect((await statusOf("held")).lastError).toBeUndefined());
   });
 });
 
@@ -390,7 +389,7 @@ describe.skipIf(!hasRedis && !onCluster)("the CLI of queues and topics", { timeo
     await wrong("old", { messageQueueType: "nats-streaming" });
     const reasons = { "no-secret": 'Secret "nowhere" not found', old: "end of life" };
     for (const [name, part] of Object.entries(reasons))
-      await eventually(async () => {
+      await asserted(async () => {
         const ready = (await statusOf(name)).conditions?.find(({ type }) => type === "Ready");
         expect(ready).toMatchObject({ status: "False", message: expect.stringContaining(part) });
       });

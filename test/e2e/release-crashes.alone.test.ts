@@ -9,6 +9,7 @@ import { onCluster, startTestPlatform } from "./platform.ts";
 import { deploy } from "./project.ts";
 import { decisionsOf, type Load, redeploy, says, startLoad } from "./releasing.ts";
 import type { TestPlatform } from "./test-platform.ts";
+import { asserted } from "../asserted.ts";
 
 /**
  * Releases while parts of the platform die. Each asserts that no request failed by the release, and that every weight was given once
@@ -51,8 +52,6 @@ afterEach(async () => {
   await aliases.stop();
 });
 
-const eventually = <T>(check: () => Promise<T>): Promise<T> =>
-  vi.waitFor(check, { timeout: 120_000, interval: 20 });
 const statusOf = async (name: string): Promise<CanaryConfigStatus> =>
   (await kube.get(CANARY_CONFIGS, { namespace: platform.namespace, name })).status ?? {};
 
@@ -82,7 +81,7 @@ async function release(name: string, atOnce = 4): Promise<void> {
 }
 
 async function promoted(name: string): Promise<CanaryConfigStatus> {
-  const status = await eventually(async () => {
+  const status = await asserted(async () => {
     const now = await statusOf(name);
     expect(now).toMatchObject({ phase: expect.stringMatching(/succeeded|failed/), applied: true });
     return now;
@@ -104,14 +103,14 @@ it(
   async () => {
     const name = "survives-controllers";
     await release(name);
-    const started = await eventually(async () => {
+    const started = await asserted(async () => {
       const status = await statusOf(name);
       expect(status.phase).toBe("progressing");
       return status;
     });
     await platform.crash("controller");
     // Again as soon as the next step is decided: it may or may not have been acted on.
-    await eventually(async () => expect((await statusOf(name)).weight).toBe(40));
+    await asserted(async () => expect((await statusOf(name)).weight).toBe(40));
     await platform.crash("controller");
     const ended = await promoted(name);
     expect(ended.startedAt).toBe(started.startedAt);
@@ -125,7 +124,7 @@ it(
     const name = "survives-routers";
     await release(name);
     for (const weight of [20, 60]) {
-      await eventually(async () =>
+      await asserted(async () =>
         expect(await statusOf(name)).toMatchObject({ weight, phase: "progressing", applied: true }),
       );
       // Some of the step is counted by then, and some is not.
@@ -146,7 +145,7 @@ if (onCluster)
     const folder = await deploy(platform, { [`${name}.ts`]: says("old", `/${name}`) });
     const few = ["--canary", "50%", "--canary-interval", "3s", "--min-samples", "100000"];
     await redeploy(platform, folder, name, says("new", `/${name}`), ...few);
-    await eventually(async () => expect((await statusOf(name)).phase).toBe("holding"));
+    await asserted(async () => expect((await statusOf(name)).phase).toBe("holding"));
     /** Requests to both sides that every router answers, one after the other. */
     const callEach = async (routers: readonly string[], times: number): Promise<void> => {
       for (const router of routers)
@@ -154,7 +153,7 @@ if (onCluster)
     };
     const scaleTo = async (replicas: number): Promise<string[]> => {
       await kube.patch(DEPLOYMENTS, { namespace, name: "isotope-router" }, { spec: { replicas } });
-      return eventually(async () => {
+      return asserted(async () => {
         const routers = await platform.routers();
         expect(routers).toHaveLength(replicas);
         for (const router of routers) expect((await fetch(`${router}/readyz`)).status).toBe(200);
@@ -171,22 +170,22 @@ if (onCluster)
     try {
       // A version's first requests are no measure of it.
       await callEach(first, 200);
-      await eventually(async () => expect((await statusOf(name)).counts?.new.requests).toBeGreaterThan(0));
+      await asserted(async () => expect((await statusOf(name)).counts?.new.requests).toBeGreaterThan(0));
       const settled = () =>
-        eventually(async () => {
+        asserted(async () => {
           const before = (await statusOf(name)).readAt;
           const counted = await inStep();
-          await eventually(async () => expect((await statusOf(name)).readAt).not.toBe(before));
+          await asserted(async () => expect((await statusOf(name)).readAt).not.toBe(before));
           expect(await inStep()).toBe(counted);
           return counted;
         });
       const start = await settled();
       const more = await scaleTo(first.length + 1);
       await callEach(more, 100);
-      await eventually(async () => expect(await inStep()).toBe(start + 100 * more.length));
+      await asserted(async () => expect(await inStep()).toBe(start + 100 * more.length));
       const fewer = await scaleTo(first.length);
       await callEach(fewer, 100);
-      await eventually(async () => expect(await inStep()).toBe(start + 100 * (more.length + fewer.length)));
+      await asserted(async () => expect(await inStep()).toBe(start + 100 * (more.length + fewer.length)));
     } finally {
       await scaleTo(first.length);
     }

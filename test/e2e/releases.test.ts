@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createKubeClient, type KubeClient } from "../../kube/client.ts";
 import { CANARY_CONFIGS, FUNCTION_ALIASES, FUNCTION_VERSIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
 import { startTestPlatform } from "./platform.ts";
@@ -14,6 +14,7 @@ import {
   startLoad as callAllTheTime,
 } from "./releasing.ts";
 import type { TestPlatform } from "./test-platform.ts";
+import { asserted } from "../asserted.ts";
 
 let platform: TestPlatform;
 let kube: KubeClient;
@@ -38,14 +39,12 @@ const startLoad = async (path: string): Promise<Load> => {
   return load;
 };
 
-const eventually = <T>(check: () => Promise<T>, timeout = 60_000): Promise<T> =>
-  vi.waitFor(check, { timeout, interval: 50 });
 const text = async (path: string, init?: RequestInit): Promise<string> =>
   (await platform.get(path, init)).text();
 
 /** Waits until all routers, of which each hears of a change by itself, give these answers and no others. */
 const answered = (path: string, ...said: string[]): Promise<void> =>
-  eventually(async () => {
+  asserted(async () => {
     for (const router of await platform.routers()) {
       const calls = Array.from({ length: 20 }, async () => (await fetch(router + path)).text());
       expect(new Set(await Promise.all(calls))).toEqual(new Set(said));
@@ -78,7 +77,7 @@ describe("versions and aliases", { timeout: 300_000 }, () => {
     const split = ["--version", "greet-v1", "--weight", "70", "--secondary-version", "greet-v2"];
     await isotope("alias", "create", "stable", "--function", "greet", ...split, "--wait");
     await isotope("route", "update", "greet", "--function-alias", "stable");
-    await eventually(async () => {
+    await asserted(async () => {
       const { spec } = await kube.get(HTTP_TRIGGERS, { namespace: platform.namespace, name: "greet" });
       expect(spec.functionref.alias).toBe("stable");
     });
@@ -100,9 +99,9 @@ describe("versions and aliases", { timeout: 300_000 }, () => {
       expect(again).toEqual(first);
       return first;
     };
-    const before = await eventually(settled);
+    const before = await asserted(settled);
     await isotope("alias", "update", "stable", "--weight", "40", "--wait");
-    const after = await eventually(async () => {
+    const after = await asserted(async () => {
       const sides = await settled();
       expect(sides.filter((side) => side === "two").length).toBeGreaterThan(
         before.filter((side) => side === "two").length,
@@ -119,7 +118,7 @@ describe("versions and aliases", { timeout: 300_000 }, () => {
     await answered("/greet", "one");
     expect(await (await named({ "x-isotope-version": "greet-v2" })).text()).toBe("one");
     await isotope("route", "update", "greet", "--preview");
-    await eventually(async () => {
+    await asserted(async () => {
       for (const router of await platform.routers())
         expect(await (await named({ "x-isotope-version": "greet-v2" }, router)).text()).toBe("two");
     });
@@ -134,11 +133,11 @@ describe("versions and aliases", { timeout: 300_000 }, () => {
   it("rolls back without a failed request, and keeps what is needed", async () => {
     await isotope("alias", "update", "stable", "--version", "greet-v2", "--wait");
     const load = await startLoad("/greet");
-    await eventually(async () => expect(load.answers.get("two")).toBeGreaterThan(20));
+    await asserted(async () => expect(load.answers.get("two")).toBeGreaterThan(20));
     const before = load.answers.get("one") ?? 0;
     expect(await isotope("fn", "rollback", "greet")).toContain('names "greet-v1" again');
     await answered("/greet", "one");
-    await eventually(async () => expect(load.answers.get("one")).toBeGreaterThan(before));
+    await asserted(async () => expect(load.answers.get("one")).toBeGreaterThan(before));
     const answers = await load.stop();
     expect([...answers.keys()].toSorted()).toEqual(["one", "two"]);
     await isotope("fn", "gc-versions", "greet", "--keep", "1");
@@ -224,7 +223,7 @@ describe("canaries", () => {
     await redeploy(folder, "silent", says("new", "/silent-release"), ...STEPS);
     const phaseOf = async () =>
       (await kube.get(CANARY_CONFIGS, { namespace: platform.namespace, name: "silent" })).status?.phase;
-    await eventually(async () => expect(await phaseOf()).toBe("holding"));
+    await asserted(async () => expect(await phaseOf()).toBe("holding"));
     const { code, err } = await platform.cli([
       "deploy",
       writeProject(platform, { "silent.ts": says("x", "/silent-release") }),
@@ -233,11 +232,11 @@ describe("canaries", () => {
     expect(await isotope("release", "pause", "silent")).toContain("paused");
     expect((await platform.cli(["release", "retry", "silent"])).err).toContain("was not taken back: paused");
     await isotope("release", "resume");
-    await eventually(async () => expect(await phaseOf()).not.toBe("paused"));
+    await asserted(async () => expect(await phaseOf()).not.toBe("paused"));
     expect(await isotope("release", "abort", "silent")).toContain("aborted");
     await answered("/silent-release", "old");
     await isotope("release", "retry", "silent");
-    await eventually(async () => expect(await phaseOf()).toMatch(/progressing|holding/));
+    await asserted(async () => expect(await phaseOf()).toMatch(/progressing|holding/));
     expect(await isotope("release", "promote", "silent")).toContain("succeeded");
     await answered("/silent-release", "new");
   }, 300_000);
@@ -250,7 +249,7 @@ describe("canaries", () => {
     const status = async () =>
       (await kube.get(CANARY_CONFIGS, { namespace: platform.namespace, name: "counted" })).status;
     // Counting begins a moment after the weight is given, when all routers have it.
-    await eventually(async () => expect((await status())?.phase).toBe("holding"));
+    await asserted(async () => expect((await status())?.phase).toBe("holding"));
     const routers = await platform.routers();
     expect(routers.length).toBeGreaterThanOrEqual(platform.installed ? 2 : 1);
     const callEach = async (times: number): Promise<void> => {
@@ -265,7 +264,7 @@ describe("canaries", () => {
     };
     // A version's first requests are no measure of it.
     await callEach(200);
-    const before = await eventually(async () => {
+    const before = await asserted(async () => {
       const now = await counted();
       expect(now.each.filter(([old = 0, next = 0]) => old >= 100 && next >= 100)).toHaveLength(
         routers.length,
@@ -273,7 +272,7 @@ describe("canaries", () => {
       return now;
     });
     await callEach(100);
-    await eventually(async () => {
+    await asserted(async () => {
       const now = await counted();
       expect(now.step).toEqual(before.step.map((requests) => requests + 50 * routers.length));
       expect(now.each).toEqual(before.each.map((router) => router.map((requests) => requests + 50)));

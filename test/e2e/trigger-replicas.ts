@@ -1,5 +1,4 @@
 import { once } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { createKubeClient } from "../../kube/client.ts";
 import { loadKubeConnection } from "../../kube/connection.ts";
@@ -11,6 +10,7 @@ import type { InstalledPlatform } from "./installed-platform.ts";
 import { processWith } from "./processes.ts";
 import { platformRedis, startSecondTriggers } from "./second-triggers.ts";
 import type { TestPlatform } from "./test-platform.ts";
+import { until } from "../until.ts";
 
 /** Two replicas of a platform's trigger service, which can be killed (SIGKILL). Something starts again what was there before. */
 export interface TriggerReplicas {
@@ -21,9 +21,6 @@ export interface TriggerReplicas {
   killAll(): Promise<void>;
   stop(): Promise<void>;
 }
-
-const LIMIT_MS = 120_000;
-const POLL_MS = 250;
 
 /** Why replicas cannot be killed where the platform is; undefined = they can. */
 export const killObstacle = (installed: boolean): string | undefined =>
@@ -119,12 +116,4 @@ async function replicasOfChart(
       await api.dispatcher.destroy();
     },
   };
-}
-
-async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + LIMIT_MS;
-  while (!(await isSo())) {
-    if (performance.now() > deadline) throw new Error(`Not so in ${LIMIT_MS} ms: ${what}`);
-    await sleep(POLL_MS);
-  }
 }

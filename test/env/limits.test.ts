@@ -1,6 +1,7 @@
 import { PodStatus } from "../../api/wire/pod.ts";
 import { afterEach, describe, expect, it } from "vitest";
 import { call, controlCall, type DenoPod, startFunction, startPod, stopPods } from "./deno-pod.ts";
+import { until } from "../until.ts";
 
 afterEach(stopPods);
 
@@ -17,13 +18,9 @@ export default async (request) => {
 
 const status = async (pod: DenoPod) =>
   PodStatus.parse(await (await controlCall(pod, "GET /_isotope/status")).json());
-const until = async (test: () => Promise<boolean> | boolean, what: string): Promise<void> => {
-  for (const end = Date.now() + 30_000; Date.now() < end; await new Promise((go) => setTimeout(go, 5)))
-    if (await test()) return;
-  throw new Error(`It did not happen: ${what}`);
-};
+
 const inFlight = (pod: DenoPod, count: number) =>
-  until(async () => (await status(pod)).inFlight === count, `${count} in flight`);
+  until(`${count} in flight`, async () => (await status(pod)).inFlight === count);
 const pause = (ms: number) => new Promise((go) => setTimeout(go, ms));
 
 describe("admission", () => {
@@ -188,7 +185,7 @@ describe("control calls", () => {
     send?.enqueue(Buffer.from("a"));
     await inFlight(pod, 1);
     await begin(pod);
-    await until(async () => (await status(pod)).state === "retired", "retired");
+    await until("retired", async () => (await status(pod)).state === "retired");
     expect((await call(pod)).headers.get("x-isotope-refused")).toBe("retired");
     send?.close();
     expect(await (await running).text()).toBe("done a");
@@ -204,7 +201,7 @@ describe("control calls", () => {
     send?.enqueue(Buffer.from("a"));
     await inFlight(pod, 1);
     pod.process.kill("SIGTERM");
-    await until(async () => (await status(pod)).state === "retired", "retired");
+    await until("retired", async () => (await status(pod)).state === "retired");
     // It does not end while a request runs; from then on the moment counts, which a busy machine only makes longer.
     const refusedAt = performance.now();
     const ended = pod.exited.then(() => performance.now());

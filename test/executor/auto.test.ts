@@ -15,9 +15,9 @@ import {
   type RealWorld,
   realWorld,
   type RunningExecutor,
-  until,
   whileCalled,
 } from "./real-world.ts";
+import { until } from "../until.ts";
 
 let world: RealWorld;
 let executors: RunningExecutor[] = [];

@@ -26,9 +26,9 @@ import {
   type RealWorld,
   type RunningExecutor,
   realWorld,
-  until,
   whileCalled,
 } from "./real-world.ts";
+import { until } from "../until.ts";
 
 let world: RealWorld;
 let executors: RunningExecutor[] = [];

@@ -11,8 +11,8 @@ import {
   type RealWorld,
   realWorld,
   type RunningExecutor,
-  until,
 } from "./real-world.ts";
+import { until } from "../until.ts";
 
 let world: RealWorld;
 let executors: RunningExecutor[] = [];

@@ -423,20 +423,3 @@ export async function publishedPods(client: KubeClient, namespace = NAMESPACE): 
   const own = items.filter(({ metadata }) => metadata.labels?.[LABEL_REVISION] !== undefined);
   return own.flatMap((slice) => slice.endpoints.map(({ targetRef }) => targetRef?.uid ?? "")).sort();
 }
-
-export async function until(
-  what: string,
-  holds: () => Promise<boolean> | boolean | undefined,
-  limitMs = 60_000,
-  /** What there is instead, for the error. */
-  instead?: () => Promise<unknown>,
-): Promise<void> {
-  const end = performance.now() + limitMs;
-  while (!(await holds())) {
-    if (performance.now() > end)
-      throw new Error(
-        `waited ${limitMs} ms in vain until ${what}${instead ? `: ${JSON.stringify(await instead(), null, 1)}` : ""}`,
-      );
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}

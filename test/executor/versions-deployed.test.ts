@@ -16,7 +16,8 @@ import { FUNCTION_ALIASES, FUNCTION_VERSIONS, FUNCTIONS } from "../../kube/kinds
 import type { KubeObject } from "../../kube/object.ts";
 import type { ResourceType } from "../../kube/resource.ts";
 import { servingOf } from "./far-side.ts";
-import { callPod, NAMESPACE, type RealWorld, type RunningExecutor, realWorld, until } from "./real-world.ts";
+import { callPod, NAMESPACE, type RealWorld, type RunningExecutor, realWorld } from "./real-world.ts";
+import { until } from "../until.ts";
 
 /** Versions of functions that have Deployments, on a real API server with real pods. */
 let world: RealWorld;

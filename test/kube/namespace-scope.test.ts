@@ -8,7 +8,8 @@ import { NAMESPACES, scopedClient } from "../../kube/namespace-scope.ts";
 import type { KubeObject } from "../../kube/object.ts";
 import type { ResourceType } from "../../kube/resource.ts";
 import { literalPackage } from "../controller/objects.ts";
-import { eventually, type KubeServer, startKube } from "../controller/platform.ts";
+import { type KubeServer, startKube } from "../controller/platform.ts";
+import { eventually } from "../eventually.ts";
 
 const LABELS = ["isotope.dev/functions=enabled", "fission.io/enabled=true"];
 let kube: KubeServer;

@@ -9,8 +9,9 @@ import { logStoreReader } from "../../controller/log-store-client.ts";
 import { PODS } from "../../kube/core.ts";
 import { keyRing, keyRingFromFile } from "../../net/keys.ts";
 import { type SignedClient, signedClient } from "../../net/signed-client.ts";
-import { eventually, type KubeServer, startKube } from "../controller/platform.ts";
+import { type KubeServer, startKube } from "../controller/platform.ts";
 import { answersOk, freePort, type TestedProcess, testedProcess } from "./processes.ts";
+import { eventually } from "../eventually.ts";
 
 let kube: KubeServer;
 let home: string;

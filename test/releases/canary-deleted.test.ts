@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { FINALIZER_CANARY_WEIGHTS } from "../../api/names.ts";
 import { CANARY_CONFIGS, FUNCTION_ALIASES, FUNCTIONS, HTTP_TRIGGERS } from "../../kube/kinds.ts";
 import { NAMESPACES } from "../../kube/namespace-scope.ts";
-import { eventually } from "../controller/platform.ts";
 import { at, canaryOf, canaryWorld, QUICK } from "./canary-world.ts";
+import { eventually } from "../eventually.ts";
 
 const world = canaryWorld();
 const LONG = { steps: [{ weight: 20, duration: "1h" }] };

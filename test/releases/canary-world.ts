@@ -18,7 +18,6 @@ import { keyRing } from "../../net/keys.ts";
 import { processLog } from "../../net/log.ts";
 import { environment, fn, literalPackage, trigger } from "../controller/objects.ts";
 import {
-  eventually,
   type KubeServer,
   MemoryArchives,
   type RunningController,
@@ -26,6 +25,7 @@ import {
   startKube,
 } from "../controller/platform.ts";
 import { type Behaviour, type FakeRouter, startFakeRouter } from "./fake-router.ts";
+import { eventually } from "../eventually.ts";
 
 export interface SideIdentity {
   readonly name: string;

@@ -2,8 +2,9 @@ import { expect, test } from "vitest";
 import type { CanaryConfig } from "../../api/kinds/index.ts";
 import { ANNOTATION_CANARY_COMMAND } from "../../api/names.ts";
 import { FUNCTION_ALIASES } from "../../kube/kinds.ts";
-import { condition, eventually } from "../controller/platform.ts";
+import { condition } from "../controller/platform.ts";
 import { at, canaryWorld, QUICK } from "./canary-world.ts";
+import { eventually } from "../eventually.ts";
 
 const world = canaryWorld();
 

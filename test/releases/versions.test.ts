@@ -15,13 +15,13 @@ import { removeOldVersions } from "../../kube/remove-versions.ts";
 import { environment, fn, literalPackage, trigger } from "../controller/objects.ts";
 import {
   condition,
-  eventually,
   type KubeServer,
   type RunningController,
   runController,
   sha256,
   startKube,
 } from "../controller/platform.ts";
+import { eventually } from "../eventually.ts";
 
 let kube: KubeServer;
 let running: RunningController;

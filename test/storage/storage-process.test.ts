@@ -19,10 +19,11 @@ import { processLog } from "../../net/log.ts";
 import { parseSettings } from "../../net/settings.ts";
 import { signer } from "../../net/sign.ts";
 import { type SignedClient, signedClient } from "../../net/signed-client.ts";
-import { eventually, type KubeServer, startKube } from "../controller/platform.ts";
+import { type KubeServer, startKube } from "../controller/platform.ts";
 import { freePortBase } from "../e2e/free-ports.ts";
 import { answersOk, type TestedProcess, testedProcess } from "../logs/processes.ts";
 import { S3_SERVER, type S3Server, startS3Server } from "./s3-server.ts";
+import { eventually } from "../eventually.ts";
 
 interface Running {
   readonly process: TestedProcess;

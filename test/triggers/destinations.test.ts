@@ -15,7 +15,7 @@ import {
   startReplica,
 } from "./invocations/replica.ts";
 import { type QueuesService, startQueuesService } from "./queues-service.ts";
-import { until } from "./sources/until.ts";
+import { until } from "../until.ts";
 import { openPublisher } from "./topic-publishing.ts";
 
 const deliver: Deliver = (_target, event) =>

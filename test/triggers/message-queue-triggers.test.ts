@@ -21,7 +21,7 @@ import { fn } from "../controller/objects.ts";
 import { type KubeServer, startKube } from "../controller/platform.ts";
 import { hasRedis, type RedisServer, startRedisServer } from "../redis-server.ts";
 import { natsObstacle, startNats } from "./brokers/nats.ts";
-import { until } from "./sources/until.ts";
+import { until } from "../until.ts";
 
 type Spec = MessageQueueTrigger["spec"];
 

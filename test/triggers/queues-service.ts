@@ -12,7 +12,7 @@ import { metricsRegistry } from "../../net/metrics.ts";
 import { redisConnection } from "../../net/redis.ts";
 import { fn } from "../controller/objects.ts";
 import { startKube } from "../controller/platform.ts";
-import { until } from "./sources/until.ts";
+import { until } from "../until.ts";
 
 export interface ServedMessage {
   /** The replica. */

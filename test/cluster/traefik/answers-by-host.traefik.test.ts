@@ -5,7 +5,6 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createKubeClient, type KubeClient } from "../../../kube/client.ts";
 import { HTTP_TRIGGERS } from "../../../kube/kinds.ts";
 import { resourceType } from "../../../kube/resource.ts";
-import { eventually } from "../../controller/platform.ts";
 import { clusterTestPlatform } from "../../e2e/cluster-platform.ts";
 import { deploy } from "../../e2e/project.ts";
 import type { TestPlatform } from "../../e2e/test-platform.ts";
@@ -14,6 +13,7 @@ import { currentCluster } from "../cluster.ts";
 import { installPlatform, uninstallPlatform } from "../install-platform.ts";
 import { platformImages } from "../platform-images.ts";
 import { buildTraefik, startTraefik, stopTraefik, TRAEFIK_CONTROLLER, TRAEFIK_URL } from "./traefik.ts";
+import { eventually } from "../../eventually.ts";
 
 /** Routes that a proxy in front of the platform answers by their host. On request only: Traefik takes long to build. */
 const PLATFORM = "host-routes";

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Deliver, Outcome } from "../../../engine/triggers/delivery/event.ts";
 import type { Acceptance } from "../../../engine/triggers/invocations/accept.ts";
 import type { InvocationsOptions } from "../../../engine/triggers/invocations/invocations.ts";
@@ -12,6 +12,7 @@ import { hasRedis, type RedisServer, startRedisServer } from "../../redis-server
 import { type RedisCluster, redisCluster } from "../../workflows/redis-cluster.ts";
 import { payloadsIn } from "./storage.ts";
 import { functionObject, functionWorld, type Replica, startReplica } from "./replica.ts";
+import { asserted } from "../../asserted.ts";
 
 const done: Outcome = { kind: "done", status: 200, headers: {}, body: Buffer.from("done") };
 const unavailable: Outcome = {
@@ -21,7 +22,6 @@ const unavailable: Outcome = {
 /** Longer than a busy machine stands still: whose lease runs out has its deliveries made once more. */
 const LEASE_MS = 4_000;
 
-const until = (check: () => unknown) => vi.waitFor(check, { timeout: 60_000, interval: 20 });
 const acceptance = (key = "default/hello", given: Partial<Acceptance> = {}): Acceptance => {
   const [namespace = "", name = ""] = key.split("/");
   return {
@@ -52,7 +52,7 @@ async function running(
 }
 async function succeeded(on: Replica, ids: readonly string[]): Promise<void> {
   for (const id of ids)
-    await until(async () => expect(await on.journal.get(id)).toMatchObject({ status: "succeeded" }));
+    await asserted(async () => expect(await on.journal.get(id)).toMatchObject({ status: "succeeded" }));
 }
 
 describe.skipIf(!hasRedis)("invocations in trouble", () => {
@@ -85,13 +85,13 @@ describe.skipIf(!hasRedis)("invocations in trouble", () => {
         await sleep(10);
       }
     });
-    await until(() => expect(calls.size).toBeGreaterThan(10));
+    await asserted(() => expect(calls.size).toBeGreaterThan(10));
     await server.stop("SIGKILL");
     await sleep(3 * LEASE_MS);
     await server.start();
-    await until(() => expect(on.redis.state()).toBe("ready"));
+    await asserted(() => expect(on.redis.state()).toBe("ready"));
     const before = accepted.length;
-    await until(() => expect(accepted.length).toBeGreaterThan(before + 10));
+    await asserted(() => expect(accepted.length).toBeGreaterThan(before + 10));
     stop.abort();
     await Promise.all(callers);
     expect(refused).toBeGreaterThan(10);
@@ -107,7 +107,7 @@ describe.skipIf(!hasRedis)("invocations in trouble", () => {
     const ids = await Promise.all(
       Array.from({ length: 30 }, async () => (await on.accept(acceptance("default/hello", { policy }))).id),
     );
-    await until(async () => expect((await on.journal.get(ids[0] ?? ""))?.failures).toBeGreaterThan(5));
+    await asserted(async () => expect((await on.journal.get(ids[0] ?? ""))?.failures).toBeGreaterThan(5));
     expect(await on.journal.count("default/hello")).toMatchObject({ dead: 0 });
     well = true;
     await succeeded(on, ids);
@@ -133,7 +133,7 @@ describe.skipIf(!hasRedis)("invocations in trouble", () => {
     await Promise.all(
       Array.from({ length: 1_000 }, () => on.accept(acceptance("default/hello", { policy }))),
     );
-    await until(() => expect(order.length).toBeGreaterThan(100));
+    await asserted(() => expect(order.length).toBeGreaterThan(100));
     let passed = 0;
     for (let at = 0; at < 5; at++) {
       const from = order.length;
@@ -192,7 +192,7 @@ describe.skipIf(!hasRedis)("invocations of a replica that is stopped", () => {
     const leaving = await running(server.url, deliver, { leaseMs: 60_000, metrics });
     const quick = await leaving.accept(acceptance("default/hello"));
     const slow = await leaving.accept(acceptance("noisy/flood", { policy: { maxAttempts: 1 } }));
-    await until(() => expect(ends.size).toBe(2));
+    await asserted(() => expect(ends.size).toBe(2));
     const stopped = leaving.stop(1_000);
     ends.get("hello")?.();
     await stopped;
@@ -208,7 +208,7 @@ describe.skipIf(!hasRedis)("invocations of a replica that is stopped", () => {
     // Another look at the queues than the one at the start of the first.
     const watched = metricsRegistry();
     await running(server.url, async () => done, { metrics: triggerMetrics(watched) });
-    await until(() =>
+    await asserted(() =>
       expect(watched.text()).toContain(
         'isotope_triggers_invocations{namespace="default",target="hello",state="waiting"} 0',
       ),
@@ -243,7 +243,7 @@ describe.skipIf(!hasRedis)("invocations on a Redis Cluster", () => {
     await succeeded(on, [(await on.accept(large)).id]);
     well = false;
     const bad = await Promise.all(names.map(async (name) => (await on.accept(acceptance(name))).id));
-    await until(async () => {
+    await asserted(async () => {
       const { items } = await on.journal.list({ status: "dead", limit: 10 });
       expect(items.map(({ id }) => id).toSorted()).toEqual(bad.toSorted());
     });

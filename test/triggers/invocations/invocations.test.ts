@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Deliver, Outcome, Target, TriggerEvent } from "../../../engine/triggers/delivery/event.ts";
 import type { Acceptance } from "../../../engine/triggers/invocations/accept.ts";
 import { hasRedis, type RedisServer, startRedisServer } from "../../redis-server.ts";
 import { functionObject, functionWorld, type Functions, type Replica, startReplica } from "./replica.ts";
+import { asserted } from "../../asserted.ts";
 
 let server: RedisServer;
 let functions: Functions;
@@ -87,7 +88,6 @@ async function running(deliver: Deliver, options: Parameters<typeof startReplica
 
 const statusOf = async (on: Replica, id: string): Promise<string | undefined> =>
   (await on.journal.get(id))?.status;
-const until = (check: () => unknown) => vi.waitFor(check, { timeout: 60_000, interval: 20 });
 
 describe.skipIf(!hasRedis)("invocations", () => {
   beforeEach(() => startedFresh());
@@ -102,7 +102,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
     const far = farSide(() => ok("answer"));
     const on = await running(far.deliver);
     const { id } = await on.accept(acceptance());
-    await until(async () => expect(await statusOf(on, id)).toBe("succeeded"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("succeeded"));
     expect(far.calls).toHaveLength(1);
     expect(far.calls[0]).toMatchObject({
       target: { type: "name", name: "hello" },
@@ -130,7 +130,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
     const far = farSide(({ attempt }) => (attempt < 3 ? failed(503) : ok()));
     const on = await running(far.deliver);
     const { id } = await on.accept(acceptance());
-    await until(async () => expect(await statusOf(on, id)).toBe("succeeded"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("succeeded"));
     expect(far.calls.map(({ attempt }) => attempt)).toEqual([1, 2, 3]);
     expect(new Set(far.calls.map(({ event }) => event.id))).toEqual(new Set([id]));
     expect(await on.journal.get(id)).toMatchObject({ tries: 3, failures: 2 });
@@ -140,7 +140,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
     const far = farSide(() => failed(500));
     const on = await running(far.deliver);
     const { id } = await on.accept(acceptance("default/hello", { policy: { ...QUICK, maxAttempts: 2 } }));
-    await until(async () => expect(await statusOf(on, id)).toBe("dead"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("dead"));
     const dead = await on.journal.get(id);
     expect(dead).toMatchObject({
       failures: 2,
@@ -157,7 +157,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
     const far = farSide(() => rejected(422));
     const on = await running(far.deliver);
     const { id } = await on.accept(acceptance());
-    await until(async () => expect(await statusOf(on, id)).toBe("dead"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("dead"));
     expect(far.calls).toHaveLength(1);
   });
 
@@ -169,7 +169,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
     });
     const on = await running(far.deliver);
     const { id } = await on.accept(acceptance());
-    await until(async () => expect(await statusOf(on, id)).toBe("succeeded"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("succeeded"));
     expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThanOrEqual(395);
   });
 
@@ -187,7 +187,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
     });
     const on = await running(far.deliver);
     const { id } = await on.accept(acceptance("default/hello", { policy: { ...QUICK, maxAttempts: 1 } }));
-    await until(async () => expect(await statusOf(on, id)).toBe("succeeded"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("succeeded"));
     expect(await on.journal.get(id)).toMatchObject({ tries: 1, failures: 0 });
   });
 
@@ -209,7 +209,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
     const cancelled = await on.accept(acceptance("default/hello", { delayMs: 5_000 }));
     const delayed = await on.accept(acceptance("default/hello", { delayMs: 5_000 }));
     expect(await on.journal.cancel(cancelled.id)).toBe("cancelled");
-    await until(async () => expect(await statusOf(on, delayed.id)).toBe("succeeded"));
+    await asserted(async () => expect(await statusOf(on, delayed.id)).toBe("succeeded"));
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(4_995);
     await sleep(50);
     expect(far.calls).toHaveLength(1);
@@ -232,9 +232,9 @@ describe.skipIf(!hasRedis)("invocations", () => {
     });
     const on = await running(far.deliver);
     const { id } = await on.accept(acceptance());
-    await until(() => expect(far.calls).toHaveLength(1));
+    await asserted(() => expect(far.calls).toHaveLength(1));
     expect(await on.journal.cancel(id)).toBe("running");
-    await until(async () => expect(await statusOf(on, id)).toBe("cancelled"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("cancelled"));
   });
 
   it("expire when they are too old", async () => {
@@ -243,7 +243,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
     await sleep(60);
     const far = farSide(() => ok());
     await running(far.deliver);
-    await until(async () => expect(await statusOf(on, id)).toBe("dead"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("dead"));
     expect((await on.journal.get(id))?.failure?.reason).toBe("expired");
     expect(far.calls).toEqual([]);
   });
@@ -255,11 +255,11 @@ describe.skipIf(!hasRedis)("invocations", () => {
     });
     const gone = await running(stuck.deliver, { leaseMs: 3_000 });
     const { id } = await gone.accept(acceptance("default/hello", { policy: { ...QUICK, maxAttempts: 1 } }));
-    await until(() => expect(stuck.calls).toHaveLength(1));
+    await asserted(() => expect(stuck.calls).toHaveLength(1));
     gone.vanish();
     const far = farSide(() => ok());
     const on = await running(far.deliver);
-    await until(async () => expect(await statusOf(on, id)).toBe("succeeded"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("succeeded"));
     expect(far.calls[0]?.event.id).toBe(id);
     expect(await on.journal.get(id)).toMatchObject({ lost: 1, failures: 0 });
   });
@@ -276,7 +276,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
         return id;
       }),
     );
-    for (const id of ids) await until(async () => expect(await statusOf(on, id)).toBe("succeeded"));
+    for (const id of ids) await asserted(async () => expect(await statusOf(on, id)).toBe("succeeded"));
     expect(far.calls.map(({ event }) => event.id).toSorted()).toEqual(ids.toSorted());
   });
 
@@ -287,9 +287,9 @@ describe.skipIf(!hasRedis)("invocations", () => {
     });
     const on = await running(far.deliver, { slots: 8 });
     await Promise.all(Array.from({ length: 200 }, () => on.accept(acceptance("noisy/flood"))));
-    await until(() => expect(far.calls.length).toBeGreaterThan(1));
+    await asserted(() => expect(far.calls.length).toBeGreaterThan(1));
     const { id } = await on.accept(acceptance("default/hello"));
-    await until(async () => expect(await statusOf(on, id)).toBe("succeeded"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("succeeded"));
     expect(await on.journal.count("noisy/flood")).toMatchObject({ dead: 0 });
   });
 
@@ -299,10 +299,10 @@ describe.skipIf(!hasRedis)("invocations", () => {
     const on = await running(far.deliver);
     const first = await on.accept(acceptance());
     const second = await on.accept(acceptance());
-    await until(async () => expect(await on.journal.count("default/hello")).toMatchObject({ dead: 2 }));
+    await asserted(async () => expect(await on.journal.count("default/hello")).toMatchObject({ dead: 2 }));
     well = true;
     expect(await on.journal.redrive([first.id, "nonsense"])).toMatchObject({ count: 1 });
-    await until(async () => expect(await statusOf(on, first.id)).toBe("succeeded"));
+    await asserted(async () => expect(await statusOf(on, first.id)).toBe("succeeded"));
     expect(await on.journal.get(first.id)).toMatchObject({ redrives: 1, failures: 0, failure: undefined });
     expect(await on.journal.purge([second.id])).toMatchObject({ count: 1 });
     expect(await on.journal.get(second.id)).toBeUndefined();
@@ -324,7 +324,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
     const far = farSide(({ target }) => (target.name === "hello" ? answer : ok("seen")));
     const on = await running(far.deliver);
     const { id } = await on.accept(acceptance());
-    await until(() => expect(far.calls).toHaveLength(2));
+    await asserted(() => expect(far.calls).toHaveLength(2));
     expect(far.calls[1]).toMatchObject({
       target: { name: "other" },
       event: {
@@ -337,20 +337,20 @@ describe.skipIf(!hasRedis)("invocations", () => {
       },
     });
     expect(Buffer.from(far.calls[1]?.event.body ?? []).toString()).toBe("result");
-    await until(async () =>
+    await asserted(async () =>
       expect((await on.journal.get(id))?.destination).toMatchObject({ to: "function/other" }),
     );
     answer = failed(500);
     await on.accept(acceptance());
     // The first call and three hops.
-    await until(() => expect(far.calls).toHaveLength(6));
+    await asserted(() => expect(far.calls).toHaveLength(6));
     expect(far.calls[5]?.event.headers).toMatchObject({
       "ce-type": "dev.isotope.invocation.failed",
       "ce-status": "500",
       "x-fission-invocation-depth": "3",
     });
     expect(Buffer.from(far.calls[5]?.event.body ?? []).toString()).toBe("payload");
-    await until(async () => {
+    await asserted(async () => {
       const { items } = await on.journal.list({ queue: "default/hello", limit: 1 });
       expect(items[0]?.destination?.error).toContain("3 destinations in a row");
     });
@@ -381,7 +381,7 @@ describe.skipIf(!hasRedis)("invocations", () => {
     );
     const on = await running(far.deliver);
     const { id } = await on.accept(acceptance());
-    await until(async () => expect(await statusOf(on, id)).toBe("succeeded"));
+    await asserted(async () => expect(await statusOf(on, id)).toBe("succeeded"));
     expect(far.calls.map(({ target }) => target.version)).toEqual(["hello-v3", undefined]);
   });
 
@@ -402,10 +402,10 @@ describe.skipIf(!hasRedis)("invocations", () => {
       on.start();
       const { id } = await on.accept(acceptance("default/hello", { delayMs: 500 }));
       await own.stop("SIGKILL");
-      await until(() => expect(on.redis.state()).toBe("lost"));
+      await asserted(() => expect(on.redis.state()).toBe("lost"));
       await expect(on.accept(acceptance())).rejects.toMatchObject({ code: "redis_unavailable" });
       await own.start();
-      await until(async () => expect(await statusOf(on, id).catch(() => "")).toBe("succeeded"));
+      await asserted(async () => expect(await statusOf(on, id).catch(() => "")).toBe("succeeded"));
     } finally {
       await own.remove();
     }
@@ -416,8 +416,8 @@ describe.skipIf(!hasRedis)("invocations", () => {
     const on = await running(far.deliver, { resultTtlMs: 50 });
     const { id } = await on.accept(acceptance());
     // Its end may be seen by nobody: it is kept for so short a time.
-    await until(() => expect(far.calls).toHaveLength(1));
-    await until(async () => {
+    await asserted(() => expect(far.calls).toHaveLength(1));
+    await asserted(async () => {
       await Promise.all(Array.from({ length: 256 }, (_, partition) => on.journal.clean(partition, 100)));
       expect(await on.journal.get(id)).toBeUndefined();
     });

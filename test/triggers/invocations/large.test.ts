@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { buffer } from "node:stream/consumers";
 import fastify from "fastify";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { openFolderBucket } from "../../../engine/storage/folder-bucket.ts";
 import { openPayloadStore } from "../../../engine/storage/payload-store.ts";
 import type { Deliver, Outcome } from "../../../engine/triggers/delivery/event.ts";
@@ -15,11 +15,11 @@ import { fastifyErrorHandler } from "../../../net/error-reply.ts";
 import { hasRedis, type RedisServer, startRedisServer } from "../../redis-server.ts";
 import { functionObject, functionWorld, type Functions, type Replica, startReplica } from "./replica.ts";
 import { startStorage, type TestStorage } from "./storage.ts";
+import { asserted } from "../../asserted.ts";
 
 const LARGE = 3 * 2 ** 20;
 const DAY_MS = 24 * 3_600_000;
 const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
-const until = (check: () => unknown) => vi.waitFor(check, { timeout: 60_000, interval: 20 });
 
 const done = (body: Uint8Array = Buffer.from("done")): Outcome => ({
   kind: "done",
@@ -73,7 +73,7 @@ describe.skipIf(!hasRedis)("invocations with large bodies and results", { timeou
     return made;
   }
   const ended = (on: Replica, id: string, status: string) =>
-    until(async () => expect((await on.journal.get(id))?.status).toBe(status));
+    asserted(async () => expect((await on.journal.get(id))?.status).toBe(status));
 
   it("are delivered whole, by another replica too, and their bodies go when they are not needed any more", async () => {
     const body = randomBytes(LARGE);
@@ -89,8 +89,8 @@ describe.skipIf(!hasRedis)("invocations with large bodies and results", { timeou
     });
     await ended(on, id, "succeeded");
     expect(seen).toEqual([digest(body)]);
-    await until(() => expect(storage.sizes()).toEqual([]));
-    await until(async () => expect((await on.journal.get(id))?.spill).toBeUndefined());
+    await asserted(() => expect(storage.sizes()).toEqual([]));
+    await asserted(async () => expect((await on.journal.get(id))?.spill).toBeUndefined());
   });
 
   it("keep their large result, which is read back as it came, and is gone with its record", async () => {
@@ -126,8 +126,8 @@ describe.skipIf(!hasRedis)("invocations with large bodies and results", { timeou
       { resultTtlMs: 50 },
     );
     const forgotten = await brief.accept(acceptance(Buffer.from("small")));
-    await until(() => expect(calls).toBe(1));
-    await until(async () => {
+    await asserted(() => expect(calls).toBe(1));
+    await asserted(async () => {
       for (let partition = 0; partition < 256; partition += 1) {
         const gone = await brief.journal.clean(partition, 100);
         await Promise.all(gone.spills.map((spill) => brief.spills.remove(spill)));
@@ -148,12 +148,12 @@ describe.skipIf(!hasRedis)("invocations with large bodies and results", { timeou
         return done(target.name === "other" ? undefined : result);
       });
       const { id } = await on.accept(acceptance(randomBytes(LARGE)));
-      await until(() => expect(told).toEqual([digest(result)]));
-      await until(async () =>
+      await asserted(() => expect(told).toEqual([digest(result)]));
+      await asserted(async () =>
         expect((await on.journal.get(id))?.destination).toMatchObject({ to: "function/other" }),
       );
       // Only the result itself is left.
-      await until(() => expect(storage.sizes()).toEqual([LARGE]));
+      await asserted(() => expect(storage.sizes()).toEqual([LARGE]));
       await on.spills.remove((await on.journal.get(id))?.result?.elsewhere?.spill ?? "");
     } finally {
       functions.specs.set("default/hello", functionObject("default/hello"));
@@ -176,7 +176,7 @@ describe.skipIf(!hasRedis)("invocations with large bodies and results", { timeou
     on.start();
     const small = await on.accept(acceptance(Buffer.from("small")));
     await ended(on, small.id, "succeeded");
-    await until(async () =>
+    await asserted(async () =>
       expect((await on.journal.get(before.id))?.failure?.reason).toBe("storage_unavailable"),
     );
     expect(await on.journal.get(before.id)).toMatchObject({ failures: 0 });
@@ -184,7 +184,7 @@ describe.skipIf(!hasRedis)("invocations with large bodies and results", { timeou
     await ended(on, before.id, "succeeded");
     expect(seen).toEqual([digest(Buffer.from("small")), digest(body)]);
     expect(await on.journal.get(before.id)).toMatchObject({ tries: 1, failures: 0, lost: 0 });
-    await until(() => expect(storage.sizes()).toEqual([]));
+    await asserted(() => expect(storage.sizes()).toEqual([]));
   });
 
   it("survive a worker and a storage that are killed in the middle of their delivery", async () => {
@@ -199,7 +199,7 @@ describe.skipIf(!hasRedis)("invocations with large bodies and results", { timeou
       { leaseMs: 3_000 },
     );
     const { id } = await gone.accept(acceptance(body));
-    await until(() => expect(stuck).toEqual([digest(body)]));
+    await asserted(() => expect(stuck).toEqual([digest(body)]));
     gone.vanish();
     await storage.kill();
     let calls = 0;
@@ -216,13 +216,13 @@ describe.skipIf(!hasRedis)("invocations with large bodies and results", { timeou
     await ended(on, id, "succeeded");
     expect(calls).toBe(1);
     const spill = (await on.journal.get(id))?.result?.elsewhere?.spill ?? "";
-    await until(async () =>
+    await asserted(async () =>
       expect(digest((await on.spills.get(spill)) ?? Buffer.alloc(0))).toBe(digest(body)),
     );
     await on.spills.remove(spill);
     await Promise.all(restarts);
     // Its body goes after its end; what is left of it would be counted by others.
-    await until(() => expect(storage.sizes()).toEqual([]));
+    await asserted(() => expect(storage.sizes()).toEqual([]));
     expect((await on.journal.get(id))?.status).toBe("succeeded");
   });
 
@@ -245,7 +245,7 @@ describe.skipIf(!hasRedis)("invocations with large bodies and results", { timeou
       status: 201,
       elsewhere: { bytes: LARGE, lost: expect.stringContaining("storage") },
     });
-    await until(async () =>
+    await asserted(async () =>
       expect((await on.journal.get(id))?.destination).toMatchObject({
         to: "function/other",
         error: expect.stringContaining("not kept"),
@@ -289,7 +289,7 @@ describe.skipIf(!hasRedis)("invocations with large bodies and results", { timeou
     expect(new Set(seen)).toEqual(new Set([digest(body)]));
     const gone = await on.journal.purge([purged.id]);
     await Promise.all(gone.spills.map((spill) => on.spills.remove(spill)));
-    await until(() => expect(storage.sizes()).toEqual([]));
+    await asserted(() => expect(storage.sizes()).toEqual([]));
   });
 
   it("of the same dedup key store one body; one that no record came to name goes", async () => {
@@ -364,7 +364,7 @@ describe.skipIf(!hasRedis)("a Redis that hangs", () => {
       await expect(on.accept(call)).rejects.toMatchObject({ code: "redis_unavailable" });
       server.signal("SIGCONT");
       const { id } = await on.accept(call);
-      await until(async () => expect((await on.journal.get(id))?.status).toBe("succeeded"));
+      await asserted(async () => expect((await on.journal.get(id))?.status).toBe("succeeded"));
       expect(calls).toEqual([id]);
       expect(await on.accept(call)).toMatchObject({ id, duplicate: true });
     } finally {

@@ -6,7 +6,7 @@ import { azuriteObstacle, startAzurite } from "../brokers/azurite.ts";
 import { type Bench, createBench, done, failed, plain, type SourceUnderTest, textOf } from "./bench.ts";
 import { sourceContract } from "./contract.ts";
 import { sharedTriggerCase } from "./shared-trigger.ts";
-import { until } from "./until.ts";
+import { until } from "../../until.ts";
 
 type Azurite = Awaited<ReturnType<typeof startAzurite>>;
 

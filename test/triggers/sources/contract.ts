@@ -24,7 +24,7 @@ import { sharedBroker } from "../brokers/shared-broker.ts";
 import type { ConsumerProcessOptions } from "./consumer-process.ts";
 import { destinationCases } from "./destinations.ts";
 import { outageCases } from "./outages.ts";
-import { until } from "./until.ts";
+import { until } from "../../until.ts";
 
 /**
  * What every source must do, asked of a real broker.

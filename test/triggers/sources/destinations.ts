@@ -6,7 +6,7 @@ import { startRedisServer, type RedisServer } from "../../redis-server.ts";
 import { functionObject, functionWorld, startReplica } from "../invocations/replica.ts";
 import { openPublisher } from "../topic-publishing.ts";
 import { createBench, done, type SourceUnderTest, textOf } from "./bench.ts";
-import { until } from "./until.ts";
+import { until } from "../../until.ts";
 
 /** What comes of asynchronous calls goes to topics of the source. */
 export function destinationCases(name: string, open: () => Promise<readonly SourceUnderTest[]>): void {

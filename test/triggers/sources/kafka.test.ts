@@ -17,7 +17,7 @@ import {
 } from "./bench.ts";
 import { sourceContract } from "./contract.ts";
 import { sharedTriggerCase } from "./shared-trigger.ts";
-import { until } from "./until.ts";
+import { until } from "../../until.ts";
 
 const obstacle = kafkaObstacle();
 if (obstacle !== undefined) test.skip(`source kafka: ${obstacle}`, () => undefined);

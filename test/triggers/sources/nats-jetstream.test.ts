@@ -15,7 +15,7 @@ import {
   textOf,
 } from "./bench.ts";
 import { sourceContract } from "./contract.ts";
-import { until } from "./until.ts";
+import { until } from "../../until.ts";
 
 type Nats = Awaited<ReturnType<typeof startNats>>;
 

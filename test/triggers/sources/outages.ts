@@ -14,7 +14,7 @@ import {
   type SourceUnderTest,
   textOf,
 } from "./bench.ts";
-import { until } from "./until.ts";
+import { until } from "../../until.ts";
 
 /** Longer than leases, sessions and visibility last. */
 const OUTAGE_MS = Number(process.env["ISOTOPE_TEST_OUTAGE_MS"] ?? 30_000);

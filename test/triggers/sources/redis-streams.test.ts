@@ -11,7 +11,7 @@ import { redisCluster } from "../../workflows/redis-cluster.ts";
 import { sharedBroker } from "../brokers/shared-broker.ts";
 import { type Bench, createBench, done, numbers, type SourceUnderTest, textOf } from "./bench.ts";
 import { contractCases, sourceContract } from "./contract.ts";
-import { until } from "./until.ts";
+import { until } from "../../until.ts";
 
 if (!hasRedis && process.env["CI"] !== "true")
   test.skip("source redis-streams: neither redis-server nor valkey-server is installed", () => undefined);

@@ -3,7 +3,7 @@ import { expect } from "vitest";
 import { startRedisServer } from "../../redis-server.ts";
 import { type ServedMessage, startQueuesService } from "../queues-service.ts";
 import { createBench, plain, type SourceUnderTest } from "./bench.ts";
-import { until } from "./until.ts";
+import { until } from "../../until.ts";
 
 /** Two replicas of the service take the messages of one trigger side by side: all of them come, what is in order stays so, and the status counts all. */
 export async function sharedTriggerCase(

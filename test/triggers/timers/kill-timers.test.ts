@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TIME_TRIGGERS } from "../../../kube/kinds.ts";
-import { eventually, type KubeServer, startKube } from "../../controller/platform.ts";
+import { type KubeServer, startKube } from "../../controller/platform.ts";
 import { hasRedis, type RedisServer, startRedisServer } from "../../redis-server.ts";
 import { type DyingReplicas, dyingReplicas } from "../dying-replicas.ts";
 import { type Recorded, recordedCalls, type RecordedCalls } from "./recorded-calls.ts";
+import { eventually } from "../../eventually.ts";
 
 const WORKER = join(import.meta.dirname, "timer-worker.ts");
 const TIMERS = 8;

@@ -8,15 +8,11 @@ import { TIME_TRIGGERS } from "../../../kube/kinds.ts";
 import { processLog } from "../../../net/log.ts";
 import { metricsRegistry } from "../../../net/metrics.ts";
 import { redisConnection } from "../../../net/redis.ts";
-import { eventually as within, type KubeServer, startKube } from "../../controller/platform.ts";
+import { type KubeServer, startKube } from "../../controller/platform.ts";
 import { hasRedis, type RedisServer, startRedisServer } from "../../redis-server.ts";
 import { type Recorded, recordedCalls, type RecordedCalls } from "./recorded-calls.ts";
+import { eventually } from "../../eventually.ts";
 
-const eventually = <T>(
-  read: () => Promise<T>,
-  accept: (value: T) => boolean,
-  withinMs = 60_000,
-): Promise<T> => within(read, accept, withinMs);
 const log = processLog("triggers", { level: "error", write: (line) => process.stderr.write(line) });
 
 // Generous where it waits: what is tested is what happens, not how fast on a busy machine.
@@ -377,7 +373,7 @@ const recordedCallsBy = (server: RedisServer, names: readonly string[]) =>
 /** Makes a timer's next time be now. */
 async function due(server: RedisServer, timer: string): Promise<void> {
   const redis = new Redis(server.url);
-  const [record = ""] = await within(
+  const [record = ""] = await eventually(
     async () => (await redis.keys(`*:timer:${timer}`)).toSorted(),
     (keys) => keys.length > 0,
     60_000,

@@ -2,10 +2,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CONFIG_MAPS } from "../../../kube/core.ts";
 import { KUBERNETES_WATCH_TRIGGERS } from "../../../kube/kinds.ts";
-import { condition, eventually, type KubeServer, startKube } from "../../controller/platform.ts";
+import { condition, type KubeServer, startKube } from "../../controller/platform.ts";
 import { hasRedis, type RedisServer, startRedisServer } from "../../redis-server.ts";
 import { type DyingReplicas, dyingReplicas } from "../dying-replicas.ts";
 import { type RecordedCalls, recordedCalls } from "../timers/recorded-calls.ts";
+import { eventually } from "../../eventually.ts";
 
 const WORKER = join(import.meta.dirname, "watch-worker.ts");
 const OBJECTS = 12;

@@ -11,13 +11,12 @@ import { resourceType } from "../../../kube/resource.ts";
 import { metricsRegistry } from "../../../net/metrics.ts";
 import { processLog } from "../../../net/log.ts";
 import { redisConnection } from "../../../net/redis.ts";
-import { condition, type KubeServer, startKube, eventually as within } from "../../controller/platform.ts";
+import { condition, type KubeServer, startKube } from "../../controller/platform.ts";
 import { hasRedis, type RedisServer, startRedisServer } from "../../redis-server.ts";
 import { type RecordedCalls, recordedCalls } from "../timers/recorded-calls.ts";
+import { eventually } from "../../eventually.ts";
 
 // Generous where it waits: what is tested is what happens, not how fast on a busy machine.
-const eventually = <T>(read: () => Promise<T>, accept: (value: T) => boolean): Promise<T> =>
-  within(read, accept, 60_000);
 const log = processLog("triggers", { level: "error", write: (line) => process.stderr.write(line) });
 const PODS = resourceType("v1", "Pod", "pods");
 
